@@ -1,0 +1,25 @@
+//! The nouns of Usher, as `README.md` and the administrator's guide use them.
+//!
+//! Pure data: no I/O, no clock, no framework. Every other layer speaks in these types.
+
+mod account;
+mod connection;
+mod failure;
+mod id;
+mod mapping;
+mod secret;
+mod target;
+
+pub use account::{
+    Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, Lookup, Observed, Owner,
+    Presence, Standing,
+};
+pub use connection::{Connection, ConnectionKind, ConnectionSettings};
+pub use failure::Failure;
+pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
+pub use mapping::{
+    GroupRules, LeadSuccessors, Mapping, MappingSettings, MatchKey, Mode, OnDelete, Operation,
+    UserRules,
+};
+pub use secret::SecretRef;
+pub use target::{Target, TargetAuth, TargetKind, TargetSettings};

@@ -1,0 +1,63 @@
+//! A target: one Atlassian product instance that accounts are written to.
+
+use serde::{Deserialize, Serialize};
+
+use super::{SecretRef, TargetId};
+
+/// The products that Usher can write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetKind {
+    /// Jira Data Center (and Server), REST API version 2.
+    #[serde(rename = "jira-dc")]
+    JiraDc,
+}
+
+impl TargetKind {
+    /// The name used in the configuration file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JiraDc => "jira-dc",
+        }
+    }
+}
+
+/// How Usher proves itself to a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetAuth {
+    /// A personal access token, sent as `Authorization: Bearer`.
+    Token(SecretRef),
+    /// User name and password, sent as `Authorization: Basic`.
+    Basic {
+        /// The account that Usher signs in with.
+        username: String,
+        /// Its password.
+        password: SecretRef,
+    },
+}
+
+/// What an administrator states about a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSettings {
+    /// Unique name, used on the command line.
+    pub name: String,
+    /// Which product it is.
+    pub kind: TargetKind,
+    /// Address of the product, context path included, without a final slash.
+    pub base_url: String,
+    /// Credentials.
+    pub auth: TargetAuth,
+    /// How many work items are converged at the same time (1 to 32).
+    pub concurrency: u32,
+    /// How long one request to the product may take, in seconds.
+    pub timeout_s: u64,
+}
+
+/// A stored target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Identifier.
+    pub id: TargetId,
+    /// Settings.
+    pub settings: TargetSettings,
+}
