@@ -1,0 +1,133 @@
+//! List requests and answers (RFC 7644 section 3.4.2 and 3.4.3).
+
+use serde_json::{Value, json};
+
+use super::filter::{self, Filter};
+use super::projection::Projection;
+use super::resource::object;
+use super::{Doc, Error};
+
+/// The largest page.
+pub const MAX_COUNT: u64 = 1000;
+/// The page of whoever does not say how much.
+const DEFAULT_COUNT: u64 = 100;
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListQuery {
+    /// 1-based.
+    pub start_index: u64,
+    /// 0 to [`MAX_COUNT`].
+    pub count: u64,
+    /// Which resources.
+    pub filter: Option<Filter>,
+}
+
+/// Reads a query string. Unknown parameters are passed over, and so is sorting, which
+/// `ServiceProviderConfig` says is not supported.
+pub fn parse_query(pairs: &[(String, String)]) -> Result<(ListQuery, Projection), Error> {
+    let get = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let number = |name: &str| {
+        get(name)
+            .map(|text| {
+                text.trim()
+                    .parse::<i64>()
+                    .map_err(|_| Error::invalid_value(format!("{name} must be a whole number")))
+            })
+            .transpose()
+    };
+    Ok((
+        ListQuery {
+            start_index: start_index(number("startIndex")?),
+            count: count(number("count")?),
+            filter: get("filter").map(filter::parse).transpose()?,
+        },
+        Projection::parse(get("attributes"), get("excludedAttributes"))?,
+    ))
+}
+
+/// Reads the body of a `POST /.search`.
+pub fn parse_search(body: Value) -> Result<(ListQuery, Projection), Error> {
+    let body = object(body)?;
+    let get = |name: &str| body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v);
+    let number = |name: &str| match get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value
+            .as_i64()
+            .map(Some)
+            .ok_or_else(|| Error::invalid_value(format!("{name} must be a whole number"))),
+    };
+    let filter = match get("filter") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(filter::parse(text)?),
+        Some(_) => return Err(Error::invalid_filter("filter must be text")),
+    };
+    let attributes = names(&body, "attributes")?;
+    let excluded = names(&body, "excludedAttributes")?;
+    Ok((
+        ListQuery {
+            start_index: start_index(number("startIndex")?),
+            count: count(number("count")?),
+            filter,
+        },
+        Projection::parse(attributes.as_deref(), excluded.as_deref())?,
+    ))
+}
+
+/// An answer.
+pub fn list_response(total: u64, start_index: u64, resources: Vec<Value>) -> Value {
+    json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
+        "totalResults": total,
+        "startIndex": start_index,
+        "itemsPerPage": resources.len(),
+        "Resources": resources,
+    })
+}
+
+/// "A value less than 1 shall be interpreted as 1."
+fn start_index(stated: Option<i64>) -> u64 {
+    stated.and_then(|n| u64::try_from(n).ok()).unwrap_or(1).max(1)
+}
+
+/// "A negative value shall be interpreted as 0."
+fn count(stated: Option<i64>) -> u64 {
+    match stated {
+        None => DEFAULT_COUNT,
+        Some(n) => u64::try_from(n).unwrap_or(0).min(MAX_COUNT),
+    }
+}
+
+fn names(body: &Doc, name: &str) -> Result<Option<String>, Error> {
+    match body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(names)) => names
+            .iter()
+            .map(|n| n.as_str().ok_or_else(|| Error::invalid_value(format!("{name} must be texts"))))
+            .collect::<Result<Vec<_>, _>>()
+            .map(|names| Some(names.join(","))),
+        Some(Value::String(names)) => Ok(Some(names.clone())),
+        Some(_) => Err(Error::invalid_value(format!("{name} must be an array"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(pairs: &[(&str, &str)]) -> Result<ListQuery, Error> {
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        parse_query(&pairs).map(|(query, _)| query)
+    }
+
+    #[test]
+    fn numbers_are_kept_within_their_bounds() {
+        let page = |pairs: &[(&str, &str)]| query(pairs).map(|q| (q.start_index, q.count)).unwrap();
+        assert_eq!(page(&[]), (1, 100));
+        assert_eq!(page(&[("startIndex", "0"), ("count", "-1")]), (1, 0));
+        assert_eq!(page(&[("startIndex", "-5"), ("count", "5000")]), (1, 1000));
+        assert_eq!(page(&[("startIndex", "201"), ("count", "200"), ("sortBy", "x")]), (201, 200));
+        assert!(query(&[("count", "many")]).is_err());
+    }
+}
