@@ -1,3 +1,46 @@
-//! Usher.
+//! Usher takes users and groups from Oracle IDCS over SCIM 2.0 and keeps the Atlassian products in step.
+//!
+//! One idea: push, pull and login only change the *mirror* and *mark work*, in one transaction, through one
+//! door; one engine converges targets to what mirror and mappings say.
+//!
+//! ```text
+//!  IDCS push ──▶ http ──▶ intake ──▶ store: mirror + work items ──▶ converge ──▶ targets ──▶ Jira
+//! ```
+//!
+//! # The house, and who may import whom
+//!
+//! Lower rows never import higher ones; `tests/it/tidy.rs` reads the sources and fails otherwise.
+//!
+//! | Layer | Module | May import |
+//! |---|---|---|
+//! | 0 | [`scim`], [`domain`], [`clock`] | nothing of ours |
+//! | 1 | [`config`] | domain |
+//! | 1 | [`mapping`] | scim, domain |
+//! | 2 | [`telemetry`] | config |
+//! | 2 | [`outbound`] | domain, clock, config |
+//! | 2 | [`store`] | scim, domain, clock, config |
+//! | 3 | [`auth`] | store, domain, clock, config |
+//! | 3 | [`targets`] | domain, scim, outbound, clock, config |
+//! | 4 | [`intake`] | store, scim, domain, clock |
+//! | 4 | [`converge`] | store, targets, mapping, scim, domain, clock, config |
+//! | 6 | [`http`] | auth, intake, store, mapping, scim, domain, clock, config |
+//! | 7 | [`app`] | all below |
+//! | 8 | [`cli`] | all below |
+//!
+//! `diesel` is named only in `store`, `actix_web` only in `http` and `app`, `reqwest` only in `outbound`.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod converge;
 pub mod domain;
+pub mod http;
+pub mod intake;
+pub mod mapping;
+pub mod outbound;
+pub mod scim;
+pub mod store;
+pub mod targets;
+pub mod telemetry;

@@ -1,0 +1,466 @@
+//! The configuration file: connections, targets and the mappings between them.
+//!
+//! All mistakes are reported at once, each with its place. Lists replace their defaults: a
+//! `protect` in the file stands for exactly what it says, and `deny = []` denies nothing. What a
+//! target protects by itself (the account it connects with, the administrators' groups) stays
+//! protected whatever the file says.
+
+use std::collections::HashMap;
+
+use toml::de::DeTable;
+
+use super::problem::{Position, Problem};
+use super::section::{At, Reader, Section, nearest, shown};
+use super::shape;
+use crate::domain::{
+    ConnectionKind, ConnectionSettings, GroupRules, MappingSettings, OnDelete, Operation,
+    TargetAuth, TargetKind, TargetSettings, UserRules,
+};
+
+/// Longest name of a connection or target, in characters.
+const MAX_NAME: usize = 100;
+
+const DEFAULT_CONCURRENCY: u32 = 4;
+const DEFAULT_TIMEOUT_S: u64 = 20;
+
+/// A mapping as the file states it, between names of the same file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappingEntry {
+    /// Name of the connection.
+    pub connection: String,
+    /// Name of the target.
+    pub target: String,
+    /// Rules.
+    pub settings: MappingSettings,
+}
+
+/// A configuration file without mistakes of its own. Whether the rules compile is for
+/// `mapping::Rules` to say; [`ConfigFile::locate`] finds the place of what it complains about.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigFile {
+    /// Connections, by unique names.
+    pub connections: Vec<ConnectionSettings>,
+    /// Targets, by unique names.
+    pub targets: Vec<TargetSettings>,
+    /// Mappings, at most one for a pair.
+    pub mappings: Vec<MappingEntry>,
+    places: Vec<HashMap<String, Position>>,
+}
+
+/// Places are no part of what a file says.
+impl PartialEq for ConfigFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.connections == other.connections
+            && self.targets == other.targets
+            && self.mappings == other.mappings
+    }
+}
+
+impl ConfigFile {
+    /// A file made of stored settings, to be printed.
+    pub fn new(
+        connections: Vec<ConnectionSettings>,
+        targets: Vec<TargetSettings>,
+        mappings: Vec<MappingEntry>,
+    ) -> Self {
+        Self {
+            connections,
+            targets,
+            mappings,
+            places: Vec::new(),
+        }
+    }
+
+    /// Where `key` of a mapping is stated, such as `users.scope`. Where it is left out, the place
+    /// of its table, and in the end that of the mapping.
+    pub fn locate(&self, mapping_index: usize, key: &str) -> Position {
+        let start = Position { line: 1, column: 1 };
+        let Some(places) = self.places.get(mapping_index) else {
+            return start;
+        };
+        let table = key.split_once('.').map_or("", |(table, _)| table);
+        [key, table, ""]
+            .iter()
+            .find_map(|key| places.get(*key))
+            .copied()
+            .unwrap_or(start)
+    }
+}
+
+/// Reads a configuration file, or tells everything that is wrong with it, in the file's order.
+pub fn parse(text: &str) -> Result<ConfigFile, Vec<Problem>> {
+    let mut reader = Reader::new(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors {
+            // Not its `Display`, which shows the line, and with it perhaps a secret.
+            let at = error.span().map_or(text.len(), |span| span.start);
+            reader.problem(at, "", error.message());
+        }
+        return Err(reader.into_problems());
+    }
+    let file = read(&mut reader, table.get_ref());
+    let problems = reader.into_problems();
+    if problems.is_empty() {
+        Ok(file)
+    } else {
+        Err(problems)
+    }
+}
+
+/// What could be read; only good for use if nothing was noted on the way.
+fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> ConfigFile {
+    let root = Section::open(reader, String::new(), 0, table, &shape::FILE);
+    let mut file = ConfigFile::default();
+
+    let mut connections = Names::new("connection");
+    for section in root.tables(reader, "connection", &shape::CONNECTION) {
+        let name = connections.add(reader, &section);
+        file.connections.extend(connection(reader, &section, name));
+    }
+    let mut targets = Names::new("target");
+    for section in root.tables(reader, "target", &shape::TARGET) {
+        let name = targets.add(reader, &section);
+        file.targets.extend(target(reader, &section, name));
+    }
+    let mut pairs = HashMap::new();
+    for section in root.tables(reader, "mapping", &shape::MAPPING) {
+        let connection = connections.refer(reader, &section);
+        let target = targets.refer(reader, &section);
+        let (settings, places) = mapping(reader, &section);
+        let (Some(connection), Some(target)) = (connection, target) else {
+            continue;
+        };
+        let line = reader.position(section.at).line;
+        if let Some(first) = pairs.insert((connection.clone(), target.clone()), line) {
+            let message = format!(
+                "there is a mapping from `{}` to `{}` in line {first} already",
+                shown(&connection),
+                shown(&target)
+            );
+            reader.problem(section.at, "mapping", message);
+        }
+        file.mappings.push(MappingEntry {
+            connection,
+            target,
+            settings,
+        });
+        file.places.push(places);
+    }
+    file
+}
+
+/// The names of one kind of table, to be unique and to be referred to.
+struct Names {
+    kind: &'static str,
+    /// Folded name, name, line.
+    known: Vec<(String, String, usize)>,
+}
+
+impl Names {
+    fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            known: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<String> {
+        let At { value: name, at } = required(reader, section, "name", "name = \"corp\"")?;
+        let key = section.path_of("name");
+        if name.trim() != name
+            || name.contains(char::is_control)
+            || name.chars().nth(MAX_NAME).is_some()
+        {
+            let message = format!(
+                "a name has at most {MAX_NAME} characters, no space at its ends and no control characters"
+            );
+            reader.problem(at, key, message);
+            return None;
+        }
+        let folded = name.to_lowercase();
+        if let Some((_, _, line)) = self.known.iter().find(|(known, _, _)| *known == folded) {
+            let message = format!("{} `{}` is in line {line} already", self.kind, shown(&name));
+            reader.problem(at, key, message);
+        } else {
+            self.known
+                .push((folded, name.clone(), reader.position(at).line));
+        }
+        Some(name)
+    }
+
+    /// The name that a mapping refers to.
+    fn refer(&self, reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<String> {
+        let kind = self.kind;
+        let example = format!("{kind} = \"name\"");
+        let At { value: name, at } = required(reader, section, kind, &example)?;
+        let names = || self.known.iter().map(|(_, name, _)| name.as_str());
+        if names().any(|known| known == name) {
+            return Some(name);
+        }
+        let shown_name = shown(&name);
+        let message = if let Some(right) = nearest(&name, names()) {
+            format!(
+                "there is no {kind} `{shown_name}` in this file; did you mean `{}`?",
+                shown(right)
+            )
+        } else if self.known.is_empty() {
+            format!("there is no {kind} `{shown_name}` in this file: add [[{kind}]] for it")
+        } else {
+            let all = names().map(shown).collect::<Vec<_>>().join(", ");
+            format!("there is no {kind} `{shown_name}` in this file; there are {all}")
+        };
+        reader.problem(at, section.path_of(kind), message);
+        None
+    }
+}
+
+fn required(
+    reader: &mut Reader<'_>,
+    section: &Section<'_, '_>,
+    key: &str,
+    example: &str,
+) -> Option<At<String>> {
+    if !section.has(key) {
+        section.missing(reader, key, example);
+    }
+    section.text(reader, key)
+}
+
+fn connection(
+    reader: &mut Reader<'_>,
+    section: &Section<'_, '_>,
+    name: Option<String>,
+) -> Option<ConnectionSettings> {
+    if !section.has("kind") {
+        section.missing(reader, "kind", "kind = \"oracle-idcs\"");
+    }
+    let kind: Option<ConnectionKind> = section.word(reader, "kind", shape::CONNECTION_KINDS, &[]);
+    Some(ConnectionSettings {
+        name: name?,
+        kind: kind?,
+    })
+}
+
+fn target(
+    reader: &mut Reader<'_>,
+    section: &Section<'_, '_>,
+    name: Option<String>,
+) -> Option<TargetSettings> {
+    if !section.has("kind") {
+        section.missing(reader, "kind", "kind = \"jira-dc\"");
+    }
+    let kind: Option<TargetKind> = section.word(
+        reader,
+        "kind",
+        shape::TARGET_KINDS,
+        shape::LATER_TARGET_KINDS,
+    );
+    let address = required(
+        reader,
+        section,
+        "base_url",
+        "base_url = \"https://jira.example.com\"",
+    );
+    let base_url = address.and_then(|At { value, at }| {
+        base_url(&value)
+            .map_err(|text| reader.problem(at, section.path_of("base_url"), text))
+            .ok()
+    });
+    let auth = auth(reader, section);
+    let concurrency = section
+        .number(reader, "concurrency", 1..33)
+        .unwrap_or(DEFAULT_CONCURRENCY);
+    let timeout_s = section
+        .seconds(reader, "timeout", 1..121)
+        .unwrap_or(DEFAULT_TIMEOUT_S);
+    Some(TargetSettings {
+        name: name?,
+        kind: kind?,
+        base_url: base_url?,
+        auth: auth?,
+        concurrency,
+        timeout_s,
+    })
+}
+
+fn auth(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Option<TargetAuth> {
+    let token = section.secret(reader, "token");
+    let username = section.text(reader, "username");
+    let password = section.secret(reader, "password");
+    let has = |key| section.has(key);
+    let (at, key, message) = match (has("token"), has("username"), has("password")) {
+        (true, false, false) => return token.map(TargetAuth::Token),
+        (false, true, true) => {
+            return Some(TargetAuth::Basic {
+                username: username?.value,
+                password: password?,
+            });
+        }
+        (true, _, _) => (
+            "token",
+            "token",
+            "give either `token`, or `username` and `password`, not both",
+        ),
+        (false, true, false) => (
+            "username",
+            "password",
+            "`password` is missing: `username` needs one",
+        ),
+        (false, false, true) => (
+            "password",
+            "username",
+            "`username` is missing: `password` needs one",
+        ),
+        (false, false, false) => (
+            "",
+            "token",
+            "credentials are missing: add token = { env = \"JIRA_TOKEN\" }, or `username` and `password`",
+        ),
+    };
+    reader.problem(section.place_of(at), section.path_of(key), message);
+    None
+}
+
+fn mapping(
+    reader: &mut Reader<'_>,
+    section: &Section<'_, '_>,
+) -> (MappingSettings, HashMap<String, Position>) {
+    let mut places = HashMap::from([(String::new(), reader.position(section.at))]);
+    note_places(reader, section, "", &mut places);
+    let mut settings = MappingSettings::default();
+    if let Some(mode) = section.word(reader, "mode", shape::MODES, &[]) {
+        settings.mode = mode;
+    }
+    if let Some(table) = section.table(reader, "users", &shape::USERS) {
+        note_places(reader, &table, "users.", &mut places);
+        settings.users = users(reader, &table);
+    }
+    if let Some(table) = section.table(reader, "groups", &shape::GROUPS) {
+        note_places(reader, &table, "groups.", &mut places);
+        settings.groups = groups(reader, &table);
+    }
+    (settings, places)
+}
+
+fn note_places(
+    reader: &Reader<'_>,
+    section: &Section<'_, '_>,
+    prefix: &str,
+    places: &mut HashMap<String, Position>,
+) {
+    for (key, at) in section.keys() {
+        places.insert(format!("{prefix}{key}"), reader.position(at));
+    }
+}
+
+fn users(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> UserRules {
+    let default = UserRules::default();
+    let mut text = |key| section.text(reader, key).map(|text| text.value);
+    let mut rules = UserRules {
+        scope: text("scope"),
+        username: text("username").unwrap_or(default.username),
+        display_name: text("display_name").unwrap_or(default.display_name),
+        email: text("email").unwrap_or(default.email),
+        default_project_lead: text("default_project_lead"),
+        default_component_lead: text("default_component_lead"),
+        ..UserRules::default()
+    };
+    if let Some(keys) = section.words(reader, "match_by", shape::MATCH_KEYS) {
+        rules.match_by = keys;
+    }
+    rules.adopt = section.flag(reader, "adopt").unwrap_or(default.adopt);
+    if let Some(operations) = section.words(reader, "operations", shape::OPERATIONS) {
+        rules.operations = operations;
+    }
+    if let Some(on_delete) = section.word(reader, "on_delete", shape::ON_DELETE, &[]) {
+        rules.on_delete = on_delete;
+    }
+    if rules.on_delete == OnDelete::Delete && !rules.operations.contains(&Operation::Delete) {
+        let message = "`on_delete = \"delete\"` needs \"delete\" in `operations`";
+        reader.problem(
+            section.place_of("on_delete"),
+            section.path_of("on_delete"),
+            message,
+        );
+    }
+    rules.protect = wildcards(reader, section, "protect").unwrap_or(default.protect);
+    rules
+}
+
+fn groups(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> GroupRules {
+    let default = GroupRules::default();
+    let mut flag = |key, default| section.flag(reader, key).unwrap_or(default);
+    GroupRules {
+        on_the_fly: flag("on_the_fly", default.on_the_fly),
+        create_missing: flag("create_missing", default.create_missing),
+        keep_existing: flag("keep_existing", default.keep_existing),
+        allow: wildcards(reader, section, "allow").unwrap_or(default.allow),
+        deny: wildcards(reader, section, "deny").unwrap_or(default.deny),
+        protect: wildcards(reader, section, "protect").unwrap_or(default.protect),
+    }
+}
+
+fn wildcards(reader: &mut Reader<'_>, section: &Section<'_, '_>, key: &str) -> Option<Vec<String>> {
+    Some(
+        section
+            .texts(reader, key)?
+            .into_iter()
+            .map(|entry| entry.value)
+            .collect(),
+    )
+}
+
+/// An absolute http address without query, user or final slash. The error does not repeat it:
+/// people put passwords into addresses.
+fn base_url(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    let (scheme, rest) = text
+        .split_once("://")
+        .ok_or("`base_url` should begin with https:// (or http://)")?;
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme != "https" && scheme != "http" {
+        return Err("`base_url` should begin with https:// (or http://)");
+    }
+    if rest.contains(['?', '#']) {
+        return Err("`base_url` should end before `?` and `#`");
+    }
+    if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+        return Err("`base_url` contains a character that no address has");
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("`base_url` should hold no user name and password: use the keys for them");
+    }
+    let (host, port) = match authority
+        .strip_prefix('[')
+        .and_then(|v6| v6.split_once(']'))
+    {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or("none"))),
+        None => authority
+            .split_once(':')
+            .map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    let v6 = authority.starts_with('[');
+    let fits = |c: char| {
+        if v6 {
+            c.is_ascii_hexdigit() || ":.".contains(c)
+        } else {
+            c.is_alphanumeric() || "-._".contains(c)
+        }
+    };
+    if host.is_empty() || !host.chars().all(fits) {
+        return Err("`base_url` has no valid host name");
+    }
+    let all_digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    if port.is_some_and(|p| {
+        !all_digits(p) || p.parse::<u16>().is_ok_and(|p| p == 0) || p.parse::<u16>().is_err()
+    }) {
+        return Err("`base_url` has no valid port");
+    }
+    Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,770 @@
+//! What the configuration file accepts, and what it says about everything else.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::print;
+use crate::domain::{MatchKey, Mode, SecretRef};
+
+/// The example of the design, without what is not supported yet.
+const EXAMPLE: &str = r#"
+[[connection]]
+name = "corp"
+kind = "oracle-idcs"
+
+[[target]]
+name = "jira"
+kind = "jira-dc"
+base_url = "https://jira.example.com"
+token = { env = "JIRA_TOKEN" }
+
+[[mapping]]
+connection = "corp"
+target = "jira"
+mode = "live"
+
+[mapping.users]
+scope = 'userType ne "Service"'
+username = "userName | lower"
+display_name = "displayName or name.formatted"
+email = "primary_email"
+match_by = ["username", "email"]
+adopt = true
+operations = ["create", "update", "rename", "deactivate", "reactivate"]
+on_delete = "deactivate"
+protect = ["admin", "svc-*"]
+default_project_lead = "pm"
+default_component_lead = "pm"
+
+[mapping.groups]
+on_the_fly = true
+create_missing = true
+allow = ["jira-*"]
+deny = []
+keep_existing = true
+protect = ["jira-administrators"]
+"#;
+
+/// The smallest file with everything in it; tests put mistakes into it.
+const SMALL: &str = r#"[[connection]]
+name = "corp"
+kind = "scim"
+[[target]]
+name = "jira"
+kind = "jira-dc"
+base_url = "https://jira.example.com"
+token = { env = "JIRA_TOKEN" }
+[[mapping]]
+connection = "corp"
+target = "jira"
+"#;
+
+fn example() -> ConfigFile {
+    ConfigFile::new(
+        vec![ConnectionSettings {
+            name: "corp".to_owned(),
+            kind: ConnectionKind::OracleIdcs,
+        }],
+        vec![TargetSettings {
+            name: "jira".to_owned(),
+            kind: TargetKind::JiraDc,
+            base_url: "https://jira.example.com".to_owned(),
+            auth: TargetAuth::Token(SecretRef::Env("JIRA_TOKEN".to_owned())),
+            concurrency: 4,
+            timeout_s: 20,
+        }],
+        vec![MappingEntry {
+            connection: "corp".to_owned(),
+            target: "jira".to_owned(),
+            settings: MappingSettings {
+                mode: Mode::Live,
+                users: UserRules {
+                    scope: Some("userType ne \"Service\"".to_owned()),
+                    username: "userName | lower".to_owned(),
+                    display_name: "displayName or name.formatted".to_owned(),
+                    email: "primary_email".to_owned(),
+                    match_by: vec![MatchKey::Username, MatchKey::Email],
+                    adopt: true,
+                    operations: vec![
+                        Operation::Create,
+                        Operation::Update,
+                        Operation::Rename,
+                        Operation::Deactivate,
+                        Operation::Reactivate,
+                    ],
+                    on_delete: OnDelete::Deactivate,
+                    protect: vec!["admin".to_owned(), "svc-*".to_owned()],
+                    default_project_lead: Some("pm".to_owned()),
+                    default_component_lead: Some("pm".to_owned()),
+                },
+                groups: GroupRules {
+                    on_the_fly: true,
+                    create_missing: true,
+                    allow: vec!["jira-*".to_owned()],
+                    deny: Vec::new(),
+                    keep_existing: true,
+                    protect: vec!["jira-administrators".to_owned()],
+                },
+            },
+        }],
+    )
+}
+
+/// What is said about a file, as `LINE:COL: message`.
+fn told(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn the_example_of_the_design_means_what_it_says() {
+    assert_eq!(parse(EXAMPLE).unwrap(), example());
+}
+
+#[test]
+fn what_is_left_out_has_careful_defaults() {
+    let file = parse(SMALL).unwrap();
+    assert_eq!(file.mappings[0].settings, MappingSettings::default());
+    assert_eq!(file.mappings[0].settings.mode, Mode::Shadow);
+    assert_eq!(
+        (file.targets[0].concurrency, file.targets[0].timeout_s),
+        (4, 20)
+    );
+    assert_eq!(parse("").unwrap(), ConfigFile::default());
+}
+
+#[test]
+fn a_list_replaces_its_default() {
+    let text =
+        format!("{SMALL}[mapping.users]\nprotect = []\n[mapping.groups]\nprotect = [\"x\"]\n");
+    let settings = parse(&text).unwrap().mappings.remove(0).settings;
+    assert!(settings.users.protect.is_empty());
+    assert_eq!(settings.groups.protect, ["x"]);
+    assert_eq!(settings.groups.deny, ["All-Domain-Users"]);
+}
+
+#[test]
+fn basic_authentication_addresses_and_spans() {
+    let text = SMALL
+        .replace(
+            "token = { env = \"JIRA_TOKEN\" }",
+            "username = \"svc\"\npassword = { file = '/run/pw' }",
+        )
+        .replace("https://jira.example.com", "HTTPS://[::1]:8443/jira//")
+        .replace(
+            "kind = \"jira-dc\"",
+            "kind = \"jira-dc\"\nconcurrency = 0x20\ntimeout = \"2m\"",
+        );
+    let target = parse(&text).unwrap().targets.remove(0);
+    assert_eq!(target.base_url, "https://[::1]:8443/jira");
+    assert_eq!((target.concurrency, target.timeout_s), (32, 120));
+    assert_eq!(
+        target.auth,
+        TargetAuth::Basic {
+            username: "svc".to_owned(),
+            password: SecretRef::File("/run/pw".into())
+        }
+    );
+}
+
+/// Each row: a line of [`SMALL`] (or "" for the end of it), what stands there instead, what is said.
+#[test]
+fn mistakes_are_told_with_their_place_and_the_right_word() {
+    let users = "[mapping.users]\n";
+    let groups = "[mapping.groups]\n";
+    for (line, instead, expected) in [
+        (
+            "kind = \"scim\"",
+            "knd = \"scim\"",
+            &[
+                "1:1: `kind` is missing, as in kind = \"oracle-idcs\"",
+                "3:1: unknown key `knd`; did you mean `kind`?",
+            ][..],
+        ),
+        (
+            "kind = \"scim\"",
+            "kind = \"scym\"",
+            &["3:8: unknown kind `scym`; did you mean `scim`? (oracle-idcs, scim)"],
+        ),
+        (
+            "kind = \"scim\"",
+            "kind = \"ldap-server\"",
+            &["3:8: unknown kind `ldap-server`; there are oracle-idcs, scim"],
+        ),
+        (
+            "kind = \"scim\"",
+            "kind = 3",
+            &["3:8: `kind` should be text in quotes, not a whole number"],
+        ),
+        (
+            "kind = \"scim\"",
+            "kind = \"scim\"\nschedule = \"30m\"\nclient_secret = \"s3cret\"",
+            &[
+                "4:1: `schedule` is not supported yet",
+                "5:1: `client_secret` is not supported yet",
+            ],
+        ),
+        (
+            "name = \"corp\"",
+            "name = \" \"",
+            &[
+                "2:8: `name` is empty; leave the key out",
+                "10:14: there is no connection `corp` in this file: add [[connection]] for it",
+            ],
+        ),
+        (
+            "name = \"corp\"",
+            "name = \"crop\"",
+            &["10:14: there is no connection `corp` in this file; did you mean `crop`?"],
+        ),
+        (
+            "name = \"jira\"",
+            "name = \"wiki-test\"",
+            &["11:10: there is no target `jira` in this file; there are wiki-test"],
+        ),
+        (
+            "kind = \"jira-dc\"",
+            "kind = \"crowd\"",
+            &["6:8: `kind = \"crowd\"` is not supported yet"],
+        ),
+        (
+            "kind = \"jira-dc\"",
+            "kind = \"jira\"",
+            &["6:8: unknown kind `jira`; there are jira-dc"],
+        ),
+        (
+            "kind = \"jira-dc\"",
+            "kind = \"jira-dc\"\nconcurrency = 33\ntimeout = \"3h\"",
+            &[
+                "7:15: `concurrency` should be 1 to 32",
+                "8:11: `timeout` should be 1s to 120s",
+            ],
+        ),
+        (
+            "kind = \"jira-dc\"",
+            "kind = \"jira-dc\"\nconcurrency = -1\ntimeout = 20",
+            &[
+                "7:15: `concurrency` should be 1 to 32",
+                "8:11: `timeout` should be a span of time in quotes, as in \"20s\", not a whole number",
+            ],
+        ),
+        (
+            "kind = \"jira-dc\"",
+            "kind = \"jira-dc\"\nconcurrency = 1.5\ntimeout_s = \"20\"",
+            &[
+                "7:15: `concurrency` should be a whole number, not a fraction",
+                "8:1: unknown key `timeout_s`; did you mean `timeout`?",
+            ],
+        ),
+        (
+            "kind = \"jira-dc\"",
+            "kind = \"jira-dc\"\ntimeout = \"20\"",
+            &["7:11: `timeout` should be a number with s, m or h, as in \"20s\""],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "",
+            &["4:1: `base_url` is missing, as in base_url = \"https://jira.example.com\""],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "base_url = \"jira.example.com\"",
+            &["7:12: `base_url` should begin with https:// (or http://)"],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "base_url = \"ftp://jira.example.com\"",
+            &["7:12: `base_url` should begin with https:// (or http://)"],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "base_url = \"https://jira.example.com/?a=b\"",
+            &["7:12: `base_url` should end before `?` and `#`"],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "base_url = \"https://u:s3cret@jira\"",
+            &["7:12: `base_url` should hold no user name and password: use the keys for them"],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "base_url = \"https:///jira\"",
+            &["7:12: `base_url` has no valid host name"],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "base_url = \"https://jira:0\"",
+            &["7:12: `base_url` has no valid port"],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "base_url = \"https://jira:\"",
+            &["7:12: `base_url` has no valid port"],
+        ),
+        (
+            "base_url = \"https://jira.example.com\"",
+            "base_url = \"https://ji ra\"",
+            &["7:12: `base_url` contains a character that no address has"],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = \"s3cret\"",
+            &[
+                "8:9: a secret is never written into this file; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
+            ],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = 5551234",
+            &[
+                "8:9: `token` should say where the secret is, and is a whole number; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
+            ],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { env = \"s3cret!\" }",
+            &[
+                "8:9: `env` should be the name of an environment variable; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
+            ],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { s3cret = \"x\" }",
+            &[
+                "8:9: the one key of a secret is `env` or `file`; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
+            ],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { env = \"A\", file = \"s3cret\" }",
+            &[
+                "8:9: a secret has exactly one key, `env` or `file`; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
+            ],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "",
+            &[
+                "4:1: credentials are missing: add token = { env = \"JIRA_TOKEN\" }, or `username` and `password`",
+            ],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "username = \"svc\"",
+            &["8:12: `password` is missing: `username` needs one"],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "password = { env = \"PW\" }",
+            &["8:12: `username` is missing: `password` needs one"],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "username = \"svc\"\ntoken = { env = \"T\" }",
+            &["9:9: give either `token`, or `username` and `password`, not both"],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "username = \"svc\"\npassword = \"s3cret\"",
+            &[
+                "9:12: a secret is never written into this file; use password = { env = \"NAME_OF_A_VARIABLE\" } or password = { file = \"/path/to/it\" }",
+            ],
+        ),
+        (
+            "connection = \"corp\"",
+            "",
+            &["9:1: `connection` is missing, as in connection = \"name\""],
+        ),
+        (
+            "target = \"jira\"",
+            "target = \"jira\"\nmode = \"liv\"",
+            &["12:8: unknown mode `liv`; did you mean `live`? (shadow, live, paused)"],
+        ),
+        (
+            "target = \"jira\"",
+            "target = \"jira\"\nusers = 1",
+            &[
+                "12:9: `users` should be a table that begins with [mapping.users], not a whole number",
+            ],
+        ),
+        (
+            "",
+            "[mapping.brakes]\n",
+            &["12:10: `brakes` is not supported yet"],
+        ),
+        (
+            "",
+            "[[mapping]]\nconnection = \"corp\"\ntarget = \"jira\"\n",
+            &["12:1: there is a mapping from `corp` to `jira` in line 9 already"],
+        ),
+        (
+            "",
+            "[[connection]]\nname = \"CORP\"\nkind = \"scim\"\n",
+            &["13:8: connection `CORP` is in line 2 already"],
+        ),
+        (
+            "",
+            "[[target]]\nname = \"jira\"\n",
+            &[
+                "12:1: `kind` is missing, as in kind = \"jira-dc\"",
+                "12:1: `base_url` is missing, as in base_url = \"https://jira.example.com\"",
+                "12:1: credentials are missing: add token = { env = \"JIRA_TOKEN\" }, or `username` and `password`",
+                "13:8: target `jira` is in line 5 already",
+            ],
+        ),
+        (
+            "",
+            "[[mappings]]\n",
+            &["12:3: unknown key `mappings`; did you mean `mapping`?"],
+        ),
+        (
+            "",
+            "[server]\nlisten = 1\n",
+            &["12:2: unknown key `server`; there are connection, target, mapping"],
+        ),
+        (
+            users,
+            "scope = ''\nuser_name = 'x'\n",
+            &[
+                "13:9: `scope` is empty; leave the key out",
+                "14:1: unknown key `user_name`; did you mean `username`?",
+            ],
+        ),
+        (
+            users,
+            "match_by = [\"user\", \"emial\", 1, \"\"]\n",
+            &[
+                "13:13: unknown match_by `user`; there are username, email",
+                "13:21: unknown match_by `emial`; did you mean `email`? (username, email)",
+                "13:30: the entries of `match_by` should be text in quotes, not a whole number",
+                "13:33: an entry of `match_by` is empty; leave it out",
+            ],
+        ),
+        (
+            users,
+            "match_by = \"username\"\nadopt = \"yes\"\n",
+            &[
+                "13:12: `match_by` should be a list in brackets, as in [\"…\", \"…\"], not text",
+                "14:9: `adopt` should be true or false, not text",
+            ],
+        ),
+        (
+            users,
+            "on_delete = \"delete\"\n",
+            &["13:13: `on_delete = \"delete\"` needs \"delete\" in `operations`"],
+        ),
+        (
+            users,
+            "operations = [\"remove\"]\non_delete = \"purge\"\n",
+            &[
+                "13:15: unknown operations `remove`; did you mean `rename`? (create, update, rename, deactivate, reactivate, delete)",
+                "14:13: unknown on_delete `purge`; there are deactivate, remove-groups, delete, keep",
+            ],
+        ),
+        (
+            groups,
+            "rewrite = []\nfor_all = []\nfor_new = []\nmanual = []\n",
+            &[
+                "13:1: `rewrite` is not supported yet",
+                "14:1: `for_all` is not supported yet",
+                "15:1: `for_new` is not supported yet",
+                "16:1: `manual` is not supported yet",
+            ],
+        ),
+        (
+            groups,
+            "allow = [\" \"]\nkeep_exsting = false\n\"a\\nb\" = 1\n",
+            &[
+                "13:10: an entry of `allow` is empty; leave it out",
+                "14:1: unknown key `keep_exsting`; did you mean `keep_existing`?",
+                "15:1: unknown key `a\\nb`; there are on_the_fly, create_missing, allow, deny, keep_existing, protect, rewrite, for_all, for_new, manual",
+            ],
+        ),
+    ] {
+        let text = if line.is_empty() || line.starts_with('[') {
+            format!("{SMALL}{line}{instead}")
+        } else {
+            assert!(SMALL.contains(line), "{line}");
+            SMALL.replacen(line, instead, 1)
+        };
+        let told = told(&text);
+        assert_eq!(told, expected, "\n{text}");
+        assert!(!told.concat().contains("s3cret"), "{told:?}");
+    }
+}
+
+#[test]
+fn single_tables_and_plain_values_are_told_apart_from_lists_of_tables() {
+    assert_eq!(
+        told("connection = 1\n[target]\nname = \"x\"\n"),
+        [
+            "1:14: `connection` should be a list of tables, each beginning with [[connection]], not a whole number",
+            "2:1: `target` should be a list of tables, each beginning with [[target]], not a table",
+        ]
+    );
+    assert_eq!(
+        told("mapping = [1]"),
+        [
+            "1:12: `mapping` should be a list of tables, each beginning with [[mapping]], not a whole number"
+        ]
+    );
+}
+
+#[test]
+fn mistakes_of_syntax_have_places_and_show_no_line() {
+    for (text, place) in [
+        ("[[connection]]\nname = corp\n", "2:8: "),
+        ("[[connection\n", "1:13: "),
+        ("a = 1\na = 2\n", "2:1: "),
+        ("token = \"s3cret\n", "1:"),
+        ("token = s3cret s3cret\n", "1:"),
+        ("token = { env = s3cret", "1:"),
+    ] {
+        let told = told(text);
+        assert!(told[0].starts_with(place), "{text}: {told:?}");
+        assert!(!told.concat().contains("s3cret"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_problem_names_its_file_and_key() {
+    let problems = parse("[[mapping]]\n  mod = \"x\"\n").unwrap_err();
+    let problem = problems.iter().find(|p| p.key == "mapping.mod").unwrap();
+    assert_eq!(
+        problem.in_file("usher.toml").to_string(),
+        "usher.toml:2:3: unknown key `mod`; did you mean `mode`?"
+    );
+    let path = std::path::PathBuf::from("/etc/usher.toml");
+    assert!(
+        problem
+            .in_file(&path)
+            .to_string()
+            .starts_with("/etc/usher.toml:2:3: ")
+    );
+}
+
+#[test]
+fn rules_are_located() {
+    let file = parse(EXAMPLE).unwrap();
+    let at = |key| {
+        let Position { line, column } = file.locate(0, key);
+        (line, column)
+    };
+    assert_eq!(at("users.scope"), (18, 9));
+    assert_eq!(at("groups.allow"), (33, 9));
+    // Keys that are left out: their table, then the mapping.
+    assert_eq!(at("users.none"), (17, 1));
+    assert_eq!(at("none.none"), (12, 1));
+    assert_eq!(
+        file.locate(7, "users.scope"),
+        Position { line: 1, column: 1 }
+    );
+    assert_eq!(
+        example().locate(0, "users.scope"),
+        Position { line: 1, column: 1 }
+    );
+    let small = parse(SMALL).unwrap();
+    assert_eq!(
+        small.locate(0, "users.scope"),
+        Position { line: 9, column: 1 }
+    );
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_are_no_mistake() {
+    let text = format!("\u{feff}{}", SMALL.replace('\n', "\r\n"));
+    assert_eq!(parse(&text).unwrap(), parse(SMALL).unwrap());
+    assert_eq!(
+        told(&text.replace("kind = \"scim\"", "kind = 1"))[0][..4],
+        *"3:8:"
+    );
+}
+
+#[test]
+fn words_that_come_twice_count_once() {
+    let text = format!(
+        "{SMALL}[mapping.users]\noperations = [\"create\", \"delete\", \"create\"]\non_delete = \"delete\"\n"
+    );
+    let users = parse(&text).unwrap().mappings.remove(0).settings.users;
+    assert_eq!(users.operations, [Operation::Create, Operation::Delete]);
+}
+
+#[test]
+fn the_printed_form_is_the_usual_one() {
+    let mut file = parse(SMALL).unwrap();
+    file.mappings[0].settings.users.scope = Some("a eq \"b\"".to_owned());
+    let text = print(&file);
+    assert!(
+        text.starts_with(
+            "[[connection]]\nname = \"corp\"\nkind = \"scim\"\n\n[[target]]\nname = \"jira\"\n\
+             kind = \"jira-dc\"\nbase_url = \"https://jira.example.com\"\n\
+             token = { env = \"JIRA_TOKEN\" }\nconcurrency = 4\ntimeout = \"20s\"\n\n[[mapping]]\n"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("scope = 'a eq \"b\"'\n"), "{text}");
+    assert_eq!(parse(&print(&example())).unwrap(), example());
+    assert_eq!(print(&ConfigFile::default()), "");
+}
+
+/// Text that is accepted everywhere, with all that is awkward to quote.
+fn text() -> impl Strategy<Value = String> {
+    "[a-zA-Z\"'\\\\#=\\[\\] äß\u{7f}\n\t]{0,10}x"
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-z\"'\\\\#ä]{1,8}"
+}
+
+fn secret() -> impl Strategy<Value = SecretRef> {
+    prop_oneof![
+        "[A-Z_][A-Z0-9_]{0,8}".prop_map(SecretRef::Env),
+        "/[a-z'\" ]{0,8}x".prop_map(|path| SecretRef::File(path.into())),
+    ]
+}
+
+fn target_settings() -> impl Strategy<Value = TargetSettings> {
+    let auth = prop_oneof![
+        secret().prop_map(TargetAuth::Token),
+        (text(), secret())
+            .prop_map(|(username, password)| TargetAuth::Basic { username, password }),
+    ];
+    (
+        name(),
+        "https?://[a-z]{1,5}(:[1-9][0-9]{0,3})?(/[a-z]{1,4})?",
+        auth,
+        1..33_u32,
+        1..121_u64,
+    )
+        .prop_map(
+            |(name, base_url, auth, concurrency, timeout_s)| TargetSettings {
+                name,
+                kind: TargetKind::JiraDc,
+                base_url,
+                auth,
+                concurrency,
+                timeout_s,
+            },
+        )
+}
+
+fn user_rules() -> impl Strategy<Value = UserRules> {
+    let all = shape::OPERATIONS
+        .iter()
+        .map(|(_, o)| *o)
+        .collect::<Vec<_>>();
+    let texts = || prop::collection::vec(text(), 0..3);
+    let on_delete = prop::sample::select(vec![
+        OnDelete::Deactivate,
+        OnDelete::RemoveGroups,
+        OnDelete::Delete,
+        OnDelete::Keep,
+    ]);
+    (
+        (prop::option::of(text()), text(), text(), text(), texts()),
+        (
+            any::<bool>(),
+            on_delete,
+            prop::sample::subsequence(all, 0..7),
+        ),
+        prop::sample::subsequence(vec![MatchKey::Username, MatchKey::Email], 0..3),
+        (prop::option::of(text()), prop::option::of(text())),
+    )
+        .prop_map(
+            |(texts, (adopt, on_delete, mut operations), match_by, leads)| {
+                if on_delete == OnDelete::Delete && !operations.contains(&Operation::Delete) {
+                    operations.push(Operation::Delete);
+                }
+                let (scope, username, display_name, email, protect) = texts;
+                let (default_project_lead, default_component_lead) = leads;
+                UserRules {
+                    scope,
+                    username,
+                    display_name,
+                    email,
+                    match_by,
+                    adopt,
+                    operations,
+                    on_delete,
+                    protect,
+                    default_project_lead,
+                    default_component_lead,
+                }
+            },
+        )
+}
+
+fn group_rules() -> impl Strategy<Value = GroupRules> {
+    let texts = || prop::collection::vec(text(), 0..3);
+    (any::<[bool; 3]>(), texts(), texts(), texts()).prop_map(|(flags, allow, deny, protect)| {
+        let [on_the_fly, create_missing, keep_existing] = flags;
+        GroupRules {
+            on_the_fly,
+            create_missing,
+            allow,
+            deny,
+            keep_existing,
+            protect,
+        }
+    })
+}
+
+fn config_file() -> impl Strategy<Value = ConfigFile> {
+    let kind = prop::sample::select(vec![ConnectionKind::OracleIdcs, ConnectionKind::Scim]);
+    let connection = (name(), kind).prop_map(|(name, kind)| ConnectionSettings { name, kind });
+    let mode = prop::sample::select(vec![Mode::Shadow, Mode::Live, Mode::Paused]);
+    (
+        connection,
+        target_settings(),
+        prop::option::of((mode, user_rules(), group_rules())),
+    )
+        .prop_map(|(connection, target, rules)| {
+            let mapping = rules.map(|(mode, users, groups)| MappingEntry {
+                connection: connection.name.clone(),
+                target: target.name.clone(),
+                settings: MappingSettings {
+                    mode,
+                    users,
+                    groups,
+                },
+            });
+            ConfigFile::new(
+                vec![connection],
+                vec![target],
+                mapping.into_iter().collect(),
+            )
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_is_read_back(file in config_file()) {
+        let text = print(&file);
+        prop_assert_eq!(parse(&text), Ok(file), "{}", text);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,60}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_damaged_file_makes_it_panic(at in 0..EXAMPLE.len(), length in 0..20_usize, put in "[\\[\\]{}\"'=.\n# 0a]{0,4}") {
+        let end = (at + length).min(EXAMPLE.len());
+        let text = format!("{}{put}{}", &EXAMPLE[..at], &EXAMPLE[end..]);
+        if let Err(problems) = parse(&text) {
+            prop_assert!(!problems.is_empty());
+            for problem in problems {
+                prop_assert!(problem.line <= text.split('\n').count(), "{problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_without_exhausting_the_stack() {
+    assert!(!told(&format!("a = {}", "[".repeat(100_000))).is_empty());
+    assert!(!told(&format!("{} = 1", vec!["a"; 10_000].join("."))).is_empty());
+}

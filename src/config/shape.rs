@@ -1,0 +1,161 @@
+//! The keys and words of the configuration file, in one place.
+//!
+//! A key that the design knows and the program does not yet is listed as `later`: it is refused
+//! with other words than a slip of the pen, and never silently ignored.
+
+use crate::domain::{ConnectionKind, MatchKey, Mode, OnDelete, Operation, TargetKind};
+
+/// The keys of one kind of table.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// Supported keys.
+    pub(super) keys: &'static [&'static str],
+    /// Keys whose feature is not there yet.
+    pub(super) later: &'static [&'static str],
+}
+
+/// The whole file.
+pub(super) const FILE: Shape = Shape {
+    keys: &["connection", "target", "mapping"],
+    later: &[],
+};
+
+/// `[[connection]]`
+pub(super) const CONNECTION: Shape = Shape {
+    keys: &["name", "kind"],
+    later: &[
+        "base_url",
+        "client_id",
+        "client_secret",
+        "app_id",
+        "only_granted",
+        "group_attributes",
+        "schedule",
+    ],
+};
+
+/// `[[target]]`
+pub(super) const TARGET: Shape = Shape {
+    keys: &[
+        "name",
+        "kind",
+        "base_url",
+        "token",
+        "username",
+        "password",
+        "concurrency",
+        "timeout",
+    ],
+    later: &[],
+};
+
+/// `[[mapping]]`
+pub(super) const MAPPING: Shape = Shape {
+    keys: &["connection", "target", "mode", "users", "groups"],
+    later: &["brakes"],
+};
+
+/// `[mapping.users]`
+pub(super) const USERS: Shape = Shape {
+    keys: &[
+        "scope",
+        "username",
+        "display_name",
+        "email",
+        "match_by",
+        "adopt",
+        "operations",
+        "on_delete",
+        "protect",
+        "default_project_lead",
+        "default_component_lead",
+    ],
+    later: &[],
+};
+
+/// `[mapping.groups]`
+pub(super) const GROUPS: Shape = Shape {
+    keys: &[
+        "on_the_fly",
+        "create_missing",
+        "allow",
+        "deny",
+        "keep_existing",
+        "protect",
+    ],
+    later: &["rewrite", "for_all", "for_new", "manual"],
+};
+
+/// Words and what they stand for.
+pub(super) type Words<T> = &'static [(&'static str, T)];
+
+/// `connection.kind`
+pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
+    ("oracle-idcs", ConnectionKind::OracleIdcs),
+    ("scim", ConnectionKind::Scim),
+];
+
+/// `target.kind`
+pub(super) const TARGET_KINDS: Words<TargetKind> = &[("jira-dc", TargetKind::JiraDc)];
+
+/// Values of `target.kind` whose product is not supported yet.
+pub(super) const LATER_TARGET_KINDS: &[&str] =
+    &["confluence-dc", "bitbucket-dc", "crowd", "atlassian-guard"];
+
+/// `mapping.mode`
+pub(super) const MODES: Words<Mode> = &[
+    ("shadow", Mode::Shadow),
+    ("live", Mode::Live),
+    ("paused", Mode::Paused),
+];
+
+/// `mapping.users.match_by`
+pub(super) const MATCH_KEYS: Words<MatchKey> =
+    &[("username", MatchKey::Username), ("email", MatchKey::Email)];
+
+/// `mapping.users.operations`
+pub(super) const OPERATIONS: Words<Operation> = &[
+    ("create", Operation::Create),
+    ("update", Operation::Update),
+    ("rename", Operation::Rename),
+    ("deactivate", Operation::Deactivate),
+    ("reactivate", Operation::Reactivate),
+    ("delete", Operation::Delete),
+];
+
+/// `mapping.users.on_delete`
+pub(super) const ON_DELETE: Words<OnDelete> = &[
+    ("deactivate", OnDelete::Deactivate),
+    ("remove-groups", OnDelete::RemoveGroups),
+    ("delete", OnDelete::Delete),
+    ("keep", OnDelete::Keep),
+];
+
+/// The word that stands for `value`.
+pub(super) fn word<T: PartialEq>(words: Words<T>, value: &T) -> &'static str {
+    words
+        .iter()
+        .find(|(_, v)| v == value)
+        .map_or("", |(word, _)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A variant without a word would be printed as "" and not read back.
+    #[test]
+    fn words_agree_with_the_names_that_the_domain_is_stored_under() {
+        fn check<T: PartialEq + serde::Serialize>(words: Words<T>) {
+            for (word, value) in words {
+                assert_eq!(serde_json::to_value(value).unwrap(), *word);
+            }
+        }
+        check(CONNECTION_KINDS);
+        check(TARGET_KINDS);
+        check(MODES);
+        check(MATCH_KEYS);
+        check(OPERATIONS);
+        check(ON_DELETE);
+    }
+}

@@ -1,0 +1,209 @@
+//! Why a person has, or does not have, what they have at each target.
+
+use serde::Serialize;
+
+use super::load;
+use super::plan::Protection;
+use super::worker::Shield;
+use crate::clock::rfc3339;
+use crate::domain::{Desired, Mode, UserId};
+use crate::mapping::Rules;
+use crate::scim::fold::fold_text;
+use crate::store::{AnyConn, Error, audit, settings, work};
+use crate::targets::Protected;
+
+/// How many past operations are shown for each person.
+const HISTORY: i64 = 50;
+
+/// One person across every target.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// SCIM id.
+    pub id: String,
+    /// User name at the source.
+    pub user_name: String,
+    /// Name of the connection that the person comes from.
+    pub connection: String,
+    /// Whether the source has deleted the person.
+    pub deleted: bool,
+    /// One view for each target that a mapping leads to.
+    pub targets: Vec<TargetView>,
+    /// The newest operations, newest first.
+    pub history: Vec<Operation>,
+}
+
+/// One person at one target.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetView {
+    /// Name of the target.
+    pub target: String,
+    /// `shadow`, `live` or `paused`.
+    pub mode: Mode,
+    /// What the rules want, each part with its rule.
+    pub desired: Desired,
+    /// What the ledger says is there.
+    pub account: Option<AccountView>,
+    /// What is still to be done, and why it is not done.
+    pub work: Option<WorkView>,
+    /// What keeps Usher from changing something here.
+    pub notes: Vec<String>,
+}
+
+/// The ledger's account.
+#[derive(Debug, Clone, Serialize)]
+pub struct AccountView {
+    /// The product's own stable key.
+    pub remote_id: Option<String>,
+    /// User name.
+    pub username: String,
+    /// Display name.
+    pub display_name: String,
+    /// E-mail address.
+    pub email: String,
+    /// Whether it can sign in.
+    pub active: bool,
+    /// `created` or `adopted`.
+    pub owner: String,
+    /// `expected`, `present` or `absent`.
+    pub standing: String,
+    /// Memberships with their owners.
+    pub groups: Vec<MembershipView>,
+}
+
+/// One membership.
+#[derive(Debug, Clone, Serialize)]
+pub struct MembershipView {
+    /// Name of the group.
+    pub group: String,
+    /// `created`, `adopted` or `foreign`.
+    pub owner: String,
+    /// Whether the rules want it.
+    pub wanted: bool,
+}
+
+/// An open work item.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkView {
+    /// `pending`, `waiting`, `held`, `rejected` or `shadow`.
+    pub state: String,
+    /// Why it has not ended, in the product's words where there are any.
+    pub reason: Option<String>,
+    /// Failed attempts.
+    pub attempts: i32,
+    /// When it is tried (again), if it is pending.
+    pub due_at: Option<String>,
+    /// What marked it.
+    pub cause: String,
+}
+
+/// One operation of the past.
+#[derive(Debug, Clone, Serialize)]
+pub struct Operation {
+    /// When.
+    pub at: String,
+    /// Name of the target.
+    pub target: String,
+    /// `create_user`, `add_member`, …
+    pub operation: String,
+    /// The operation in full.
+    pub detail: serde_json::Value,
+    /// `done`, `already` or `rejected`.
+    pub outcome: String,
+    /// The product's words, or what was done on the way.
+    pub message: Option<String>,
+    /// What set it off.
+    pub cause: String,
+}
+
+/// Explains one person. Reads the store alone, never a target.
+pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>, Error> {
+    let Some(person) = load::person(conn, user)? else { return Ok(None) };
+    let configuration = settings::load(conn)?;
+    let items = work::of_user(conn, user)?;
+    let target_name = |id: &str| {
+        configuration
+            .targets
+            .iter()
+            .find(|t| t.id.as_str() == id)
+            .map_or_else(|| id.to_owned(), |t| t.settings.name.clone())
+    };
+    let mut targets = Vec::new();
+    for mapping in configuration.mappings.iter().filter(|m| m.connection_id == person.connection_id) {
+        let rules = Rules::compile(&mapping.settings)
+            .map_err(|e| Error::Corrupt(format!("{}: {}", e.key, e.text)))?;
+        let entry = load::entry(conn, &mapping.target_id, user, &person)?;
+        let desired = person.desired(&rules, &entry);
+        let work = items.iter().find(|i| i.target_id == mapping.target_id.as_str()).map(|item| WorkView {
+            state: item.state.clone(),
+            reason: item.last_error.clone(),
+            attempts: item.attempts,
+            due_at: (item.state == "pending").then(|| rfc3339(item.due_at)),
+            cause: item.cause.clone(),
+        });
+        let account = entry.account.map(|account| AccountView {
+            groups: entry
+                .memberships
+                .iter()
+                .map(|m| MembershipView {
+                    group: m.group.clone(),
+                    owner: m.owner.as_str().to_owned(),
+                    wanted: desired.groups.iter().any(|g| fold_text(&g.name) == fold_text(&m.group)),
+                })
+                .collect(),
+            remote_id: account.remote_id,
+            username: account.username,
+            display_name: account.display_name,
+            email: account.email,
+            active: account.active,
+            owner: account.owner.as_str().to_owned(),
+            standing: format!("{:?}", account.standing).to_lowercase(),
+        });
+        targets.push(TargetView {
+            target: target_name(mapping.target_id.as_str()),
+            mode: mapping.settings.mode,
+            notes: notes(&rules, &desired, account.as_ref()),
+            desired,
+            account,
+            work,
+        });
+    }
+    let history = audit::of_user(conn, user, HISTORY)?
+        .into_iter()
+        .map(|row| Operation {
+            at: rfc3339(row.at),
+            target: target_name(&row.target_id),
+            operation: row.operation,
+            detail: serde_json::from_str(&row.detail).unwrap_or_default(),
+            outcome: row.outcome,
+            message: row.message,
+            cause: row.cause,
+        })
+        .collect();
+    Ok(Some(Explanation {
+        id: user.0.clone(),
+        connection: configuration
+            .connections
+            .iter()
+            .find(|c| c.id == person.connection_id)
+            .map_or_else(|| person.connection_id.0.clone(), |c| c.settings.name.clone()),
+        deleted: person.deleted,
+        user_name: person.user_name,
+        targets,
+        history,
+    }))
+}
+
+/// What the rules themselves protect; what the target protects is known to the engine alone.
+fn notes(rules: &Rules, desired: &Desired, account: Option<&AccountView>) -> Vec<String> {
+    let shield = Shield { rules, target: Protected::default() };
+    let mut notes = Vec::new();
+    let name = account
+        .map(|a| a.username.clone())
+        .or_else(|| desired.account.as_ref().ok().map(|a| a.username.clone()));
+    if let Some(name) = name
+        && let Some(pattern) = shield.user(&name)
+    {
+        notes.push(format!("{name:?} is protected by {pattern:?}: nothing is changed"));
+    }
+    notes
+}

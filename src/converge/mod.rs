@@ -1,0 +1,17 @@
+//! The engine: brings targets in step with what the mirror and the rules want.
+//!
+//! Level-triggered. It does not know why it was woken: it takes a work item, computes what is wanted, looks
+//! at what is there, and issues only the operations that differ. Happy path, retry and recovery from a crash
+//! are the same code.
+
+mod engine;
+mod explain;
+mod live;
+mod load;
+mod plan;
+mod retry;
+mod worker;
+
+pub use engine::{Engine, Options};
+pub use explain::{Explanation, TargetView, explain};
+pub use live::Connect;

@@ -1,0 +1,319 @@
+//! From what is wanted and what is there to the fewest operations. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    Action, Desired, DesiredAccount, MappingSettings, OnDelete, Operation, Owner, Presence,
+};
+use crate::scim::fold::fold_text;
+
+/// What a target has for one user, as far as it is known: the ledger, corrected by what was just read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Current {
+    /// The account, if there is one.
+    pub account: Option<CurrentAccount>,
+    /// Its memberships by folded group name: the name as the target writes it, and whose it is.
+    pub groups: BTreeMap<String, (String, Owner)>,
+}
+
+/// The account part of [`Current`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentAccount {
+    /// The product's own stable key.
+    pub remote_id: String,
+    /// User name.
+    pub username: String,
+    /// Display name.
+    pub display_name: String,
+    /// E-mail address.
+    pub email: String,
+    /// Whether it can sign in.
+    pub active: bool,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// What the planner needs to know about a wanted group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupState {
+    /// The target has it.
+    Exists,
+    /// The target does not have it.
+    Missing,
+}
+
+/// What has to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// In this order. Memberships of an account that is yet to be made carry an empty `remote_id`.
+    pub actions: Vec<Action>,
+    /// Memberships that are wanted and were there before Usher: they become Usher's.
+    pub adopt: Vec<String>,
+    /// What the rules or the protections kept from being done, in words.
+    pub notes: Vec<String>,
+    /// The account cannot be made yet: what the source has not sent.
+    pub waiting: Option<String>,
+}
+
+/// The protections that hold for one target: names that are never changed.
+pub trait Protection {
+    /// The pattern that protects this user name.
+    fn user(&self, name: &str) -> Option<String>;
+    /// The pattern that protects this group.
+    fn group(&self, name: &str) -> Option<String>;
+}
+
+/// Plans. `groups` tells about every wanted group that the account is not in yet.
+pub fn plan(
+    desired: &Desired,
+    settings: &MappingSettings,
+    current: &Current,
+    groups: &BTreeMap<String, GroupState>,
+    protection: &dyn Protection,
+) -> Plan {
+    let mut plan = Plan::default();
+    if let Some(account) = &current.account
+        && let Some(pattern) = protection.user(&account.username)
+    {
+        plan.notes.push(format!("{:?} is protected by {pattern:?}: nothing is changed", account.username));
+        return plan;
+    }
+    match desired.presence {
+        Presence::Active => wanted(desired, settings, current, groups, protection, &mut plan),
+        Presence::Inactive => {
+            if let Some(account) = &current.account {
+                deactivate(settings, account, &mut plan);
+            } else {
+                plan.notes.push("inactive at the source and no account here: nothing to do".to_owned());
+            }
+        }
+        Presence::Deleted | Presence::OutOfScope => {
+            if let Some(account) = &current.account {
+                deprovision(settings, current, account, protection, &mut plan);
+            } else {
+                plan.notes.push("not wanted and no account here: nothing to do".to_owned());
+            }
+        }
+    }
+    plan
+}
+
+fn wanted(
+    desired: &Desired,
+    settings: &MappingSettings,
+    current: &Current,
+    groups: &BTreeMap<String, GroupState>,
+    protection: &dyn Protection,
+    plan: &mut Plan,
+) {
+    let account = match &desired.account {
+        Ok(account) => account,
+        Err(why) => {
+            plan.waiting = Some(why.clone());
+            return;
+        }
+    };
+    if let Some(pattern) = protection.user(&account.username) {
+        plan.notes.push(format!("{:?} is protected by {pattern:?}: nothing is changed", account.username));
+        return;
+    }
+    let (remote_id, username) = match &current.account {
+        Some(existing) => {
+            adjust(account, settings, existing, plan);
+            let renamed = plan.actions.iter().any(|a| matches!(a, Action::RenameUser { .. }));
+            let username = if renamed { &account.username } else { &existing.username };
+            (existing.remote_id.clone(), username.clone())
+        }
+        None => {
+            if !settings.may(Operation::Create) {
+                plan.notes.push("no account, and the operation \"create\" is off".to_owned());
+                return;
+            }
+            let Some(email) = &account.email else {
+                plan.waiting = Some("the source has not sent an e-mail address yet".to_owned());
+                return;
+            };
+            plan.actions.push(Action::CreateUser {
+                username: account.username.clone(),
+                display_name: account.display_name.clone(),
+                email: email.clone(),
+            });
+            (String::new(), account.username.clone())
+        }
+    };
+    memberships(desired, settings, current, groups, protection, (&remote_id, &username), plan);
+}
+
+/// Brings an existing account in step.
+fn adjust(
+    wanted: &DesiredAccount,
+    settings: &MappingSettings,
+    existing: &CurrentAccount,
+    plan: &mut Plan,
+) {
+    // Back first: an inactive account may refuse other changes.
+    if !existing.active {
+        if settings.may(Operation::Reactivate) {
+            plan.actions.push(Action::Reactivate {
+                remote_id: existing.remote_id.clone(),
+                username: existing.username.clone(),
+            });
+        } else {
+            plan.notes.push("the account is inactive, and the operation \"reactivate\" is off".to_owned());
+        }
+    }
+    // The products compare user names without case, so a difference of case is none.
+    if fold_text(&wanted.username) != fold_text(&existing.username) {
+        if settings.may(Operation::Rename) {
+            plan.actions.push(Action::RenameUser {
+                remote_id: existing.remote_id.clone(),
+                from: existing.username.clone(),
+                to: wanted.username.clone(),
+            });
+        } else {
+            plan.notes.push(format!(
+                "should be called {:?}, and the operation \"rename\" is off",
+                wanted.username
+            ));
+        }
+    }
+    let display_name =
+        (wanted.display_name != existing.display_name).then(|| wanted.display_name.clone());
+    // No address at the source is no reason to take one away.
+    let email = wanted.email.clone().filter(|email| *email != existing.email);
+    if display_name.is_some() || email.is_some() {
+        if settings.may(Operation::Update) {
+            let renamed = plan.actions.iter().any(|a| matches!(a, Action::RenameUser { .. }));
+            plan.actions.push(Action::UpdateUser {
+                remote_id: existing.remote_id.clone(),
+                username: if renamed { wanted.username.clone() } else { existing.username.clone() },
+                display_name,
+                email,
+            });
+        } else {
+            plan.notes.push("attributes differ, and the operation \"update\" is off".to_owned());
+        }
+    }
+}
+
+fn memberships(
+    desired: &Desired,
+    settings: &MappingSettings,
+    current: &Current,
+    groups: &BTreeMap<String, GroupState>,
+    protection: &dyn Protection,
+    (remote_id, username): (&str, &str),
+    plan: &mut Plan,
+) {
+    // Removals first: what a person loses must not wait for what somebody else's group refuses.
+    let wanted: Vec<String> = desired.groups.iter().map(|g| fold_text(&g.name)).collect();
+    for (folded, (name, owner)) in &current.groups {
+        if wanted.contains(folded) {
+            continue;
+        }
+        if !owner.is_ours() && settings.groups.keep_existing {
+            continue;
+        }
+        remove_member(name, protection, (remote_id, username), plan);
+    }
+    for group in &desired.groups {
+        let folded = fold_text(&group.name);
+        match current.groups.get(&folded) {
+            Some((_, owner)) if owner.is_ours() => {}
+            Some((name, _)) => {
+                if protection.group(name).is_none() {
+                    plan.adopt.push(name.clone());
+                }
+            }
+            None => {
+                if let Some(pattern) = protection.group(&group.name) {
+                    plan.notes.push(format!("group {:?} is protected by {pattern:?}", group.name));
+                    continue;
+                }
+                if groups.get(&folded) == Some(&GroupState::Missing) {
+                    if !settings.groups.create_missing {
+                        plan.notes.push(format!(
+                            "group {:?} does not exist at the target, and create_missing is off",
+                            group.name
+                        ));
+                        continue;
+                    }
+                    plan.actions.push(Action::CreateGroup { name: group.name.clone() });
+                }
+                plan.actions.push(Action::AddMember {
+                    remote_id: remote_id.to_owned(),
+                    username: username.to_owned(),
+                    group: group.name.clone(),
+                });
+            }
+        }
+    }
+}
+
+fn remove_member(
+    name: &str,
+    protection: &dyn Protection,
+    (remote_id, username): (&str, &str),
+    plan: &mut Plan,
+) {
+    if let Some(pattern) = protection.group(name) {
+        plan.notes.push(format!("stays in group {name:?}: it is protected by {pattern:?}"));
+        return;
+    }
+    plan.actions.push(Action::RemoveMember {
+        remote_id: remote_id.to_owned(),
+        username: username.to_owned(),
+        group: name.to_owned(),
+    });
+}
+
+fn deactivate(settings: &MappingSettings, account: &CurrentAccount, plan: &mut Plan) {
+    if !account.active {
+        return;
+    }
+    if !settings.may(Operation::Deactivate) {
+        plan.notes.push("should be inactive, and the operation \"deactivate\" is off".to_owned());
+        return;
+    }
+    plan.actions.push(Action::Deactivate {
+        remote_id: account.remote_id.clone(),
+        username: account.username.clone(),
+        successors: settings.successors(),
+    });
+}
+
+/// What `on_delete` says.
+fn deprovision(
+    settings: &MappingSettings,
+    current: &Current,
+    account: &CurrentAccount,
+    protection: &dyn Protection,
+    plan: &mut Plan,
+) {
+    match settings.users.on_delete {
+        OnDelete::Deactivate => deactivate(settings, account, plan),
+        OnDelete::Keep => plan.notes.push("not wanted any more: kept by on_delete = \"keep\"".to_owned()),
+        OnDelete::RemoveGroups => {
+            let ours: Vec<&String> = current
+                .groups
+                .values()
+                .filter(|(_, owner)| owner.is_ours())
+                .map(|(name, _)| name)
+                .collect();
+            for name in ours {
+                remove_member(name, protection, (&account.remote_id, &account.username), plan);
+            }
+        }
+        // Only what Usher made is Usher's to destroy.
+        OnDelete::Delete if account.owner == Owner::Created && settings.may(Operation::Delete) => {
+            plan.actions.push(Action::DeleteUser {
+                remote_id: account.remote_id.clone(),
+                username: account.username.clone(),
+            });
+        }
+        OnDelete::Delete => {
+            plan.notes.push("not made by Usher, or \"delete\" is off: deactivated, not deleted".to_owned());
+            deactivate(settings, account, plan);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The only place where an error becomes a status code.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ContentType};
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::{auth, intake, scim, store};
+
+/// An error as a SCIM client sees it (RFC 7644 section 3.12).
+#[derive(Debug)]
+pub(super) struct Failure {
+    error: scim::Error,
+    retry_after_s: Option<u32>,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.error.detail())
+    }
+}
+
+impl ResponseError for Failure {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header(ContentType("application/scim+json".parse().unwrap_or(
+            // Cannot happen; the constant parses.
+            ContentType::json().0,
+        )));
+        if self.status_code() == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"usher\""));
+            response.append_header((header::WWW_AUTHENTICATE, "Basic realm=\"usher\", charset=\"UTF-8\""));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        response.body(self.error.to_body().to_string())
+    }
+}
+
+impl From<scim::Error> for Failure {
+    fn from(error: scim::Error) -> Self {
+        Self { error, retry_after_s: None }
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Filter(detail) => scim::Error::invalid_filter(detail).into(),
+            passing if passing.is_passing() => {
+                tracing::warn!(error = %passing, "the database did not take a request");
+                Self {
+                    error: scim::Error::unavailable("the database is busy; try again in a moment"),
+                    retry_after_s: Some(1),
+                }
+            }
+            other => {
+                // The words of the database are for the log; the caller gets the request id in the header.
+                tracing::error!(error = %other, "a request failed");
+                scim::Error::internal("the server could not do this; its log says why").into()
+            }
+        }
+    }
+}
+
+impl From<intake::Error> for Failure {
+    fn from(error: intake::Error) -> Self {
+        match error {
+            intake::Error::Scim(error) => error.into(),
+            intake::Error::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::Error> for Failure {
+    fn from(error: auth::Error) -> Self {
+        match error {
+            auth::Error::Store(error) => error.into(),
+            refused => scim::Error::unauthorized(refused.to_string()).into(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! One span and one line a request, and a request id that stands in the answer, the log and the audit.
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage};
+use tracing::Instrument;
+
+/// The header that carries the id, in and out.
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub(super) String);
+
+/// Middleware. Never records query strings or bodies: filters and resources are personal data.
+pub async fn request_span(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let id = given(&request).unwrap_or_else(crate::domain::new_id);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id,
+        method = %request.method(),
+        path = %request.path(),
+    );
+    let quiet = matches!(request.path(), "/healthz" | "/readyz");
+    let started = Instant::now();
+    async move {
+        let mut response = next.call(request).await?;
+        let status = response.status().as_u16();
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if !quiet {
+            tracing::info!(status, duration_ms, "answered");
+        }
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(HEADER, value);
+        }
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}
+
+/// The id that a proxy gave, if it is harmless.
+fn given(request: &ServiceRequest) -> Option<String> {
+    let id = request.headers().get(HEADER)?.to_str().ok()?;
+    let harmless = (8..=64).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    harmless.then(|| id.to_owned())
+}

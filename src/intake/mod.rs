@@ -1,0 +1,212 @@
+//! The one door into the mirror. Push, pull and login all come through here.
+//!
+//! Each call changes the mirror and marks the work that follows from it in one transaction: what is
+//! acknowledged is on disk, and so is the knowledge that targets may be out of step. A call that changes
+//! nothing writes nothing and marks nothing.
+
+mod error;
+mod members;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+pub use self::error::Error;
+use self::members::Affected;
+use crate::clock::{Clock, Micros};
+use crate::domain::{ConnectionId, UserId};
+use crate::scim::patch::PatchOp;
+use crate::scim::{self, Dialect, ResourceType};
+use crate::store::work::Priority;
+use crate::store::{Store, Stored, Tx, groups, users, work};
+
+/// Who changes the mirror, and why.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The tenant: nothing of another one can be reached.
+    pub connection: ConnectionId,
+    /// How its input is to be understood.
+    pub dialect: Dialect,
+    /// What set it off, for the audit: the request, the run, the person.
+    pub cause: String,
+}
+
+/// A change of a resource that exists.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// RFC 7644 section 3.5.1.
+    Put(Value),
+    /// RFC 7644 section 3.5.2.
+    Patch(Vec<PatchOp>),
+}
+
+/// The versions that a caller accepts (`If-Match`). `None`: any.
+pub type IfMatch = Option<Vec<i64>>;
+
+/// The door.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    store: Store,
+    clock: Clock,
+    wake: Arc<Notify>,
+}
+
+impl Intake {
+    /// `wake` is notified after each change, so that the engine need not wait for its next look.
+    pub fn new(store: Store, clock: Clock, wake: Arc<Notify>) -> Self {
+        Self { store, clock, wake }
+    }
+
+    /// Takes in a new resource.
+    pub async fn create(&self, source: Source, rt: ResourceType, body: Value) -> Result<Stored, Error> {
+        let change = scim::resource::parse_create(rt, source.dialect, body)?;
+        let now = self.now();
+        let stored = self
+            .store
+            .write(move |tx| -> Result<Stored, Error> {
+                let mut affected = Affected::default();
+                let stored = match rt {
+                    ResourceType::User => {
+                        let stored = users::insert(tx, &source.connection, &change.doc, now)?;
+                        members::edit_groups_of(tx, &source, &stored.id, &change.members, now, &mut affected)?;
+                        affected.user(&stored.id);
+                        stored
+                    }
+                    ResourceType::Group => {
+                        let stored = groups::insert(tx, &source.connection, &change.doc, now)?;
+                        members::edit_members_of(tx, &source, &stored.id, &change.members, &mut affected)?;
+                        stored
+                    }
+                };
+                affected.mark(tx, &source, now)?;
+                Ok(stored)
+            })
+            .await?;
+        self.wake.notify_one();
+        Ok(stored)
+    }
+
+    /// Changes a resource.
+    pub async fn modify(
+        &self,
+        source: Source,
+        rt: ResourceType,
+        id: String,
+        edit: Edit,
+        if_match: IfMatch,
+    ) -> Result<Stored, Error> {
+        let now = self.now();
+        let stored = self
+            .store
+            .write(move |tx| -> Result<Stored, Error> {
+                let locked = lock(tx, &source, rt, &id, if_match.as_deref())?;
+                let change = match &edit {
+                    Edit::Put(body) => {
+                        scim::resource::apply_put(rt, source.dialect, &locked.doc, body.clone())?
+                    }
+                    Edit::Patch(ops) => scim::patch::apply(rt, source.dialect, &locked.doc, ops)?,
+                };
+                let mut affected = Affected::default();
+                let doc_changed = change.doc != locked.doc;
+                let rows_changed = match rt {
+                    ResourceType::User => {
+                        members::edit_groups_of(tx, &source, &id, &change.members, now, &mut affected)?
+                    }
+                    ResourceType::Group => {
+                        members::edit_members_of(tx, &source, &id, &change.members, &mut affected)?
+                    }
+                };
+                if !doc_changed && !rows_changed {
+                    tx.discard();
+                    return Ok(Stored { version: locked.version - 1, ..locked });
+                }
+                let stored = match rt {
+                    ResourceType::User => {
+                        let before = scim::resource::keys(rt, &locked.doc).active;
+                        let after = scim::resource::keys(rt, &change.doc).active;
+                        if before && !after {
+                            affected.leaver(&id);
+                        } else {
+                            affected.user(&id);
+                        }
+                        users::save(tx, &locked, &change.doc, now)?
+                    }
+                    ResourceType::Group => {
+                        if doc_changed {
+                            // A new name may mean another target group, or none.
+                            affected.everyone_below(&id);
+                        }
+                        groups::save(tx, &locked, &change.doc, now)?
+                    }
+                };
+                affected.mark(tx, &source, now)?;
+                Ok(stored)
+            })
+            .await?;
+        self.wake.notify_one();
+        Ok(stored)
+    }
+
+    /// Takes a resource out of the mirror. A user stays as a tombstone until every target has converged.
+    pub async fn delete(
+        &self,
+        source: Source,
+        rt: ResourceType,
+        id: String,
+        if_match: IfMatch,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        self.store
+            .write(move |tx| -> Result<(), Error> {
+                let locked = lock(tx, &source, rt, &id, if_match.as_deref())?;
+                match rt {
+                    ResourceType::User => {
+                        users::bury(tx, &locked, now)?;
+                        let user = UserId(id.clone());
+                        work::mark(tx, &source.connection, &user, Priority::Leaver, &source.cause, now)?;
+                    }
+                    ResourceType::Group => {
+                        work::mark_below(tx, &source.connection, &id, Priority::Leaver, &source.cause, now)?;
+                        groups::delete(tx, &locked)?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// SCIM shows milliseconds, and a filter on `meta.lastModified` compares what was shown.
+    fn now(&self) -> Micros {
+        let now = self.clock.now();
+        now - now.rem_euclid(1000)
+    }
+}
+
+/// Locks a resource of the caller's tenant and checks its version.
+fn lock(
+    tx: &mut Tx<'_>,
+    source: &Source,
+    rt: ResourceType,
+    id: &str,
+    if_match: Option<&[i64]>,
+) -> Result<Stored, Error> {
+    let locked = match rt {
+        ResourceType::User => users::lock(tx, &source.connection, id)?,
+        ResourceType::Group => groups::lock(tx, &source.connection, id)?,
+    };
+    let Some(locked) = locked else {
+        return Err(scim::Error::not_found(format!("{} {id} does not exist", rt.name())).into());
+    };
+    let version = locked.version - 1;
+    match if_match {
+        Some(accepted) if !accepted.contains(&version) => Err(scim::Error::precondition_failed(format!(
+            "{} {id} is at version {version}: it changed meanwhile",
+            rt.name()
+        ))
+        .into()),
+        _ => Ok(locked),
+    }
+}

@@ -1,0 +1,16 @@
+//! Rules: what one target should have for one user of the source, and which rule wants each part.
+//!
+//! Pure: the result depends on nothing but the rules, the user and the user's groups. The engine
+//! computes it at every convergence and never stores it, so that a changed rule is nothing but
+//! more work. The same function answers the preview and the plan.
+
+mod context;
+mod desired;
+mod expression;
+mod filters;
+mod rules;
+mod scope;
+mod wildcard;
+
+pub use desired::{SourceGroup, SourceUser, desired};
+pub use rules::{RuleError, Rules};

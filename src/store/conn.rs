@@ -1,0 +1,426 @@
+//! Connections: one enum for both databases, the pools, and the two doors `read` and `write`.
+//!
+//! On SQLite one thread writes. It takes every write that is waiting, runs each in a savepoint of one
+//! transaction and commits them together, so that `synchronous=FULL` costs one sync for all of them, and
+//! answers only after the commit. On PostgreSQL every write has a transaction of its own, repeated when the
+//! database asks for it (deadlock, serialisation failure).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::{
+    AnsiTransactionManager, SimpleConnection, TransactionManager, TransactionManagerStatus,
+};
+use diesel::pg::PgConnection;
+use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
+use diesel::sqlite::SqliteConnection;
+use diesel::{Connection, ConnectionResult};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::error::Error;
+use crate::config::server::DatabaseUrl;
+
+/// A connection to either database. The same query text serves both; see `on_each!` for what the enum
+/// itself cannot express.
+#[derive(diesel::MultiConnection)]
+pub enum AnyConn {
+    /// PostgreSQL.
+    Postgres(PgConnection),
+    /// SQLite.
+    Sqlite(SqliteConnection),
+}
+
+/// Pastes one body into an arm for each database, so that it is type-checked for both and written once.
+/// Needed for `ON CONFLICT`, batch inserts and `sql_query`, which `MultiConnection` does not cover.
+macro_rules! on_each {
+    ($conn:expr, |$c:ident| $body:expr) => {
+        match $conn {
+            $crate::store::conn::AnyConn::Postgres($c) => $body,
+            $crate::store::conn::AnyConn::Sqlite($c) => $body,
+        }
+    };
+}
+pub(super) use on_each;
+
+/// Begins, nests and ends transactions on the enum.
+type Transactions = <AnyConn as Connection>::TransactionManager;
+
+/// How many connections read at the same time, for each database.
+const READERS: u32 = 6;
+/// How many writes share one commit at the most: bounds how long the first of them waits.
+const BATCH: usize = 256;
+/// How often a write is repeated on PostgreSQL before it is refused as busy.
+const ATTEMPTS: u32 = 12;
+
+/// A writing transaction.
+pub struct Tx<'a> {
+    conn: &'a mut AnyConn,
+    discard: bool,
+}
+
+impl Tx<'_> {
+    /// The connection, for the query functions of this layer.
+    pub fn conn(&mut self) -> &mut AnyConn {
+        self.conn
+    }
+
+    /// Makes the end of the transaction a rollback although nothing failed: nothing had to be changed.
+    pub fn discard(&mut self) {
+        self.discard = true;
+    }
+}
+
+/// Opens connections of the kind that the URL names. `MultiConnection` would try one after the other, and
+/// SQLite takes any string for a file name.
+struct Manager(DatabaseUrl);
+
+impl ManageConnection for Manager {
+    type Connection = AnyConn;
+    type Error = diesel::r2d2::Error;
+
+    fn connect(&self) -> Result<AnyConn, Self::Error> {
+        open(&self.0).map_err(diesel::r2d2::Error::ConnectionError)
+    }
+
+    fn is_valid(&self, conn: &mut AnyConn) -> Result<(), Self::Error> {
+        conn.batch_execute("SELECT 1").map_err(diesel::r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, conn: &mut AnyConn) -> bool {
+        // A transaction left open by a panic must not meet the next caller.
+        !matches!(
+            status(conn).transaction_depth(),
+            Ok(None)
+        )
+    }
+}
+
+/// Opens one connection with the settings that the promises rest on.
+fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
+    match url {
+        DatabaseUrl::Sqlite(path) => {
+            let mut conn = SqliteConnection::establish(&path.to_string_lossy())?;
+            // FULL: an acknowledged write survives a power cut. The busy time-out covers a second process,
+            // such as `usher apply` beside a running server.
+            conn.batch_execute(
+                "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;",
+            )
+            .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            Ok(AnyConn::Sqlite(conn))
+        }
+        DatabaseUrl::Postgres(url) => {
+            let mut conn = PgConnection::establish(url.expose_secret())?;
+            conn.batch_execute("SET TIME ZONE 'UTC'; SET idle_in_transaction_session_timeout = '60s';")
+                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            Ok(AnyConn::Postgres(conn))
+        }
+    }
+}
+
+/// What the writer does for one caller: run inside the transaction, then tell the caller how it ended.
+/// `None`: the transaction could not begin.
+type Job = Box<dyn FnOnce(Option<&mut AnyConn>) -> Ended + Send>;
+/// Called after the commit, or with the error that kept it from happening.
+type Ended = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+/// The doors to the database.
+#[derive(Clone)]
+pub struct Store {
+    readers: Pool<Manager>,
+    permits: Arc<Semaphore>,
+    writer: Option<std::sync::mpsc::SyncSender<Job>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.writer.is_some() { "Store(sqlite)" } else { "Store(postgres)" })
+    }
+}
+
+impl Store {
+    /// Opens the database, creates it where it can be created (SQLite), and brings its schema up to date.
+    pub fn open(url: &DatabaseUrl) -> Result<Self, Error> {
+        if let DatabaseUrl::Sqlite(path) = url {
+            create_file(path)?;
+        }
+        let mut first = open(url).map_err(|e| Error::Open(masked(url, &e.to_string())))?;
+        super::migrate::run(&mut first)?;
+        let readers = Pool::builder()
+            .max_size(READERS)
+            .min_idle(Some(1))
+            // The check costs PostgreSQL a round trip and SQLite a statement for every read; a connection
+            // that broke is found by `has_broken` and by the failing query itself.
+            .test_on_check_out(false)
+            .connection_timeout(Duration::from_secs(10))
+            .build(Manager(url.clone()))
+            .map_err(|e| Error::Open(masked(url, &e.to_string())))?;
+        let writer = matches!(url, DatabaseUrl::Sqlite(_)).then(|| start_writer(first)).transpose()?;
+        Ok(Self { readers, permits: Arc::new(Semaphore::new(READERS as usize)), writer })
+    }
+
+    /// Whether several servers may share this database.
+    pub fn is_shared(&self) -> bool {
+        self.writer.is_none()
+    }
+
+    /// Runs queries that change nothing.
+    pub async fn read<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: FnOnce(&mut AnyConn) -> Result<T, E> + Send + 'static,
+    {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let pool = self.readers.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut conn = checkout(&pool)?;
+            let result = f(&mut conn);
+            drop(permit);
+            result
+        })
+        .await
+        .map_err(|_| Error::Panicked)?
+    }
+
+    /// Runs `f` in a writing transaction; what it did is on disk when this returns `Ok`.
+    ///
+    /// `f` may run more than once (PostgreSQL may ask for a repetition), so it must do nothing but SQL.
+    /// An error of `f` rolls back everything it did.
+    pub async fn write<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        match &self.writer {
+            Some(writer) => write_sqlite(writer.clone(), f).await,
+            None => self.write_postgres(f).await,
+        }
+    }
+
+    async fn write_postgres<T, E, F>(&self, mut f: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let mut attempt = 0;
+        loop {
+            let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+            let pool = self.readers.clone();
+            let (back, outcome) = tokio::task::spawn_blocking(move || {
+                let outcome = match checkout(&pool) {
+                    Ok(mut conn) => one_transaction(&mut conn, &mut f),
+                    Err(e) => Outcome::Failed(E::from(e)),
+                };
+                drop(permit);
+                (f, outcome)
+            })
+            .await
+            .map_err(|_| Error::Panicked)?;
+            f = back;
+            match outcome {
+                Outcome::Done(value) => return Ok(value),
+                Outcome::Failed(e) => return Err(e),
+                Outcome::Again if attempt < ATTEMPTS => attempt += 1,
+                Outcome::Again => return Err(Error::Busy.into()),
+            }
+            let wait_ms = rand::random_range(1..=(2u64 << attempt.min(7)));
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+}
+
+enum Outcome<T, E> {
+    Done(T),
+    Failed(E),
+    Again,
+}
+
+/// One attempt at a transaction on a connection of its own.
+fn one_transaction<T, E: From<Error>>(
+    conn: &mut AnyConn,
+    f: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,
+) -> Outcome<T, E> {
+    super::error::take_passing();
+    if let Err(e) = Transactions::begin_transaction(conn) {
+        return Outcome::Failed(Error::from(e).into());
+    }
+    let mut tx = Tx { conn, discard: false };
+    let result = f(&mut tx);
+    let discard = tx.discard;
+    // A statement that failed for a passing reason poisons the transaction; the database tells it by
+    // this flag even when `f` turned its error into another one.
+    let passing = super::error::take_passing();
+    if passing {
+        let _ = Transactions::rollback_transaction(conn);
+        return Outcome::Again;
+    }
+    match result {
+        Err(e) => {
+            let _ = Transactions::rollback_transaction(conn);
+            Outcome::Failed(e)
+        }
+        Ok(value) if discard => match Transactions::rollback_transaction(conn) {
+            Ok(()) => Outcome::Done(value),
+            Err(e) => Outcome::Failed(Error::from(e).into()),
+        },
+        Ok(value) => match Transactions::commit_transaction(conn) {
+            Ok(()) => Outcome::Done(value),
+            Err(e) => {
+                let error = Error::from(e);
+                if super::error::take_passing() {
+                    Outcome::Again
+                } else {
+                    Outcome::Failed(error.into())
+                }
+            }
+        },
+    }
+}
+
+async fn write_sqlite<T, E, F>(writer: std::sync::mpsc::SyncSender<Job>, mut f: F) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel::<Result<T, E>>();
+    let job: Job = Box::new(move |conn| {
+        let result = match conn {
+            Some(conn) => in_savepoint(conn, &mut f),
+            None => Err(Error::Busy.into()),
+        };
+        Box::new(move |committed| {
+            let _ = reply.send(match committed {
+                Ok(()) => result,
+                Err(e) => Err(e.into()),
+            });
+        })
+    });
+    match writer.try_send(job) {
+        Ok(()) => {}
+        // Full: the queue is bounded so that memory is; wait for a place off the async threads.
+        Err(std::sync::mpsc::TrySendError::Full(job)) => {
+            tokio::task::spawn_blocking(move || writer.send(job))
+                .await
+                .map_err(|_| Error::Closed)?
+                .map_err(|_| Error::Closed)?;
+        }
+        Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(Error::Closed.into()),
+    }
+    answer.await.map_err(|_| Error::Closed)?
+}
+
+/// Runs `f` in a savepoint of the shared transaction.
+fn in_savepoint<T, E: From<Error>>(
+    conn: &mut AnyConn,
+    f: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    let depth = depth(conn);
+    Transactions::begin_transaction(conn).map_err(Error::from)?;
+    let mut tx = Tx { conn, discard: false };
+    let result = catch_unwind(AssertUnwindSafe(|| f(&mut tx)))
+        .unwrap_or_else(|_| Err(Error::Panicked.into()));
+    let undo = tx.discard || result.is_err();
+    let ended = if undo {
+        Transactions::rollback_transaction(conn)
+    } else {
+        Transactions::commit_transaction(conn)
+    };
+    debug_assert_eq!(depth, self::depth(conn), "a savepoint was left open");
+    ended.map_err(Error::from)?;
+    result
+}
+
+fn status(conn: &mut AnyConn) -> &mut TransactionManagerStatus {
+    Transactions::transaction_manager_status_mut(conn)
+}
+
+fn depth(conn: &mut AnyConn) -> Option<u32> {
+    status(conn)
+        .transaction_depth()
+        .ok()
+        .flatten()
+        .map(std::num::NonZeroU32::get)
+}
+
+/// Starts the thread that writes to SQLite. It ends when the last [`Store`] is dropped.
+fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, Error> {
+    let (sender, queue) = std::sync::mpsc::sync_channel::<Job>(1024);
+    std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || {
+            while let Ok(first) = queue.recv() {
+                let begun = match &mut conn {
+                    // IMMEDIATE: a deferred transaction that reads before it writes fails at once when
+                    // another process writes, whatever the busy time-out says.
+                    AnyConn::Sqlite(c) => {
+                        AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")
+                    }
+                    AnyConn::Postgres(c) => AnsiTransactionManager::begin_transaction(c),
+                };
+                if let Err(e) = begun {
+                    first(None)(Err(Error::from(e)));
+                    continue;
+                }
+                let mut batch = vec![first(Some(&mut conn))];
+                while batch.len() < BATCH {
+                    match queue.try_recv() {
+                        Ok(job) => batch.push(job(Some(&mut conn))),
+                        Err(_) => break,
+                    }
+                }
+                let committed = Transactions::commit_transaction(&mut conn);
+                if committed.is_err() {
+                    let _ = Transactions::rollback_transaction(&mut conn);
+                }
+                let failed = committed.err().map(|e| Error::from(e).to_string());
+                for ended in batch {
+                    ended(match &failed {
+                        None => Ok(()),
+                        Some(text) => Err(Error::Database(text.clone())),
+                    });
+                }
+            }
+        })
+        .map_err(|e| Error::Open(format!("cannot start the writer thread: {e}")))?;
+    Ok(sender)
+}
+
+fn checkout(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>, Error> {
+    pool.get().map_err(|_| Error::Unavailable("no connection to the database".to_owned()))
+}
+
+/// Makes the file with the owner's rights only: it holds personal data.
+fn create_file(path: &Path) -> Result<(), Error> {
+    if path.exists() || path.to_str() == Some(":memory:") {
+        return Ok(());
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(Error::Open(format!("cannot create {}: {e}", path.display()))),
+    }
+}
+
+/// An error text of the database client without the password that it may quote.
+fn masked(url: &DatabaseUrl, text: &str) -> String {
+    let secret: Option<&SecretString> = match url {
+        DatabaseUrl::Sqlite(_) => None,
+        DatabaseUrl::Postgres(url) => Some(url),
+    };
+    let text = match secret {
+        Some(secret) => text.replace(secret.expose_secret(), &url.to_string()),
+        None => text.to_owned(),
+    };
+    format!("cannot open the database {url}: {text}")
+}

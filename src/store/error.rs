@@ -1,0 +1,89 @@
+//! What can go wrong in the database, by what the caller can do about it.
+
+use std::cell::Cell;
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+/// An error of the store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A unique constraint is violated: somebody else has that name.
+    #[error("{constraint} is taken")]
+    Conflict {
+        /// The index or the columns, as the database names them.
+        constraint: String,
+    },
+    /// The database is locked by others for too long: try again.
+    #[error("the database is busy")]
+    Busy,
+    /// The database cannot be reached: try again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The database cannot be opened at all.
+    #[error("{0}")]
+    Open(String),
+    /// The store is shutting down.
+    #[error("the database is closed")]
+    Closed,
+    /// A query panicked; its transaction was rolled back.
+    #[error("a database task ended unexpectedly")]
+    Panicked,
+    /// Something stored cannot be read.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+    /// This filter cannot be answered by the database.
+    #[error("{0}")]
+    Filter(String),
+    /// Anything else.
+    #[error("{0}")]
+    Database(String),
+}
+
+thread_local! {
+    // Set when a statement failed for a reason that a repetition of the transaction cures. A thread works
+    // on one transaction at a time, and whoever ends it takes the flag.
+    static PASSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a statement of this thread failed for a passing reason since the last call.
+pub(super) fn take_passing() -> bool {
+    PASSING.with(Cell::take)
+}
+
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        match error {
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => Self::Conflict {
+                // PostgreSQL names the index; SQLite says "UNIQUE constraint failed: table.column, …".
+                constraint: info
+                    .constraint_name()
+                    .map_or_else(|| info.message().to_owned(), ToOwned::to_owned),
+            },
+            DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
+                PASSING.with(|p| p.set(true));
+                Self::Busy
+            }
+            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, info) => {
+                Self::Unavailable(info.message().to_owned())
+            }
+            DieselError::DatabaseError(_, info) if info.message().contains("deadlock detected") => {
+                PASSING.with(|p| p.set(true));
+                Self::Busy
+            }
+            DieselError::DatabaseError(_, info)
+                if info.message().contains("database is locked")
+                    || info.message().contains("database table is locked") =>
+            {
+                Self::Busy
+            }
+            other => Self::Database(other.to_string()),
+        }
+    }
+}
+
+impl Error {
+    /// Whether the same call may succeed in a moment.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable(_) | Self::Closed)
+    }
+}

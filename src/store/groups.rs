@@ -1,0 +1,211 @@
+//! Groups of the mirror and their members, which are rows of their own.
+
+use diesel::prelude::*;
+
+use super::conn::{AnyConn, Tx, on_each};
+use super::error::Error;
+use super::filter_sql::{Page, PageQuery};
+use super::schema::{membership, scim_group, scim_user};
+use super::users::{CHUNK, Link, Stored, read_doc, search_text};
+use crate::clock::Micros;
+use crate::domain::{ConnectionId, GroupId};
+use crate::scim::{self, Doc, ResourceType};
+
+type Row = (String, String, i64, i64, i64);
+type Columns = (
+    scim_group::id,
+    scim_group::doc,
+    scim_group::version,
+    scim_group::created_at,
+    scim_group::modified_at,
+);
+const COLUMNS: Columns = (
+    scim_group::id,
+    scim_group::doc,
+    scim_group::version,
+    scim_group::created_at,
+    scim_group::modified_at,
+);
+
+fn stored((id, doc, version, created_at, modified_at): Row) -> Result<Stored, Error> {
+    Ok(Stored { doc: read_doc(&id, &doc)?, id, version, created_at, modified_at, deleted_at: None })
+}
+
+/// Stores a new group without members.
+pub fn insert(tx: &mut Tx<'_>, connection: &ConnectionId, doc: &Doc, now: Micros) -> Result<Stored, Error> {
+    let keys = scim::resource::keys(ResourceType::Group, doc);
+    let id = GroupId::new();
+    let text = serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))?;
+    diesel::insert_into(scim_group::table)
+        .values((
+            scim_group::id.eq(id.as_str()),
+            scim_group::connection_id.eq(connection.as_str()),
+            scim_group::display_name.eq(&keys.name),
+            scim_group::display_name_ci.eq(scim::fold::fold_text(&keys.name)),
+            scim_group::external_id.eq(keys.external_id.as_deref()),
+            scim_group::doc.eq(text),
+            scim_group::search.eq(search_text(ResourceType::Group, doc)),
+            scim_group::version.eq(1),
+            scim_group::created_at.eq(now),
+            scim_group::modified_at.eq(now),
+        ))
+        .execute(tx.conn())?;
+    Ok(Stored { id: id.0, doc: doc.clone(), version: 1, created_at: now, modified_at: now, deleted_at: None })
+}
+
+/// As [`super::users::lock`].
+pub fn lock(tx: &mut Tx<'_>, connection: &ConnectionId, id: &str) -> Result<Option<Stored>, Error> {
+    let row: Option<Row> = diesel::update(
+        scim_group::table
+            .filter(scim_group::id.eq(id))
+            .filter(scim_group::connection_id.eq(connection.as_str())),
+    )
+    .set(scim_group::version.eq(scim_group::version + 1))
+    .returning(COLUMNS)
+    .get_result(tx.conn())
+    .optional()?;
+    row.map(stored).transpose()
+}
+
+/// Takes back what [`lock`] did, for a group that turned out to stay as it is.
+pub fn unlock(tx: &mut Tx<'_>, locked: &Stored) -> Result<(), Error> {
+    diesel::update(scim_group::table.find(&locked.id))
+        .set(scim_group::version.eq(locked.version - 1))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Stores a locked group after a change of its document or its members.
+pub fn save(tx: &mut Tx<'_>, locked: &Stored, doc: &Doc, now: Micros) -> Result<Stored, Error> {
+    if locked.doc == *doc {
+        diesel::update(scim_group::table.find(&locked.id))
+            .set(scim_group::modified_at.eq(now))
+            .execute(tx.conn())?;
+    } else {
+        let keys = scim::resource::keys(ResourceType::Group, doc);
+        let text = serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))?;
+        diesel::update(scim_group::table.find(&locked.id))
+            .set((
+                scim_group::display_name.eq(&keys.name),
+                scim_group::display_name_ci.eq(scim::fold::fold_text(&keys.name)),
+                scim_group::external_id.eq(keys.external_id.as_deref()),
+                scim_group::doc.eq(text),
+                scim_group::search.eq(search_text(ResourceType::Group, doc)),
+                scim_group::modified_at.eq(now),
+            ))
+            .execute(tx.conn())?;
+    }
+    Ok(Stored { doc: doc.clone(), modified_at: now, ..locked.clone() })
+}
+
+/// Removes a locked group; its memberships go with it, and it leaves the groups it was nested in.
+pub fn delete(tx: &mut Tx<'_>, locked: &Stored) -> Result<(), Error> {
+    diesel::delete(membership::table.filter(membership::member_id.eq(&locked.id))).execute(tx.conn())?;
+    diesel::delete(scim_group::table.find(&locked.id)).execute(tx.conn())?;
+    Ok(())
+}
+
+/// Reads a group of this connection.
+pub fn get(conn: &mut AnyConn, connection: &ConnectionId, id: &str) -> Result<Option<Stored>, Error> {
+    scim_group::table
+        .filter(scim_group::id.eq(id))
+        .filter(scim_group::connection_id.eq(connection.as_str()))
+        .select(COLUMNS)
+        .first::<Row>(conn)
+        .optional()?
+        .map(stored)
+        .transpose()
+}
+
+/// Which of these ids are groups of this connection.
+pub fn which_are_there(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    ids: &[String],
+) -> Result<Vec<String>, Error> {
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(CHUNK) {
+        found.extend(
+            scim_group::table
+                .filter(scim_group::id.eq_any(some))
+                .filter(scim_group::connection_id.eq(connection.as_str()))
+                .select(scim_group::id)
+                .load::<String>(conn)?,
+        );
+    }
+    Ok(found)
+}
+
+/// One page of groups, ordered by id.
+pub fn list(conn: &mut AnyConn, query: &PageQuery) -> Result<Page, Error> {
+    super::filter_sql::page(conn, ResourceType::Group, query)
+}
+
+/// The members of these groups, at most `limit`, ordered by group and member.
+pub fn members_of(conn: &mut AnyConn, groups: &[String], limit: i64) -> Result<Vec<Link>, Error> {
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    type Found = (String, String, String, Option<String>, Option<String>);
+    let nested = diesel::alias!(scim_group as nested);
+    let rows: Vec<Found> = membership::table
+        .left_join(scim_user::table.on(scim_user::id.eq(membership::member_id)))
+        .left_join(nested.on(nested.field(scim_group::id).eq(membership::member_id)))
+        .filter(membership::group_id.eq_any(groups))
+        .order((membership::group_id, membership::member_id))
+        .limit(limit)
+        .select((
+            membership::group_id,
+            membership::member_id,
+            membership::member_type,
+            scim_user::user_name.nullable(),
+            nested.field(scim_group::display_name).nullable(),
+        ))
+        .load(conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(from, id, member_type, user_name, group_name)| Link {
+            from,
+            display: user_name.or(group_name).unwrap_or_default(),
+            id,
+            is_group: member_type == "Group",
+        })
+        .collect())
+}
+
+/// How many members a group has, counted up to `limit`.
+pub fn count_members(conn: &mut AnyConn, group: &str, limit: i64) -> Result<i64, Error> {
+    Ok(membership::table
+        .filter(membership::group_id.eq(group))
+        .select(membership::member_id)
+        .limit(limit)
+        .load::<String>(conn)?
+        .len() as i64)
+}
+
+/// Adds one member. Returns whether it was not there before.
+pub fn add_member(tx: &mut Tx<'_>, group: &str, member: &str, is_group: bool) -> Result<bool, Error> {
+    let added = on_each!(tx.conn(), |c| diesel::insert_into(membership::table)
+        .values((
+            membership::group_id.eq(group),
+            membership::member_id.eq(member),
+            membership::member_type.eq(if is_group { "Group" } else { "User" }),
+        ))
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(added > 0)
+}
+
+/// Removes one member. Returns whether it was there.
+pub fn remove_member(tx: &mut Tx<'_>, group: &str, member: &str) -> Result<bool, Error> {
+    Ok(diesel::delete(membership::table.find((group, member))).execute(tx.conn())? > 0)
+}
+
+/// The ids of the direct members of a group.
+pub fn member_ids(conn: &mut AnyConn, group: &str) -> Result<Vec<String>, Error> {
+    Ok(membership::table
+        .filter(membership::group_id.eq(group))
+        .order(membership::member_id)
+        .select(membership::member_id)
+        .load(conn)?)
+}

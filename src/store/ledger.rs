@@ -1,0 +1,317 @@
+//! The ledger: what each target has for each user, and whose every part of it is.
+
+use diesel::prelude::*;
+
+use super::conn::{AnyConn, Tx, on_each};
+use super::error::Error;
+use super::schema::{account, group_alias, scim_user, target_group, target_membership};
+use crate::clock::Micros;
+use crate::domain::{Account, Owner, Standing, TargetId, UserId, new_id};
+use crate::scim::fold::fold_text;
+
+/// A membership at a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Name of the group, as the target writes it.
+    pub group: String,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+type Row =
+    (String, String, String, Option<String>, String, String, String, bool, String, String, bool);
+type Columns = (
+    account::id,
+    account::target_id,
+    account::user_id,
+    account::remote_id,
+    account::username,
+    account::display_name,
+    account::email,
+    account::active,
+    account::owner,
+    account::standing,
+    account::in_flight,
+);
+const COLUMNS: Columns = (
+    account::id,
+    account::target_id,
+    account::user_id,
+    account::remote_id,
+    account::username,
+    account::display_name,
+    account::email,
+    account::active,
+    account::owner,
+    account::standing,
+    account::in_flight,
+);
+
+fn read(row: Row) -> Result<Account, Error> {
+    let (id, target_id, user_id, remote_id, username, display_name, email, active, owner, standing, in_flight) =
+        row;
+    Ok(Account {
+        owner: owner_of(&owner)?,
+        standing: match standing.as_str() {
+            "expected" => Standing::Expected,
+            "present" => Standing::Present,
+            "absent" => Standing::Absent,
+            other => return Err(Error::Corrupt(format!("standing {other:?} of account {id}"))),
+        },
+        id,
+        target_id: TargetId(target_id),
+        user_id: UserId(user_id),
+        remote_id,
+        username,
+        display_name,
+        email,
+        active,
+        in_flight,
+    })
+}
+
+fn owner_of(text: &str) -> Result<Owner, Error> {
+    match text {
+        "created" => Ok(Owner::Created),
+        "adopted" => Ok(Owner::Adopted),
+        "foreign" => Ok(Owner::Foreign),
+        other => Err(Error::Corrupt(format!("owner {other:?}"))),
+    }
+}
+
+fn standing_text(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Expected => "expected",
+        Standing::Present => "present",
+        Standing::Absent => "absent",
+    }
+}
+
+/// The account of a user at a target.
+pub fn account(conn: &mut AnyConn, target: &TargetId, user: &UserId) -> Result<Option<Account>, Error> {
+    account::table
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(account::user_id.eq(user.as_str()))
+        .select(COLUMNS)
+        .first::<Row>(conn)
+        .optional()?
+        .map(read)
+        .transpose()
+}
+
+/// All accounts of a user.
+pub fn accounts_of(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Account>, Error> {
+    account::table
+        .filter(account::user_id.eq(user.as_str()))
+        .order(account::target_id)
+        .select(COLUMNS)
+        .load::<Row>(conn)?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// The ledger's account for something found at the target, and whether its user is a tombstone.
+pub fn by_remote(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    remote_id: &str,
+) -> Result<Option<(Account, bool)>, Error> {
+    let row: Option<(Row, Option<i64>)> = account::table
+        .inner_join(scim_user::table)
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(account::remote_id.eq(remote_id))
+        .select((COLUMNS, scim_user::deleted_at))
+        .first(conn)
+        .optional()?;
+    row.map(|(row, deleted)| Ok((read(row)?, deleted.is_some()))).transpose()
+}
+
+/// Writes an account down, new or changed.
+pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Error> {
+    on_each!(tx.conn(), |c| diesel::insert_into(account::table)
+        .values((
+            account::id.eq(&row.id),
+            account::target_id.eq(row.target_id.as_str()),
+            account::user_id.eq(row.user_id.as_str()),
+            account::remote_id.eq(row.remote_id.as_deref()),
+            account::username.eq(&row.username),
+            account::username_ci.eq(fold_text(&row.username)),
+            account::display_name.eq(&row.display_name),
+            account::email.eq(&row.email),
+            account::active.eq(row.active),
+            account::owner.eq(row.owner.as_str()),
+            account::standing.eq(standing_text(row.standing)),
+            account::in_flight.eq(row.in_flight),
+            account::updated_at.eq(now),
+        ))
+        .on_conflict(account::id)
+        .do_update()
+        .set((
+            account::remote_id.eq(row.remote_id.as_deref()),
+            account::username.eq(&row.username),
+            account::username_ci.eq(fold_text(&row.username)),
+            account::display_name.eq(&row.display_name),
+            account::email.eq(&row.email),
+            account::active.eq(row.active),
+            account::owner.eq(row.owner.as_str()),
+            account::standing.eq(standing_text(row.standing)),
+            account::in_flight.eq(row.in_flight),
+            account::updated_at.eq(now),
+        ))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Marks an account as being worked on. False: it is not this user's any more.
+pub fn set_in_flight(tx: &mut Tx<'_>, id: &str, user: &UserId) -> Result<bool, Error> {
+    Ok(diesel::update(
+        account::table.filter(account::id.eq(id)).filter(account::user_id.eq(user.as_str())),
+    )
+    .set(account::in_flight.eq(true))
+    .execute(tx.conn())?
+        > 0)
+}
+
+/// Gives the account of a tombstone to the user who came back under another SCIM id. False: somebody is
+/// working on it, or it has changed hands.
+pub fn hand_over(
+    tx: &mut Tx<'_>,
+    id: &str,
+    from: &UserId,
+    to: &UserId,
+    now: Micros,
+) -> Result<bool, Error> {
+    Ok(diesel::update(
+        account::table
+            .filter(account::id.eq(id))
+            .filter(account::user_id.eq(from.as_str()))
+            .filter(account::in_flight.eq(false)),
+    )
+    .set((account::user_id.eq(to.as_str()), account::updated_at.eq(now)))
+    .execute(tx.conn())?
+        > 0)
+}
+
+/// Forgets an account and its memberships.
+pub fn remove_account(tx: &mut Tx<'_>, id: &str) -> Result<(), Error> {
+    diesel::delete(account::table.find(id)).execute(tx.conn())?;
+    Ok(())
+}
+
+/// A ledger row for an account that is not known yet.
+pub fn new_account(target: &TargetId, user: &UserId, username: &str) -> Account {
+    Account {
+        id: new_id(),
+        target_id: target.clone(),
+        user_id: user.clone(),
+        remote_id: None,
+        username: username.to_owned(),
+        display_name: String::new(),
+        email: String::new(),
+        active: false,
+        owner: Owner::Created,
+        standing: Standing::Expected,
+        in_flight: true,
+    }
+}
+
+/// The memberships of an account.
+pub fn memberships(conn: &mut AnyConn, account_id: &str) -> Result<Vec<Membership>, Error> {
+    target_membership::table
+        .filter(target_membership::account_id.eq(account_id))
+        .order(target_membership::group_ci)
+        .select((target_membership::group_name, target_membership::owner))
+        .load::<(String, String)>(conn)?
+        .into_iter()
+        .map(|(group, owner)| Ok(Membership { group, owner: owner_of(&owner)? }))
+        .collect()
+}
+
+/// Writes a membership down.
+pub fn put_membership(tx: &mut Tx<'_>, account_id: &str, group: &str, owner: Owner) -> Result<(), Error> {
+    on_each!(tx.conn(), |c| diesel::insert_into(target_membership::table)
+        .values((
+            target_membership::account_id.eq(account_id),
+            target_membership::group_ci.eq(fold_text(group)),
+            target_membership::group_name.eq(group),
+            target_membership::owner.eq(owner.as_str()),
+        ))
+        .on_conflict((target_membership::account_id, target_membership::group_ci))
+        .do_update()
+        .set((
+            target_membership::group_name.eq(group),
+            target_membership::owner.eq(owner.as_str()),
+        ))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Strikes a membership out.
+pub fn remove_membership(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Result<(), Error> {
+    diesel::delete(target_membership::table.find((account_id, fold_text(group)))).execute(tx.conn())?;
+    Ok(())
+}
+
+/// The target group of that name, if Usher has used it: its name as the target writes it.
+pub fn target_group(conn: &mut AnyConn, target: &TargetId, name: &str) -> Result<Option<String>, Error> {
+    Ok(target_group::table
+        .find((target.as_str(), fold_text(name)))
+        .select(target_group::name)
+        .first(conn)
+        .optional()?)
+}
+
+/// Writes a target group down. A group that is known keeps its owner.
+pub fn put_group(tx: &mut Tx<'_>, target: &TargetId, name: &str, owner: Owner) -> Result<(), Error> {
+    on_each!(tx.conn(), |c| diesel::insert_into(target_group::table)
+        .values((
+            target_group::target_id.eq(target.as_str()),
+            target_group::name_ci.eq(fold_text(name)),
+            target_group::name.eq(name),
+            target_group::owner.eq(owner.as_str()),
+        ))
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(())
+}
+
+/// Strikes a target group out: it was found missing.
+pub fn remove_group(tx: &mut Tx<'_>, target: &TargetId, name: &str) -> Result<(), Error> {
+    diesel::delete(target_group::table.find((target.as_str(), fold_text(name)))).execute(tx.conn())?;
+    Ok(())
+}
+
+/// The target groups that these source groups stand for already.
+pub fn aliases(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    source_groups: &[String],
+) -> Result<Vec<(String, String)>, Error> {
+    if source_groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(group_alias::table
+        .filter(group_alias::target_id.eq(target.as_str()))
+        .filter(group_alias::source_group_id.eq_any(source_groups))
+        .select((group_alias::source_group_id, group_alias::name))
+        .load(conn)?)
+}
+
+/// Binds a source group to its target group for good.
+pub fn put_alias(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    source_group: &str,
+    name: &str,
+) -> Result<(), Error> {
+    on_each!(tx.conn(), |c| diesel::insert_into(group_alias::table)
+        .values((
+            group_alias::target_id.eq(target.as_str()),
+            group_alias::source_group_id.eq(source_group),
+            group_alias::name.eq(name),
+        ))
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! All SQL and nothing else: the mirror, the ledger, the work queue, the configuration, the audit.
+//!
+//! Invariants: no other layer names `diesel`; [`Store::write`] is the only way to a writing transaction;
+//! every query has one text for SQLite and PostgreSQL (see `on_each!`), but for the claim of work and the
+//! reach into JSON of filters.
+
+mod conn;
+mod error;
+mod filter_sql;
+mod migrate;
+mod schema;
+
+pub mod audit;
+pub mod groups;
+pub mod ledger;
+pub mod settings;
+pub mod tokens;
+pub mod users;
+pub mod work;
+
+pub use conn::{AnyConn, Store, Tx};
+pub use error::Error;
+pub use filter_sql::{Page, PageQuery};
+pub use users::{Link, Stored};

@@ -1,0 +1,565 @@
+//! The work queue and the breaker of each target.
+//!
+//! A work item is a level: "this user at this target may be out of step". Marking twice makes one item with
+//! a higher generation; an item ends only if its generation is still the one that was claimed. The claim is
+//! the only query with two bodies: PostgreSQL skips rows that another replica is claiming.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Text};
+
+use super::conn::{AnyConn, Tx, on_each};
+use super::error::Error;
+use super::schema::{target, work_item};
+use crate::clock::Micros;
+use crate::domain::{ConnectionId, TargetId, UserId};
+
+/// How urgent a mark is; lower goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody loses access.
+    Leaver = 1,
+    /// A change that the source pushed.
+    Push = 5,
+    /// Many at once: a changed rule.
+    Bulk = 9,
+}
+
+/// An item that a worker holds a lease on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Where.
+    pub target_id: TargetId,
+    /// Who.
+    pub user_id: UserId,
+    /// From which source.
+    pub connection_id: ConnectionId,
+    /// The mark that the worker answers.
+    pub generation: i64,
+    /// Failed attempts before this one.
+    pub attempts: i32,
+    /// What marked it last.
+    pub cause: String,
+    /// Who holds the lease.
+    pub lease_owner: String,
+}
+
+/// Where an item rests that no attempt can move by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parked {
+    /// The source has not sent all that the target needs; its next change moves the item on.
+    Waiting,
+    /// The target refused the record; a change of the user or the mapping, or a person, moves it on.
+    Rejected,
+    /// A person has to decide: the account belongs to somebody else.
+    Held,
+    /// The mapping is in shadow mode: this is what would be done.
+    Shadow,
+}
+
+impl Parked {
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Rejected => "rejected",
+            Self::Held => "held",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// An item as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Item {
+    /// Where.
+    pub target_id: String,
+    /// `pending`, `waiting`, `rejected`, `held` or `shadow`.
+    pub state: String,
+    /// Failed attempts.
+    pub attempts: i32,
+    /// When it is tried (again).
+    pub due_at: Micros,
+    /// When it was marked last.
+    pub marked_at: Micros,
+    /// Set while a worker is at it.
+    pub lease_until: Option<Micros>,
+    /// Why it has not ended yet.
+    pub last_error: Option<String>,
+    /// What marked it last.
+    pub cause: String,
+}
+
+/// Whether a target is worth asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// `up`, `down` or `unauthorized`.
+    pub state: String,
+    /// Failures in a row.
+    pub failures: i32,
+    /// While it is not up: when one item tries it again.
+    pub retry_at: Option<Micros>,
+    /// The last failure.
+    pub last_error: Option<String>,
+    /// The last time that it did what it was asked.
+    pub last_success_at: Option<Micros>,
+}
+
+/// One line of `usher status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetStatus {
+    /// Where.
+    pub target_id: TargetId,
+    /// Its name.
+    pub name: String,
+    /// Its breaker.
+    pub health: Health,
+    /// Items that will be tried.
+    pub pending: i64,
+    /// Items that wait for the source.
+    pub waiting: i64,
+    /// Items that wait for a person.
+    pub held: i64,
+    /// Items that the target refused.
+    pub failed: i64,
+    /// Items of a mapping in shadow mode that would write.
+    pub shadow: i64,
+    /// When the oldest pending item was marked.
+    pub oldest_pending_at: Option<Micros>,
+}
+
+/// The part of the upsert that both kinds of marks share.
+const ON_CONFLICT: &str = " ON CONFLICT (target_id, user_id) DO UPDATE SET \
+    state = 'pending', generation = work_item.generation + 1, attempts = 0, \
+    priority = CASE WHEN excluded.priority < work_item.priority THEN excluded.priority ELSE work_item.priority END, \
+    due_at = excluded.due_at, marked_at = excluded.marked_at, cause = excluded.cause";
+
+/// Marks one user at every target of its connection.
+pub fn mark(
+    tx: &mut Tx<'_>,
+    connection: &ConnectionId,
+    user: &UserId,
+    priority: Priority,
+    cause: &str,
+    now: Micros,
+) -> Result<(), Error> {
+    let sql = format!(
+        "INSERT INTO work_item (user_id, priority, due_at, marked_at, cause, target_id, connection_id, state, \
+         generation, attempts) \
+         SELECT $1, $2, $3, $3, $4, m.target_id, m.connection_id, 'pending', 1, 0 \
+         FROM mapping m WHERE m.connection_id = $5{ON_CONFLICT}"
+    );
+    on_each!(tx.conn(), |c| diesel::sql_query(sql)
+        .bind::<Text, _>(user.as_str())
+        .bind::<Integer, _>(priority as i32)
+        .bind::<BigInt, _>(now)
+        .bind::<Text, _>(cause)
+        .bind::<Text, _>(connection.as_str())
+        .execute(c))?;
+    Ok(())
+}
+
+/// Marks everyone below a group, however deeply nested, at every target of the connection.
+pub fn mark_below(
+    tx: &mut Tx<'_>,
+    connection: &ConnectionId,
+    group: &str,
+    priority: Priority,
+    cause: &str,
+    now: Micros,
+) -> Result<usize, Error> {
+    let sql = format!(
+        "WITH RECURSIVE below (id) AS (\
+             SELECT m.member_id FROM membership m WHERE m.group_id = $1 \
+             UNION \
+             SELECT m.member_id FROM membership m JOIN below b ON m.group_id = b.id\
+         ) \
+         INSERT INTO work_item (priority, due_at, marked_at, cause, user_id, target_id, connection_id, state, \
+         generation, attempts) \
+         SELECT $2, $3, $3, $4, u.id, m.target_id, m.connection_id, 'pending', 1, 0 \
+         FROM below b JOIN scim_user u ON u.id = b.id \
+         JOIN mapping m ON m.connection_id = u.connection_id WHERE m.connection_id = $5{ON_CONFLICT}"
+    );
+    Ok(on_each!(tx.conn(), |c| diesel::sql_query(sql)
+        .bind::<Text, _>(group)
+        .bind::<Integer, _>(priority as i32)
+        .bind::<BigInt, _>(now)
+        .bind::<Text, _>(cause)
+        .bind::<Text, _>(connection.as_str())
+        .execute(c))?)
+}
+
+/// Marks everyone of a connection at one target, tombstones included: its rules changed.
+pub fn mark_all(
+    tx: &mut Tx<'_>,
+    connection: &ConnectionId,
+    target: &TargetId,
+    cause: &str,
+    now: Micros,
+) -> Result<usize, Error> {
+    let sql = format!(
+        "INSERT INTO work_item (priority, due_at, marked_at, cause, target_id, user_id, connection_id, state, \
+         generation, attempts) \
+         SELECT $1, $2, $2, $3, $4, u.id, u.connection_id, 'pending', 1, 0 \
+         FROM scim_user u WHERE u.connection_id = $5{ON_CONFLICT}"
+    );
+    Ok(on_each!(tx.conn(), |c| diesel::sql_query(sql)
+        .bind::<Integer, _>(Priority::Bulk as i32)
+        .bind::<BigInt, _>(now)
+        .bind::<Text, _>(cause)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(connection.as_str())
+        .execute(c))?)
+}
+
+/// Makes refused and held items due again because a person asks for it: all of a target, or one user's.
+pub fn retry(
+    tx: &mut Tx<'_>,
+    target: Option<&TargetId>,
+    user: Option<&UserId>,
+    cause: &str,
+    now: Micros,
+) -> Result<usize, Error> {
+    let mut query = diesel::update(work_item::table).into_boxed();
+    query = match user {
+        // For one person, also what waits for its next attempt.
+        Some(user) => query.filter(work_item::user_id.eq(user.as_str().to_owned())),
+        None => query.filter(work_item::state.eq_any(["rejected", "held"])),
+    };
+    if let Some(target) = target {
+        query = query.filter(work_item::target_id.eq(target.as_str().to_owned()));
+    }
+    Ok(query
+        .set((
+            work_item::state.eq("pending"),
+            work_item::generation.eq(work_item::generation + 1),
+            work_item::attempts.eq(0),
+            work_item::due_at.eq(now),
+            work_item::cause.eq(cause),
+        ))
+        .execute(tx.conn())?)
+}
+
+/// What a worker asks for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Of this target.
+    pub target: TargetId,
+    /// Only of these connections: those whose mapping is not paused.
+    pub connections: Vec<String>,
+    /// Who asks.
+    pub owner: String,
+    /// The present.
+    pub now: Micros,
+    /// How long the lease lasts.
+    pub lease_until: Micros,
+    /// At the most so many.
+    pub limit: i64,
+    /// To find out whether the target is back: the items that failed least go first, so that one record
+    /// which always fails cannot keep the breaker open for the others.
+    pub probe: bool,
+}
+
+/// Takes a lease on due items of one target, the urgent and the old first.
+pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
+    let Wanted { target, connections, owner, now, lease_until, limit, probe } = wanted;
+    let (now, lease_until, limit) = (*now, *lease_until, *limit);
+    type Row = (String, String, i64, i32, String);
+    macro_rules! due {
+        () => {
+            work_item::table
+                .filter(work_item::target_id.eq(target.as_str()))
+                .filter(work_item::state.eq("pending"))
+                .filter(work_item::due_at.le(now))
+                .filter(work_item::lease_until.is_null().or(work_item::lease_until.lt(now)))
+                .filter(work_item::connection_id.eq_any(connections))
+                .limit(limit)
+                .select((
+                    work_item::user_id,
+                    work_item::connection_id,
+                    work_item::generation,
+                    work_item::attempts,
+                    work_item::cause,
+                ))
+        };
+    }
+    macro_rules! usual {
+        () => {
+            due!().order((work_item::priority, work_item::due_at))
+        };
+    }
+    macro_rules! probing {
+        () => {
+            due!().order((work_item::attempts, work_item::priority, work_item::due_at))
+        };
+    }
+    let rows: Vec<Row> = match (tx.conn(), probe) {
+        (AnyConn::Postgres(c), false) => usual!().for_update().skip_locked().load(c)?,
+        (AnyConn::Postgres(c), true) => probing!().for_update().skip_locked().load(c)?,
+        (AnyConn::Sqlite(c), false) => usual!().load(c)?,
+        (AnyConn::Sqlite(c), true) => probing!().load(c)?,
+    };
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<&str> = rows.iter().map(|row| row.0.as_str()).collect();
+    diesel::update(
+        work_item::table
+            .filter(work_item::target_id.eq(target.as_str()))
+            .filter(work_item::user_id.eq_any(&ids)),
+    )
+    .set((work_item::lease_owner.eq(owner.as_str()), work_item::lease_until.eq(lease_until)))
+    .execute(tx.conn())?;
+    Ok(rows
+        .into_iter()
+        .map(|(user_id, connection_id, generation, attempts, cause)| Claimed {
+            target_id: target.clone(),
+            user_id: UserId(user_id),
+            connection_id: ConnectionId(connection_id),
+            generation,
+            attempts,
+            cause,
+            lease_owner: owner.clone(),
+        })
+        .collect())
+}
+
+macro_rules! held_by {
+    ($item:expr) => {
+        work_item::table
+            .filter(work_item::target_id.eq($item.target_id.as_str()))
+            .filter(work_item::user_id.eq($item.user_id.as_str()))
+            .filter(work_item::lease_owner.eq($item.lease_owner.as_str()))
+    };
+}
+
+/// Keeps an item for longer. False: the lease was lost, and the worker must stop.
+pub fn renew(tx: &mut Tx<'_>, item: &Claimed, lease_until: Micros) -> Result<bool, Error> {
+    Ok(diesel::update(held_by!(item))
+        .set(work_item::lease_until.eq(lease_until))
+        .execute(tx.conn())?
+        > 0)
+}
+
+/// Ends an item, unless it was marked again in the meantime: then it is due at once.
+pub fn finish(tx: &mut Tx<'_>, item: &Claimed) -> Result<(), Error> {
+    let ended = diesel::delete(
+        work_item::table
+            .filter(work_item::target_id.eq(item.target_id.as_str()))
+            .filter(work_item::user_id.eq(item.user_id.as_str()))
+            .filter(work_item::lease_owner.eq(item.lease_owner.as_str()))
+            .filter(work_item::generation.eq(item.generation)),
+    )
+    .execute(tx.conn())?;
+    if ended == 0 {
+        release(tx, item)?;
+    }
+    Ok(())
+}
+
+/// Gives an item back as it is.
+pub fn release(tx: &mut Tx<'_>, item: &Claimed) -> Result<(), Error> {
+    diesel::update(held_by!(item))
+        .set((work_item::lease_owner.eq(None::<String>), work_item::lease_until.eq(None::<i64>)))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Puts an item off after a failure that time may cure. `counts`: whether the attempt was the item's own.
+pub fn postpone(
+    tx: &mut Tx<'_>,
+    item: &Claimed,
+    due_at: Micros,
+    error: &str,
+    counts: bool,
+) -> Result<(), Error> {
+    diesel::update(held_by!(item).filter(work_item::generation.eq(item.generation)))
+        .set((
+            work_item::due_at.eq(due_at),
+            work_item::attempts.eq(work_item::attempts + i32::from(counts)),
+            work_item::last_error.eq(error),
+        ))
+        .execute(tx.conn())?;
+    release(tx, item)
+}
+
+/// Puts an item where only a change or a person moves it, unless it was marked again in the meantime.
+pub fn park(tx: &mut Tx<'_>, item: &Claimed, state: Parked, why: &str) -> Result<(), Error> {
+    diesel::update(held_by!(item).filter(work_item::generation.eq(item.generation)))
+        .set((
+            work_item::state.eq(state.as_str()),
+            work_item::attempts.eq(work_item::attempts + 1),
+            work_item::last_error.eq(why),
+        ))
+        .execute(tx.conn())?;
+    release(tx, item)
+}
+
+/// Ends every lease: for the start of the only server of a database, after a crash.
+pub fn release_all(tx: &mut Tx<'_>) -> Result<usize, Error> {
+    Ok(diesel::update(work_item::table.filter(work_item::lease_owner.is_not_null()))
+        .set((work_item::lease_owner.eq(None::<String>), work_item::lease_until.eq(None::<i64>)))
+        .execute(tx.conn())?)
+}
+
+/// The items of one user.
+pub fn of_user(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Item>, Error> {
+    Ok(work_item::table
+        .filter(work_item::user_id.eq(user.as_str()))
+        .select((
+            work_item::target_id,
+            work_item::state,
+            work_item::attempts,
+            work_item::due_at,
+            work_item::marked_at,
+            work_item::lease_until,
+            work_item::last_error,
+            work_item::cause,
+        ))
+        .load(conn)?)
+}
+
+/// Whether a user has an item at a target that a worker is at.
+pub fn is_leased(conn: &mut AnyConn, target: &TargetId, user: &UserId, now: Micros) -> Result<bool, Error> {
+    let until: Option<Option<i64>> = work_item::table
+        .find((target.as_str(), user.as_str()))
+        .select(work_item::lease_until)
+        .first(conn)
+        .optional()?;
+    Ok(until.flatten().is_some_and(|until| until > now))
+}
+
+/// How many items of a target are due now, and when the next one is due if none is.
+pub fn due(conn: &mut AnyConn, target: &TargetId, now: Micros) -> Result<(i64, Option<Micros>), Error> {
+    let pending = || {
+        work_item::table
+            .filter(work_item::target_id.eq(target.as_str()))
+            .filter(work_item::state.eq("pending"))
+    };
+    let due: i64 = pending().filter(work_item::due_at.le(now)).count().get_result(conn)?;
+    let next: Option<i64> = pending().select(diesel::dsl::min(work_item::due_at)).first(conn)?;
+    Ok((due, next))
+}
+
+/// The breaker of a target.
+pub fn health(conn: &mut AnyConn, id: &TargetId) -> Result<Option<Health>, Error> {
+    let row: Option<(String, i32, Option<i64>, Option<String>, Option<i64>)> = target::table
+        .find(id.as_str())
+        .select((
+            target::state,
+            target::failures,
+            target::retry_at,
+            target::last_error,
+            target::last_success_at,
+        ))
+        .first(conn)
+        .optional()?;
+    Ok(row.map(|(state, failures, retry_at, last_error, last_success_at)| Health {
+        state,
+        failures,
+        retry_at,
+        last_error,
+        last_success_at,
+    }))
+}
+
+/// Notes that a target did what it was asked. Closing its breaker makes everything that waited for it due.
+pub fn target_succeeded(tx: &mut Tx<'_>, id: &TargetId, now: Micros) -> Result<(), Error> {
+    // At most one write a second: the row is shared by every worker of the target.
+    let stale = now - 1_000_000;
+    let Some(before) = health(tx.conn(), id)? else { return Ok(()) };
+    if before.state == "up" && before.failures == 0 && before.last_success_at.is_some_and(|at| at > stale) {
+        return Ok(());
+    }
+    diesel::update(target::table.find(id.as_str()))
+        .set((
+            target::state.eq("up"),
+            target::failures.eq(0),
+            target::retry_at.eq(None::<i64>),
+            target::last_success_at.eq(now),
+        ))
+        .execute(tx.conn())?;
+    if before.state != "up" {
+        diesel::update(
+            work_item::table
+                .filter(work_item::target_id.eq(id.as_str()))
+                .filter(work_item::state.eq("pending"))
+                .filter(work_item::due_at.gt(now)),
+        )
+        .set(work_item::due_at.eq(now))
+        .execute(tx.conn())?;
+    }
+    Ok(())
+}
+
+/// Notes a failure of a target: `state` as it is from now on, and when it is tried again if it is not up.
+pub fn target_failed(
+    tx: &mut Tx<'_>,
+    id: &TargetId,
+    state: &str,
+    retry_at: Option<Micros>,
+    error: &str,
+) -> Result<(), Error> {
+    diesel::update(target::table.find(id.as_str()))
+        .set((
+            target::state.eq(state),
+            target::failures.eq(target::failures + 1),
+            target::retry_at.eq(retry_at),
+            target::last_error.eq(error),
+        ))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Notes that a target asked everyone to wait: not a failure of it.
+pub fn target_throttled(tx: &mut Tx<'_>, id: &TargetId, retry_at: Micros) -> Result<(), Error> {
+    diesel::update(target::table.find(id.as_str()))
+        .set(target::retry_at.eq(retry_at))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// The state of every target.
+pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
+    type Row = (String, String, String, i32, Option<i64>, Option<String>, Option<i64>);
+    let targets: Vec<Row> = target::table
+        .order(target::name)
+        .select((
+            target::id,
+            target::name,
+            target::state,
+            target::failures,
+            target::retry_at,
+            target::last_error,
+            target::last_success_at,
+        ))
+        .load(conn)?;
+    let counts: Vec<(String, String, i64, Option<i64>)> = work_item::table
+        .group_by((work_item::target_id, work_item::state))
+        .select((
+            work_item::target_id,
+            work_item::state,
+            diesel::dsl::count_star(),
+            diesel::dsl::min(work_item::marked_at),
+        ))
+        .load(conn)?;
+    Ok(targets
+        .into_iter()
+        .map(|(id, name, state, failures, retry_at, last_error, last_success_at)| {
+            let of = |wanted: &str| {
+                counts.iter().find(|(target, state, ..)| *target == id && state == wanted)
+            };
+            let count = |wanted: &str| of(wanted).map_or(0, |row| row.2);
+            TargetStatus {
+                pending: count("pending"),
+                waiting: count("waiting"),
+                held: count("held"),
+                failed: count("rejected"),
+                shadow: count("shadow"),
+                oldest_pending_at: of("pending").and_then(|row| row.3),
+                health: Health { state, failures, retry_at, last_error, last_success_at },
+                target_id: TargetId(id.clone()),
+                name,
+            }
+        })
+        .collect())
+}

@@ -1,0 +1,430 @@
+//! A target in memory: for tests of the engine, for previews, and to prove the suite that all targets must pass.
+//!
+//! It behaves like a product with embedded Crowd: names without regard to case, stable keys, one account for each
+//! name. Clones share their contents, so a test keeps one and hands one out. Failures are injected before or after an
+//! action takes effect.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Capabilities, Check, Protected, Target, fold, same};
+use crate::domain::{Action, Applied, Failure, Lookup, Observed};
+
+static CAPABILITIES: Capabilities = Capabilities {
+    product: "Memory",
+    create: true,
+    update: true,
+    rename: true,
+    deactivate: true,
+    reactivate: true,
+    delete: true,
+    reads_email: true,
+    creates_groups: true,
+    memberships: true,
+    leads: false,
+};
+
+/// The target.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By key. Groups of a user are kept in `members`.
+    users: BTreeMap<String, Observed>,
+    /// Folded name to name.
+    groups: BTreeMap<String, String>,
+    /// (folded group name, key of the user)
+    members: BTreeSet<(String, String)>,
+    next_key: u64,
+    writes: Vec<Action>,
+    reads: usize,
+    fail_next: VecDeque<Failure>,
+    fail_after_apply: VecDeque<Failure>,
+    outage: Option<Failure>,
+    /// Folded user name to what every action on it gets.
+    refused: HashMap<String, Failure>,
+    protected: Protected,
+}
+
+impl Memory {
+    /// An empty target.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All accounts, by user name, with sorted groups.
+    pub fn users(&self) -> Vec<Observed> {
+        let state = self.state();
+        let mut users: Vec<Observed> = state.users.keys().filter_map(|k| state.show(k)).collect();
+        users.sort_by_key(|u| fold(&u.username));
+        users
+    }
+
+    /// The account of that name.
+    pub fn user(&self, username: &str) -> Option<Observed> {
+        self.users()
+            .into_iter()
+            .find(|u| same(&u.username, username))
+    }
+
+    /// All groups, sorted.
+    pub fn groups(&self) -> Vec<String> {
+        self.state().groups.values().cloned().collect()
+    }
+
+    /// Every action that reached the target, in order, also those that found nothing to do or were refused for good;
+    /// not those that an injected failure kept away.
+    pub fn writes(&self) -> Vec<Action> {
+        self.state().writes.clone()
+    }
+
+    /// Forgets the writes so far.
+    pub fn clear_writes(&self) {
+        self.state().writes.clear();
+    }
+
+    /// How often something was read.
+    pub fn reads(&self) -> usize {
+        self.state().reads
+    }
+
+    /// Puts an account there as if somebody else had made it, its groups included, and returns its key. An empty
+    /// `remote_id` gets a fresh one; the account of that key is replaced.
+    pub fn seed(&self, user: Observed) -> String {
+        let mut state = self.state();
+        let key = if user.remote_id.is_empty() {
+            state.fresh_key()
+        } else {
+            user.remote_id.clone()
+        };
+        state.members.retain(|(_, member)| *member != key);
+        for group in &user.groups {
+            state
+                .groups
+                .entry(fold(group))
+                .or_insert_with(|| group.clone());
+            state.members.insert((fold(group), key.clone()));
+        }
+        state.users.insert(
+            key.clone(),
+            Observed {
+                remote_id: key.clone(),
+                ..user
+            },
+        );
+        key
+    }
+
+    /// Puts a group there.
+    pub fn seed_group(&self, name: &str) {
+        self.state()
+            .groups
+            .entry(fold(name))
+            .or_insert_with(|| name.to_owned());
+    }
+
+    /// Takes an account away as if somebody else had deleted it.
+    pub fn remove(&self, username: &str) {
+        let mut state = self.state();
+        if let Some(key) = state.key_of(username) {
+            state.forget(&key);
+        }
+    }
+
+    /// Takes a group away as if somebody else had deleted it.
+    pub fn remove_group(&self, name: &str) {
+        let mut state = self.state();
+        state.groups.remove(&fold(name));
+        state.members.retain(|(group, _)| *group != fold(name));
+    }
+
+    /// The next read or write fails and has no effect. Several are used up in order.
+    pub fn fail_next(&self, failure: Failure) {
+        self.state().fail_next.push_back(failure);
+    }
+
+    /// The next action takes effect, and then its answer is lost.
+    pub fn fail_after_apply(&self, failure: Failure) {
+        self.state().fail_after_apply.push_back(failure);
+    }
+
+    /// Every read and write fails until this is called with `None`.
+    pub fn outage(&self, failure: Option<Failure>) {
+        self.state().outage = failure;
+    }
+
+    /// Every action on the account of that name (or creating it) gets this until it is called with `None`.
+    pub fn refuse(&self, username: &str, failure: Option<Failure>) {
+        let mut state = self.state();
+        match failure {
+            Some(failure) => state.refused.insert(fold(username), failure),
+            None => state.refused.remove(&fold(username)),
+        };
+    }
+
+    /// What [`Target::protected`] answers.
+    pub fn protect(&self, protected: Protected) {
+        self.state().protected = protected;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A test that panicked with the lock held must not hide what it failed on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn fresh_key(&mut self) -> String {
+        self.next_key += 1;
+        format!("memory-{}", self.next_key)
+    }
+
+    fn injected(&mut self) -> Result<(), Failure> {
+        match self.outage.clone().or_else(|| self.fail_next.pop_front()) {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&mut self) -> Result<(), Failure> {
+        self.reads += 1;
+        self.injected()
+    }
+
+    fn show(&self, key: &str) -> Option<Observed> {
+        let user = self.users.get(key)?;
+        let groups = self.members.iter().filter(|(_, member)| member == key);
+        let groups = groups
+            .filter_map(|(group, _)| self.groups.get(group).cloned())
+            .collect();
+        Some(Observed {
+            groups,
+            ..user.clone()
+        })
+    }
+
+    fn key_of(&self, username: &str) -> Option<String> {
+        let mut all = self.users.values();
+        all.find(|u| same(&u.username, username))
+            .map(|u| u.remote_id.clone())
+    }
+
+    fn forget(&mut self, key: &str) {
+        self.users.remove(key);
+        self.members.retain(|(_, member)| member != key);
+    }
+
+    fn user(&mut self, remote_id: &str) -> Result<&mut Observed, Failure> {
+        let gone = || Failure::Gone {
+            text: format!("no user with key {remote_id}"),
+        };
+        self.users.get_mut(remote_id).ok_or_else(gone)
+    }
+
+    fn applied(&self, key: &str, already: bool) -> Applied {
+        Applied {
+            account: self.show(key),
+            already,
+            notes: Vec::new(),
+        }
+    }
+
+    fn set_active(&mut self, remote_id: &str, active: bool) -> Result<Applied, Failure> {
+        let user = self.user(remote_id)?;
+        let already = std::mem::replace(&mut user.active, active) == active;
+        Ok(self.applied(remote_id, already))
+    }
+
+    fn carry_out(&mut self, action: &Action) -> Result<Applied, Failure> {
+        match action {
+            Action::CreateUser {
+                username,
+                display_name,
+                email,
+            } => {
+                if let Some(key) = self.key_of(username) {
+                    let is = self.user(&key)?;
+                    let (same_name, same_email) = (
+                        is.display_name == *display_name,
+                        is.email.as_ref() == Some(email),
+                    );
+                    if same_name && same_email && is.active {
+                        return Ok(self.applied(&key, true));
+                    }
+                    return Err(taken("username", username));
+                }
+                let key = self.fresh_key();
+                let user = Observed {
+                    remote_id: key.clone(),
+                    username: username.clone(),
+                    display_name: display_name.clone(),
+                    email: Some(email.clone()),
+                    active: true,
+                    groups: Vec::new(),
+                };
+                self.users.insert(key.clone(), user);
+                Ok(self.applied(&key, false))
+            }
+            Action::UpdateUser {
+                remote_id,
+                display_name,
+                email,
+                ..
+            } => {
+                let user = self.user(remote_id)?;
+                if let Some(name) = display_name {
+                    user.display_name.clone_from(name);
+                }
+                if let Some(email) = email {
+                    user.email = Some(email.clone());
+                }
+                Ok(self.applied(remote_id, display_name.is_none() && email.is_none()))
+            }
+            Action::RenameUser { remote_id, to, .. } => {
+                self.user(remote_id)?;
+                if self.key_of(to).is_some_and(|key| key != *remote_id) {
+                    return Err(taken("name", to));
+                }
+                self.user(remote_id)?.username.clone_from(to);
+                Ok(self.applied(remote_id, false))
+            }
+            Action::Deactivate { remote_id, .. } => self.set_active(remote_id, false),
+            Action::Reactivate { remote_id, .. } => self.set_active(remote_id, true),
+            Action::DeleteUser { remote_id, .. } => {
+                let already = !self.users.contains_key(remote_id);
+                self.forget(remote_id);
+                Ok(Applied {
+                    already,
+                    ..Applied::default()
+                })
+            }
+            Action::CreateGroup { name } => {
+                if name.is_empty() {
+                    let text = "a group needs a name".to_owned();
+                    return Err(Failure::Rejected {
+                        field: Some("name".to_owned()),
+                        text,
+                    });
+                }
+                let already = self.groups.contains_key(&fold(name));
+                self.groups
+                    .entry(fold(name))
+                    .or_insert_with(|| name.clone());
+                Ok(Applied {
+                    already,
+                    ..Applied::default()
+                })
+            }
+            Action::AddMember {
+                remote_id, group, ..
+            } => {
+                if !self.groups.contains_key(&fold(group)) {
+                    return Err(Failure::Gone {
+                        text: format!("no group {group}"),
+                    });
+                }
+                self.user(remote_id)?;
+                let already = !self.members.insert((fold(group), remote_id.clone()));
+                Ok(Applied {
+                    already,
+                    ..Applied::default()
+                })
+            }
+            Action::RemoveMember {
+                remote_id, group, ..
+            } => {
+                let already = !self.members.remove(&(fold(group), remote_id.clone()));
+                Ok(Applied {
+                    already,
+                    ..Applied::default()
+                })
+            }
+        }
+    }
+}
+
+fn taken(field: &str, name: &str) -> Failure {
+    let text = format!("a user with the name {name} exists already");
+    Failure::Rejected {
+        field: Some(field.to_owned()),
+        text,
+    }
+}
+
+/// The user name that an action is about.
+fn subject(action: &Action) -> Option<&str> {
+    match action {
+        Action::CreateUser { username, .. }
+        | Action::UpdateUser { username, .. }
+        | Action::Deactivate { username, .. }
+        | Action::Reactivate { username, .. }
+        | Action::DeleteUser { username, .. }
+        | Action::AddMember { username, .. }
+        | Action::RemoveMember { username, .. }
+        | Action::RenameUser { from: username, .. } => Some(username),
+        Action::CreateGroup { .. } => None,
+    }
+}
+
+#[async_trait]
+impl Target for Memory {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    async fn protected(&self) -> Result<Protected, Failure> {
+        Ok(self.state().protected.clone())
+    }
+
+    async fn observe(&self, lookup: Lookup<'_>) -> Result<Option<Observed>, Failure> {
+        let mut state = self.state();
+        state.read()?;
+        let key = match lookup {
+            Lookup::RemoteId(key) => Some(key.to_owned()),
+            Lookup::Username(name) => state.key_of(name),
+            Lookup::Email(address) => {
+                let mut all = state.users.values().filter(|u| {
+                    !address.is_empty() && u.email.as_ref().is_some_and(|e| same(e, address))
+                });
+                match (all.next(), all.next()) {
+                    (Some(only), None) => Some(only.remote_id.clone()),
+                    _ => None,
+                }
+            }
+        };
+        Ok(key.and_then(|key| state.show(&key)))
+    }
+
+    async fn group_exists(&self, name: &str) -> Result<Option<String>, Failure> {
+        let mut state = self.state();
+        state.read()?;
+        Ok(state.groups.get(&fold(name)).cloned())
+    }
+
+    async fn apply(&self, action: &Action) -> Result<Applied, Failure> {
+        let mut state = self.state();
+        state.injected()?;
+        state.writes.push(action.clone());
+        if let Some(failure) = subject(action).and_then(|name| state.refused.get(&fold(name))) {
+            return Err(failure.clone());
+        }
+        let outcome = state.carry_out(action);
+        match state.fail_after_apply.pop_front() {
+            Some(failure) => Err(failure),
+            None => outcome,
+        }
+    }
+
+    async fn check(&self) -> Result<Check, Failure> {
+        self.state().injected()?;
+        Ok(Check {
+            product: CAPABILITIES.product.to_owned(),
+            ..Check::default()
+        })
+    }
+}
