@@ -10,6 +10,7 @@ use crate::domain::UserId;
 use crate::scim::filter::{Compiled, Operand, Test};
 use crate::scim::resource::{MemberEdit, MemberRef};
 use crate::scim::{self, Doc, ResourceType};
+use crate::store::groups::MemberType;
 use crate::store::work::Priority;
 use crate::store::{Link, Tx, groups, users, work};
 
@@ -123,12 +124,12 @@ pub(super) fn edit_groups_of(
             let joining = add.contains(id);
             let Some(locked) = groups::lock(tx, &source.connection, id)? else {
                 if joining {
-                    return Err(unknown(id));
+                    return Err(scim::Error::invalid_value(format!("groups: there is no group {id}")).into());
                 }
                 continue;
             };
             let touched = if joining {
-                groups::add_member(tx, id, user, false)?
+                groups::add_member(tx, id, user, MemberType::User)?
             } else {
                 groups::remove_member(tx, id, user)?
             };
@@ -161,16 +162,24 @@ fn add(
         groups::which_are_there(tx.conn(), &source.connection, &others)?.into_iter().collect();
     let mut changed = false;
     for id in &ids {
-        let is_group = nested.contains(id);
         if id == group {
             return Err(scim::Error::invalid_value("a group cannot be a member of itself").into());
         }
-        if !is_group && !people.contains(id) {
-            return Err(unknown(id));
-        }
-        if groups::add_member(tx, group, id, is_group)? {
+        let member_type = match (people.contains(id), nested.contains(id)) {
+            (true, _) => MemberType::User,
+            (_, true) => MemberType::Group,
+            _ => MemberType::Unknown,
+        };
+        if groups::add_member(tx, group, id, member_type)? {
             changed = true;
-            if is_group { affected.everyone_below(id) } else { affected.user(id) }
+            match member_type {
+                MemberType::User => affected.user(id),
+                MemberType::Group => affected.everyone_below(id),
+                // RFC 7644 asks no server to check members, and clients rely on that.
+                MemberType::Unknown => {
+                    tracing::warn!(group, member = %id, "a member is stated that does not exist here");
+                }
+            }
         }
     }
     Ok(changed)
@@ -198,10 +207,6 @@ fn values(members: &[MemberRef]) -> Vec<String> {
     members.iter().map(|m| m.value.clone()).collect()
 }
 
-fn unknown(id: &str) -> Error {
-    scim::Error::invalid_value(format!("members: there is no user or group {id}")).into()
-}
-
 /// The id in a filter that is just `value eq "id"`.
 fn exact_value(filter: &Compiled) -> Option<&str> {
     match filter {
@@ -211,6 +216,14 @@ fn exact_value(filter: &Compiled) -> Option<&str> {
             Some(id)
         }
         _ => None,
+    }
+}
+
+fn member_type_name(member_type: MemberType) -> Option<&'static str> {
+    match member_type {
+        MemberType::User => Some("User"),
+        MemberType::Group => Some("Group"),
+        MemberType::Unknown => None,
     }
 }
 
@@ -226,7 +239,7 @@ fn matching(links: &[Link], near: ResourceType, filter: &Compiled) -> Vec<String
             let element = json!({
                 "value": link.id,
                 "display": link.display,
-                "type": if link.is_group { "Group" } else { "User" },
+                "type": member_type_name(link.member_type),
             });
             let mut doc = Doc::new();
             doc.insert(attribute.to_owned(), json!([element]));

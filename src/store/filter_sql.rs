@@ -588,7 +588,9 @@ impl Rows {
     /// All rows.
     fn from_all(self) -> &'static str {
         match self {
-            Self::GroupsOfUser => "membership m JOIN scim_group g ON g.id = m.group_id WHERE 1 = 1",
+            Self::GroupsOfUser => {
+                "membership m JOIN scim_group g ON g.id = m.group_id WHERE m.member_type = 'User'"
+            },
             Self::MembersOfGroup => "membership m WHERE 1 = 1",
         }
     }

@@ -5,11 +5,14 @@ use diesel::prelude::*;
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
 use super::filter_sql::{Page, PageQuery};
-use super::schema::{membership, scim_group, scim_user};
+use super::schema::{membership, scim_group};
 use super::users::{CHUNK, Link, Stored, read_doc, search_text};
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, GroupId};
 use crate::scim::{self, Doc, ResourceType};
+
+/// The type of a member whose id the connection has not got.
+pub(super) const UNKNOWN: &str = "Unknown";
 
 type Row = (String, String, i64, i64, i64);
 type Columns = (
@@ -146,50 +149,60 @@ pub fn members_of(conn: &mut AnyConn, groups: &[String], limit: i64) -> Result<V
     if groups.is_empty() {
         return Ok(Vec::new());
     }
-    type Found = (String, String, String, Option<String>, Option<String>);
-    let nested = diesel::alias!(scim_group as nested);
-    let rows: Vec<Found> = membership::table
-        .left_join(scim_user::table.on(scim_user::id.eq(membership::member_id)))
-        .left_join(nested.on(nested.field(scim_group::id).eq(membership::member_id)))
+    let rows: Vec<(String, String, String)> = membership::table
         .filter(membership::group_id.eq_any(groups))
         .order((membership::group_id, membership::member_id))
         .limit(limit)
-        .select((
-            membership::group_id,
-            membership::member_id,
-            membership::member_type,
-            scim_user::user_name.nullable(),
-            nested.field(scim_group::display_name).nullable(),
-        ))
+        .select((membership::group_id, membership::member_id, membership::member_type))
         .load(conn)?;
     Ok(rows
         .into_iter()
-        .map(|(from, id, member_type, user_name, group_name)| Link {
+        .map(|(from, id, member_type)| Link {
             from,
-            display: user_name.or(group_name).unwrap_or_default(),
             id,
-            is_group: member_type == "Group",
+            display: None,
+            member_type: MemberType::read(&member_type),
         })
         .collect())
 }
 
-/// How many members a group has, counted up to `limit`.
-pub fn count_members(conn: &mut AnyConn, group: &str, limit: i64) -> Result<i64, Error> {
-    Ok(membership::table
-        .filter(membership::group_id.eq(group))
-        .select(membership::member_id)
-        .limit(limit)
-        .load::<String>(conn)?
-        .len() as i64)
+/// What a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberType {
+    /// A user of the same connection.
+    User,
+    /// A group of the same connection.
+    Group,
+    /// An id that the connection has not got: kept and shown as stated, and never resolved, so that it can
+    /// neither reach nor reveal what belongs to another connection.
+    Unknown,
+}
+
+impl MemberType {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "User",
+            Self::Group => "Group",
+            Self::Unknown => UNKNOWN,
+        }
+    }
+
+    fn read(text: &str) -> Self {
+        match text {
+            "User" => Self::User,
+            "Group" => Self::Group,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// Adds one member. Returns whether it was not there before.
-pub fn add_member(tx: &mut Tx<'_>, group: &str, member: &str, is_group: bool) -> Result<bool, Error> {
+pub fn add_member(tx: &mut Tx<'_>, group: &str, member: &str, member_type: MemberType) -> Result<bool, Error> {
     let added = on_each!(tx.conn(), |c| diesel::insert_into(membership::table)
         .values((
             membership::group_id.eq(group),
             membership::member_id.eq(member),
-            membership::member_type.eq(if is_group { "Group" } else { "User" }),
+            membership::member_type.eq(member_type.as_str()),
         ))
         .on_conflict_do_nothing()
         .execute(c))?;

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
 use super::filter_sql::{Page, PageQuery};
+use super::groups::MemberType;
 use super::schema::{membership, scim_group, scim_user, user_email};
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, UserId};
@@ -35,10 +36,11 @@ pub struct Link {
     pub from: String,
     /// SCIM `id` of the one at the far end.
     pub id: String,
-    /// Its name for people.
-    pub display: String,
-    /// Whether the far end is a group.
-    pub is_group: bool,
+    /// Its name for people: of groups only. Names of members would cost a look-up each, and RFC 7643 does not
+    /// ask for them.
+    pub display: Option<String>,
+    /// What the far end is.
+    pub member_type: MemberType,
 }
 
 /// How many ids one statement names: SQLite has a limit of placeholders.
@@ -244,19 +246,21 @@ pub fn groups_of(conn: &mut AnyConn, users: &[String]) -> Result<Vec<Link>, Erro
         [one] => membership::table
             .inner_join(scim_group::table)
             .filter(membership::member_id.eq(one))
+            .filter(membership::member_type.eq("User"))
             .select((membership::member_id, scim_group::id, scim_group::display_name))
             .order(scim_group::id)
             .load(conn)?,
         many => membership::table
             .inner_join(scim_group::table)
             .filter(membership::member_id.eq_any(many))
+            .filter(membership::member_type.eq("User"))
             .select((membership::member_id, scim_group::id, scim_group::display_name))
             .order(scim_group::id)
             .load(conn)?,
     };
     Ok(rows
         .into_iter()
-        .map(|(from, id, display)| Link { from, id, display, is_group: true })
+        .map(|(from, id, display)| Link { from, id, display: Some(display), member_type: MemberType::Group })
         .collect())
 }
 
@@ -278,9 +282,10 @@ pub struct Reached {
 pub fn all_groups_of(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Reached>, Error> {
     const SQL: &str = "\
         WITH RECURSIVE reached (id) AS (\
-            SELECT group_id FROM membership WHERE member_id = $1 \
+            SELECT group_id FROM membership WHERE member_id = $1 AND member_type = 'User' \
             UNION \
-            SELECT m.group_id FROM membership m JOIN reached r ON m.member_id = r.id\
+            SELECT m.group_id FROM membership m JOIN reached r ON m.member_id = r.id \
+            WHERE m.member_type = 'Group'\
         ) \
         SELECT g.id AS id, g.display_name AS name, \
             EXISTS (SELECT 1 FROM membership d WHERE d.group_id = g.id AND d.member_id = $1) AS direct \

@@ -169,9 +169,10 @@ pub fn mark_below(
 ) -> Result<usize, Error> {
     let sql = format!(
         "WITH RECURSIVE below (id) AS (\
-             SELECT m.member_id FROM membership m WHERE m.group_id = $1 \
+             SELECT m.member_id FROM membership m WHERE m.group_id = $1 AND m.member_type <> 'Unknown' \
              UNION \
-             SELECT m.member_id FROM membership m JOIN below b ON m.group_id = b.id\
+             SELECT m.member_id FROM membership m JOIN below b ON m.group_id = b.id \
+             WHERE m.member_type <> 'Unknown'\
          ) \
          INSERT INTO work_item (priority, due_at, marked_at, cause, user_id, target_id, connection_id, state, \
          generation, attempts) \

@@ -41,12 +41,23 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
                     .default_service(web::to(not_allowed)),
             );
     }
+    config.service(
+        web::resource("/.search")
+            .route(web::post().to(resources::search_all))
+            .default_service(web::to(not_allowed)),
+    );
+    let read_only = |path: &str, get: actix_web::Route| {
+        web::resource(path).route(get).default_service(web::to(not_allowed))
+    };
     config
-        .route("/ServiceProviderConfig", web::get().to(discovery::service_provider_config))
-        .route("/ResourceTypes", web::get().to(discovery::resource_types))
-        .route("/ResourceTypes/{id}", web::get().to(discovery::resource_type))
-        .route("/Schemas", web::get().to(discovery::schemas))
-        .route("/Schemas/{id}", web::get().to(discovery::schema))
+        .service(read_only(
+            "/ServiceProviderConfig",
+            web::get().to(discovery::service_provider_config),
+        ))
+        .service(read_only("/ResourceTypes", web::get().to(discovery::resource_types)))
+        .service(read_only("/ResourceTypes/{id}", web::get().to(discovery::resource_type)))
+        .service(read_only("/Schemas", web::get().to(discovery::schemas)))
+        .service(read_only("/Schemas/{id}", web::get().to(discovery::schema)))
         .default_service(web::to(unknown));
 }
 

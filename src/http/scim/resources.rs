@@ -1,5 +1,7 @@
 //! `/Users` and `/Groups`: the same handlers for both.
 
+use std::collections::HashMap;
+
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ use crate::scim::list::{self, ListQuery};
 use crate::scim::projection::Projection;
 use crate::scim::resource::Meta;
 use crate::scim::{self, Dialect, ResourceType, filter};
+use crate::store::groups::MemberType;
 use crate::store::{self, AnyConn, Link, PageQuery, Stored, groups, users};
 
 /// The answer to a write shows a group's members up to this number. A push of one member must cost the same
@@ -49,6 +52,28 @@ pub(super) async fn search(
     page(&caller, &state, **rt, &request, query, projection).await
 }
 
+/// `POST /.search`: users first, then groups, as one list.
+pub(super) async fn search_all(
+    caller: Caller,
+    state: web::Data<State>,
+    request: HttpRequest,
+    body: Body,
+) -> Answer {
+    let (query, projection) = list::parse_search(body.0)?;
+    let (users, mut resources) =
+        found(&caller, &state, ResourceType::User, &request, &query, &projection).await?;
+    let rest = ListQuery {
+        start_index: query.start_index.saturating_sub(users).max(1),
+        count: query.count - (resources.len() as u64).min(query.count),
+        ..query.clone()
+    };
+    let (groups, more) =
+        found(&caller, &state, ResourceType::Group, &request, &rest, &projection).await?;
+    resources.extend(more);
+    let list = list::list_response(users + groups, query.start_index, resources);
+    Ok(answer(HttpResponse::Ok(), request.headers(), &list))
+}
+
 async fn page(
     caller: &Caller,
     state: &State,
@@ -57,6 +82,20 @@ async fn page(
     query: ListQuery,
     projection: Projection,
 ) -> Answer {
+    let (total, resources) = found(caller, state, rt, request, &query, &projection).await?;
+    let list = list::list_response(total, query.start_index, resources);
+    Ok(answer(HttpResponse::Ok(), request.headers(), &list))
+}
+
+/// The total and one page of what a query finds.
+async fn found(
+    caller: &Caller,
+    state: &State,
+    rt: ResourceType,
+    request: &HttpRequest,
+    query: &ListQuery,
+    projection: &Projection,
+) -> Result<(u64, Vec<Value>), Failure> {
     let compiled = query.filter.as_ref().map(|f| filter::compile(rt, f)).transpose()?;
     let mut place = Place {
         connection: caller.caller.connection.clone(),
@@ -73,18 +112,18 @@ async fn page(
         total: None,
     };
     // IDCS itself shows members only on request.
-    let with_rows = wants_rows(rt, &projection)
-        && (rt == ResourceType::User || caller.dialect() == Dialect::Rfc || names_rows(rt, &projection));
-    let (found, rows) = state
+    let with_rows = wants_rows(rt, projection)
+        && (rt == ResourceType::User || caller.dialect() == Dialect::Rfc || names_rows(rt, projection));
+    let (page, rows) = state
         .store
-        .read(move |conn| -> Result<_, Failure> {
-            let found = match rt {
+        .read(move |conn| -> Result<_, store::Error> {
+            let page = match rt {
                 ResourceType::User => users::list(conn, &wanted)?,
                 ResourceType::Group => groups::list(conn, &wanted)?,
             };
-            let ids: Vec<String> = found.items.iter().map(|r| r.id.clone()).collect();
+            let ids: Vec<String> = page.items.iter().map(|r| r.id.clone()).collect();
             let rows = if with_rows { Some(rows_of(conn, rt, &ids, MEMBERS_IN_LIST + 1)?) } else { None };
-            Ok((found, rows))
+            Ok((page, rows))
         })
         .await?;
     if rows.as_ref().is_some_and(|rows| rt == ResourceType::Group && rows.len() as i64 > MEMBERS_IN_LIST) {
@@ -94,37 +133,28 @@ async fn page(
         ))
         .into());
     }
-    if let Some(last) = found.items.last()
-        && found.items.len() as u64 == query.count
+    if let Some(last) = page.items.last()
+        && page.items.len() as u64 == query.count
     {
         place.start_index = query.start_index + query.count;
         state.hints.remember(place, last.id.clone());
     }
     let base = base_url(state, request);
-    let mut rows = rows.map(Vec::into_iter).map(Iterator::peekable);
-    let resources = found
+    let mut rows_by_resource: HashMap<String, Vec<Link>> = HashMap::new();
+    for row in rows.iter().flatten() {
+        rows_by_resource.entry(row.from.clone()).or_default().push(row.clone());
+    }
+    let resources = page
         .items
         .iter()
         .map(|stored| {
-            // Rows come in the order of the resources for groups; users have few.
-            let own = rows.as_mut().map(|rows| match rt {
-                ResourceType::Group => {
-                    let mut own = Vec::new();
-                    while let Some(row) = rows.next_if(|row| row.from == stored.id) {
-                        own.push(row);
-                    }
-                    own
-                }
-                ResourceType::User => {
-                    rows.clone().filter(|row| row.from == stored.id).collect()
-                }
+            let own = rows.is_some().then(|| {
+                shown(rt, rows_by_resource.get(&stored.id).map_or(&[][..], Vec::as_slice), &base)
             });
-            let own = own.map(|own| shown(rt, &own, &base));
-            Value::Object(rendered(rt, stored, own, &base, &projection))
+            Value::Object(rendered(rt, stored, own, &base, projection))
         })
         .collect();
-    let list = list::list_response(found.total, query.start_index, resources);
-    Ok(answer(HttpResponse::Ok(), request.headers(), &list))
+    Ok((page.total, resources))
 }
 
 /// `POST /Users`, `POST /Groups`
@@ -288,20 +318,24 @@ fn rows_of(
     }
 }
 
-/// Rows as SCIM shows them.
+/// Rows as SCIM shows them. Of an unknown member only the id is known.
 fn shown(rt: ResourceType, rows: &[Link], base: &str) -> Vec<Value> {
     rows.iter()
         .map(|row| {
-            let far = if row.is_group { ResourceType::Group } else { ResourceType::User };
-            json!({
-                "value": row.id,
-                "$ref": location(far, &row.id, base),
-                "display": row.display,
-                "type": match rt {
-                    ResourceType::User => "direct",
-                    ResourceType::Group => far.name(),
-                },
-            })
+            let far = match row.member_type {
+                MemberType::User => ResourceType::User,
+                MemberType::Group => ResourceType::Group,
+                MemberType::Unknown => return json!({ "value": row.id }),
+            };
+            let mut shown = json!({"value": row.id, "$ref": location(far, &row.id, base)});
+            if let Some(display) = &row.display {
+                shown["display"] = json!(display);
+            }
+            shown["type"] = json!(match rt {
+                ResourceType::User => "direct",
+                ResourceType::Group => far.name(),
+            });
+            shown
         })
         .collect()
 }

@@ -249,7 +249,6 @@ pub const GROUP_ATTRIBUTES: &[Attribute] = &[
             text("value", "Identifier of the member").exact().immutable(),
             reference("$ref", &["User", "Group"], "URI of the member").immutable(),
             text("type", "User or Group").values(&["User", "Group"]).immutable(),
-            text("display", "Name of the member").read_only(),
         ],
         "Users and groups in this group",
     ),

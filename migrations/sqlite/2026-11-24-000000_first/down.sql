@@ -1,0 +1,15 @@
+DROP TABLE audit;
+DROP TABLE work_item;
+DROP TABLE target_membership;
+DROP TABLE group_alias;
+DROP TABLE target_group;
+DROP TABLE account;
+DROP TABLE membership;
+DROP TABLE scim_group;
+DROP TABLE user_email;
+DROP TABLE scim_user;
+DROP TABLE configuration;
+DROP TABLE mapping;
+DROP TABLE target;
+DROP TABLE credential;
+DROP TABLE connection;
