@@ -1,0 +1,37 @@
+//! Public client libraries, which know nothing of the emulator, must get along with it.
+
+use std::path::Path;
+use std::process::Command;
+
+use usher_emulators::jira::{Jira, JiraOptions};
+
+/// Runs where `USHER_PYTHON` names a Python that has `jira` and `atlassian-python-api`.
+#[test]
+fn python_clients_get_along_with_it() {
+    let Some(python) = std::env::var_os("USHER_PYTHON") else {
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/jira_clients.py");
+    for context_path in ["", "/jira"] {
+        let options = JiraOptions {
+            context_path: context_path.into(),
+            ..JiraOptions::default()
+        };
+        let (token, (name, password)) = (options.token.clone(), options.admin.clone());
+        let jira = Jira::start(options).unwrap();
+        jira.seed_project("KPY", "admin", &[("core", "admin")]);
+        let arguments = [jira.url(), token, name, password];
+        let output = Command::new(&python)
+            .arg(&script)
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(text.contains("checks passed"), "{text}");
+    }
+}
