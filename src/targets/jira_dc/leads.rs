@@ -207,7 +207,7 @@ async fn in_pages(jira: &JiraDc, leaver: &User) -> Result<Option<Vec<Component>>
         if page.is_last || received == 0 {
             return Ok(Some(found));
         }
-        return Ok(Some(found));
+        start += received;
     }
 }
 

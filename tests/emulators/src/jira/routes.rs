@@ -154,6 +154,7 @@ pub(crate) fn route(call: &mut Call<'_>, path: &[&str]) -> Outcome {
     match (resource, method) {
         (["serverInfo"], "GET") => Ok(server_info(call)),
         (["myself"], "GET") => users::myself(call),
+        (["mypermissions"], "GET") => users::permissions(call),
         (["user"], "GET") => users::get(call),
         (["user"], "POST") => users::create(call),
         (["user"], "PUT") => users::update(call),

@@ -30,6 +30,24 @@ pub(crate) fn myself(call: &mut Call<'_>) -> Outcome {
     ))
 }
 
+/// The global permissions that matter, with whether the caller has them.
+pub(crate) fn permissions(call: &mut Call<'_>) -> Outcome {
+    let caller = call.caller()?;
+    let admin = call.state.is_admin(caller);
+    let permissions: Map<String, Value> = [
+        ("SYSTEM_ADMIN", "Jira System Administrators", caller.system_admin),
+        ("ADMINISTER", "Jira Administrators", admin),
+        ("USER_PICKER", "Browse Users", true),
+    ]
+    .into_iter()
+    .map(|(key, name, has)| {
+        let bean = json!({ "key": key, "name": name, "type": "GLOBAL", "havePermission": has });
+        (key.to_owned(), bean)
+    })
+    .collect();
+    Ok(Answer::json(200, &json!({ "permissions": permissions })))
+}
+
 pub(crate) fn get(call: &mut Call<'_>) -> Outcome {
     let caller = call.caller()?;
     let expand = call.param("expand").unwrap_or_default();

@@ -1,0 +1,858 @@
+//! What every target must do, whatever the product. A case gets a fresh product, looks at it behind the target's
+//! back, and fails if the two disagree.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use usher::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
+use usher::targets::Target;
+
+/// A product and the target that writes to it.
+pub(crate) struct Fixture {
+    pub(crate) target: Arc<dyn Target>,
+    pub(crate) backstage: Box<dyn Backstage>,
+}
+
+/// The product as it is, seen and changed by somebody else.
+#[async_trait]
+pub(crate) trait Backstage: Send + Sync {
+    /// An account with its groups; `remote_id` is left to the product.
+    async fn seed_user(&self, user: Observed);
+    async fn seed_group(&self, name: &str);
+    async fn user(&self, username: &str) -> Option<Observed>;
+    async fn groups(&self) -> Vec<String>;
+    async fn remove_user(&self, username: &str);
+    async fn trouble(&self, trouble: Trouble, strikes: Strikes);
+}
+
+/// What it goes wrong with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strikes {
+    NextRead,
+    NextWrite,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Throttled(Option<u32>),
+    ServerError,
+    Hang,
+    ConnectionLost,
+    /// A page for people, as login pages and proxies answer.
+    Page,
+    /// Done, but the answer does not arrive.
+    LostReply,
+}
+
+/// Those in which nothing is done, but the one that takes its time.
+const TROUBLES: [Trouble; 5] = [
+    Trouble::Throttled(Some(7)),
+    Trouble::Throttled(None),
+    Trouble::ServerError,
+    Trouble::ConnectionLost,
+    Trouble::Page,
+];
+
+/// Names that go wrong wherever one is pasted into an address, a path or a pattern.
+const ODD_NAMES: [&str; 10] = [
+    "with space",
+    "plus+plus",
+    "this & that",
+    "100% sure",
+    "a/b/c",
+    "müller-größe",
+    "o'neill \"q\"",
+    "semi;colon,comma",
+    "?x=1#y",
+    "日本語",
+];
+
+/// Runs every case on a fresh fixture; returns how many there were.
+pub(crate) async fn run_all(make: impl AsyncFn() -> Fixture) -> usize {
+    let mut cases = 0;
+    macro_rules! run {
+        ($($case:ident)+) => {$(
+            eprintln!("  {}", stringify!($case));
+            $case(&make().await).await;
+            cases += 1;
+        )+};
+    }
+    run! {
+        create
+        create_again
+        create_over_a_foreign_account
+        find_to_adopt
+        find_nobody
+        an_address_of_two_is_nobodys
+        update
+        update_nothing
+        rename
+        rename_to_a_taken_name
+        deactivate
+        deactivate_again
+        reactivate
+        delete
+        create_group
+        create_group_again
+        add_member
+        add_member_again
+        add_member_to_no_group
+        add_nobody
+        remove_member
+        remove_member_again
+        remove_from_no_group
+        changes_to_nobody
+        case_does_not_matter
+        odd_user_names
+        odd_group_names
+        troubles_with_writes
+        troubles_with_reads
+        no_answer_at_all
+        lost_reply_to_a_create
+        lost_reply_to_an_update
+        lost_reply_to_a_rename
+        lost_reply_to_a_deactivation
+        lost_reply_to_a_reactivation
+        lost_reply_to_a_deletion
+        lost_reply_to_a_group
+        lost_reply_to_a_membership
+        lost_reply_to_a_removal
+        tried_out
+    }
+    cases
+}
+
+/// `ada`, active, in no group.
+pub(crate) fn ada() -> Observed {
+    Observed {
+        remote_id: String::new(),
+        username: "ada".into(),
+        display_name: "Ada Lovelace".into(),
+        email: Some("ada@example.com".into()),
+        active: true,
+        groups: Vec::new(),
+    }
+}
+
+pub(crate) fn create_user(user: &Observed) -> Action {
+    Action::CreateUser {
+        username: user.username.clone(),
+        display_name: user.display_name.clone(),
+        email: user.email.clone().unwrap(),
+    }
+}
+
+pub(crate) fn deactivation(user: &Observed, successors: LeadSuccessors) -> Action {
+    let (remote_id, username) = (user.remote_id.clone(), user.username.clone());
+    Action::Deactivate {
+        remote_id,
+        username,
+        successors,
+    }
+}
+
+fn deactivation_of(user: &Observed) -> Action {
+    deactivation(user, LeadSuccessors::default())
+}
+
+fn reactivation(user: &Observed) -> Action {
+    Action::Reactivate {
+        remote_id: user.remote_id.clone(),
+        username: user.username.clone(),
+    }
+}
+
+fn deletion(user: &Observed) -> Action {
+    Action::DeleteUser {
+        remote_id: user.remote_id.clone(),
+        username: user.username.clone(),
+    }
+}
+
+fn renaming(user: &Observed, to: &str) -> Action {
+    let (remote_id, from) = (user.remote_id.clone(), user.username.clone());
+    Action::RenameUser {
+        remote_id,
+        from,
+        to: to.into(),
+    }
+}
+
+fn updating(user: &Observed, display_name: Option<&str>, email: Option<&str>) -> Action {
+    Action::UpdateUser {
+        remote_id: user.remote_id.clone(),
+        username: user.username.clone(),
+        display_name: display_name.map(str::to_owned),
+        email: email.map(str::to_owned),
+    }
+}
+
+fn group(name: &str) -> Action {
+    Action::CreateGroup { name: name.into() }
+}
+
+pub(crate) fn adding(user: &Observed, group: &str) -> Action {
+    let (remote_id, username) = (user.remote_id.clone(), user.username.clone());
+    Action::AddMember {
+        remote_id,
+        username,
+        group: group.into(),
+    }
+}
+
+fn removing(user: &Observed, group: &str) -> Action {
+    let (remote_id, username) = (user.remote_id.clone(), user.username.clone());
+    Action::RemoveMember {
+        remote_id,
+        username,
+        group: group.into(),
+    }
+}
+
+impl Fixture {
+    pub(crate) async fn seeded(&self, user: Observed) -> Observed {
+        let name = user.username.clone();
+        self.backstage.seed_user(user).await;
+        self.backstage.user(&name).await.unwrap()
+    }
+
+    pub(crate) async fn done(&self, action: &Action) -> Applied {
+        let applied = self
+            .target
+            .apply(action)
+            .await
+            .unwrap_or_else(|e| panic!("{action:?}: {e}"));
+        assert!(!applied.already, "{action:?} found it done already");
+        applied
+    }
+
+    pub(crate) async fn already(&self, action: &Action) -> Applied {
+        let applied = self
+            .target
+            .apply(action)
+            .await
+            .unwrap_or_else(|e| panic!("{action:?}: {e}"));
+        assert!(
+            applied.already,
+            "{action:?} does not say that it was so already"
+        );
+        applied
+    }
+
+    pub(crate) async fn refused(&self, action: &Action) -> Failure {
+        self.target
+            .apply(action)
+            .await
+            .expect_err(&format!("{action:?}"))
+    }
+
+    async fn there(&self, username: &str) -> Observed {
+        self.backstage
+            .user(username)
+            .await
+            .unwrap_or_else(|| panic!("{username} is not there"))
+    }
+
+    /// The account behind the target's back is the one that the target tells of.
+    async fn agrees(&self, applied: &Applied) {
+        let told = applied.account.clone().expect("an account is told of");
+        let found = self
+            .target
+            .observe(Lookup::RemoteId(&told.remote_id))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(sorted(told.clone()), sorted(found));
+        assert_eq!(sorted(self.there(&told.username).await), sorted(told));
+    }
+
+    async fn lost_reply(&self, action: &Action) -> Applied {
+        self.backstage
+            .trouble(Trouble::LostReply, Strikes::NextWrite)
+            .await;
+        let failure = self.refused(action).await;
+        assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
+        self.target
+            .apply(action)
+            .await
+            .unwrap_or_else(|e| panic!("again, {action:?}: {e}"))
+    }
+}
+
+fn sorted(mut user: Observed) -> Observed {
+    user.groups.sort();
+    user
+}
+
+fn is_gone(failure: &Failure) {
+    assert!(matches!(failure, Failure::Gone { .. }), "{failure:?}");
+}
+
+fn is_rejected(failure: &Failure) {
+    assert!(matches!(failure, Failure::Rejected { .. }), "{failure:?}");
+}
+
+async fn create(f: &Fixture) {
+    let applied = f.done(&create_user(&ada())).await;
+    f.agrees(&applied).await;
+    let account = applied.account.unwrap();
+    let (display_name, email) = (account.display_name.as_str(), account.email.as_deref());
+    assert_eq!((account.username.as_str(), account.active), ("ada", true));
+    assert_eq!(
+        (display_name, email),
+        ("Ada Lovelace", Some("ada@example.com"))
+    );
+    assert!(!account.remote_id.is_empty());
+}
+
+async fn create_again(f: &Fixture) {
+    let first = f.done(&create_user(&ada())).await;
+    let again = f.already(&create_user(&ada())).await;
+    assert_eq!(first.account, again.account);
+}
+
+async fn create_over_a_foreign_account(f: &Fixture) {
+    let others = [
+        Observed {
+            display_name: "Ada Other".into(),
+            ..ada()
+        },
+        Observed {
+            email: Some("other@example.com".into()),
+            ..ada()
+        },
+        Observed {
+            active: false,
+            ..ada()
+        },
+    ];
+    for foreign in others {
+        let before = f.seeded(foreign).await;
+        is_rejected(&f.refused(&create_user(&ada())).await);
+        let capital = Observed {
+            username: "ADA".into(),
+            ..ada()
+        };
+        is_rejected(&f.refused(&create_user(&capital)).await);
+        assert_eq!(f.there("ada").await, before);
+        f.backstage.remove_user("ada").await;
+    }
+}
+
+async fn find_to_adopt(f: &Fixture) {
+    let groups = vec!["devs".to_owned(), "ops".to_owned()];
+    let seeded = sorted(
+        f.seeded(Observed {
+            groups,
+            active: false,
+            ..ada()
+        })
+        .await,
+    );
+    for lookup in [
+        Lookup::Username("ada"),
+        Lookup::Email("ada@example.com"),
+        Lookup::Email("Ada@Example.COM"),
+        Lookup::RemoteId(&seeded.remote_id),
+    ] {
+        let found = f.target.observe(lookup).await.unwrap();
+        assert_eq!(found.map(sorted).as_ref(), Some(&seeded), "{lookup:?}");
+    }
+    assert_eq!(seeded.groups, ["devs", "ops"]);
+    assert!(!seeded.active);
+}
+
+async fn find_nobody(f: &Fixture) {
+    f.seeded(ada()).await;
+    for lookup in [
+        Lookup::Username("ad"),
+        Lookup::Username("adaa"),
+        Lookup::Username(""),
+        Lookup::Email("da@example.com"),
+        Lookup::Email("ada@example"),
+        Lookup::Email(""),
+        Lookup::RemoteId("no-such-key"),
+        Lookup::RemoteId(""),
+    ] {
+        assert_eq!(f.target.observe(lookup).await, Ok(None), "{lookup:?}");
+    }
+}
+
+async fn an_address_of_two_is_nobodys(f: &Fixture) {
+    f.seeded(ada()).await;
+    f.seeded(Observed {
+        username: "ada2".into(),
+        active: false,
+        ..ada()
+    })
+    .await;
+    assert_eq!(
+        f.target.observe(Lookup::Email("ada@example.com")).await,
+        Ok(None)
+    );
+}
+
+async fn update(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into()],
+            ..ada()
+        })
+        .await;
+    let applied = f.done(&updating(&user, Some("Ada King"), None)).await;
+    f.agrees(&applied).await;
+    let applied = f
+        .done(&updating(&user, None, Some("king@example.com")))
+        .await;
+    f.agrees(&applied).await;
+    let account = applied.account.unwrap();
+    assert_eq!(account.display_name, "Ada King");
+    assert_eq!(account.email.as_deref(), Some("king@example.com"));
+    assert_eq!(account.groups, ["devs"]);
+}
+
+async fn update_nothing(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    f.agrees(&f.already(&updating(&user, None, None)).await)
+        .await;
+}
+
+async fn rename(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into()],
+            ..ada()
+        })
+        .await;
+    let applied = f.done(&renaming(&user, "augusta")).await;
+    f.agrees(&applied).await;
+    let account = applied.account.unwrap();
+    assert_eq!(
+        (account.username.as_str(), &account.remote_id),
+        ("augusta", &user.remote_id)
+    );
+    assert_eq!(account.groups, ["devs"]);
+    assert_eq!(f.target.observe(Lookup::Username("ada")).await, Ok(None));
+    // The stable key is what counts: a stale name beside it does no harm.
+    let stale = updating(&user, Some("Augusta"), None);
+    assert_eq!(f.done(&stale).await.account.unwrap().username, "augusta");
+    assert_eq!(
+        f.done(&deactivation_of(&user))
+            .await
+            .account
+            .unwrap()
+            .username,
+        "augusta"
+    );
+}
+
+async fn rename_to_a_taken_name(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    f.seeded(Observed {
+        username: "bob".into(),
+        email: Some("b@example.com".into()),
+        ..ada()
+    })
+    .await;
+    is_rejected(&f.refused(&renaming(&user, "Bob")).await);
+    assert_eq!(f.there("ada").await, user);
+}
+
+async fn deactivate(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into()],
+            ..ada()
+        })
+        .await;
+    let applied = f.done(&deactivation_of(&user)).await;
+    f.agrees(&applied).await;
+    let account = applied.account.unwrap();
+    assert!(!account.active);
+    assert_eq!(account.groups, ["devs"], "memberships stay");
+}
+
+async fn deactivate_again(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            active: false,
+            ..ada()
+        })
+        .await;
+    f.agrees(&f.already(&deactivation_of(&user)).await).await;
+}
+
+async fn reactivate(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            active: false,
+            ..ada()
+        })
+        .await;
+    let applied = f.done(&reactivation(&user)).await;
+    f.agrees(&applied).await;
+    assert!(applied.account.unwrap().active);
+    f.already(&reactivation(&user)).await;
+}
+
+async fn delete(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into()],
+            ..ada()
+        })
+        .await;
+    f.done(&deletion(&user)).await;
+    assert_eq!(f.backstage.user("ada").await, None);
+    assert_eq!(
+        f.target.observe(Lookup::RemoteId(&user.remote_id)).await,
+        Ok(None)
+    );
+    f.already(&deletion(&user)).await;
+}
+
+async fn create_group(f: &Fixture) {
+    assert_eq!(f.target.group_exists("Developers").await, Ok(None));
+    f.done(&group("Developers")).await;
+    assert!(
+        f.backstage
+            .groups()
+            .await
+            .contains(&"Developers".to_owned())
+    );
+    let name = f.target.group_exists("developers").await;
+    assert_eq!(
+        name,
+        Ok(Some("Developers".into())),
+        "as the product writes it"
+    );
+    assert_eq!(f.target.group_exists("Develop").await, Ok(None));
+    assert_eq!(f.target.group_exists("").await, Ok(None));
+    is_rejected(&f.refused(&group("")).await);
+}
+
+async fn create_group_again(f: &Fixture) {
+    f.backstage.seed_group("devs").await;
+    let before = f.backstage.groups().await;
+    f.already(&group("devs")).await;
+    f.already(&group("DEVS")).await;
+    assert_eq!(f.backstage.groups().await, before);
+}
+
+async fn add_member(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["ops".into()],
+            ..ada()
+        })
+        .await;
+    f.backstage.seed_group("devs").await;
+    f.done(&adding(&user, "devs")).await;
+    assert_eq!(sorted(f.there("ada").await).groups, ["devs", "ops"]);
+}
+
+async fn add_member_again(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into()],
+            ..ada()
+        })
+        .await;
+    f.already(&adding(&user, "devs")).await;
+    f.already(&adding(&user, "Devs")).await;
+    assert_eq!(f.there("ada").await.groups, ["devs"]);
+}
+
+async fn add_member_to_no_group(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    let failure = f.refused(&adding(&user, "no-such-group")).await;
+    is_gone(&failure);
+    assert!(failure.to_string().contains("no-such-group"), "{failure}");
+}
+
+async fn add_nobody(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into()],
+            ..ada()
+        })
+        .await;
+    f.backstage.remove_user("ada").await;
+    is_gone(&f.refused(&adding(&user, "devs")).await);
+}
+
+async fn remove_member(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into(), "ops".into()],
+            ..ada()
+        })
+        .await;
+    f.done(&removing(&user, "Devs")).await;
+    assert_eq!(f.there("ada").await.groups, ["ops"]);
+}
+
+async fn remove_member_again(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["ops".into()],
+            ..ada()
+        })
+        .await;
+    f.backstage.seed_group("devs").await;
+    f.already(&removing(&user, "devs")).await;
+    assert_eq!(f.there("ada").await.groups, ["ops"]);
+}
+
+async fn remove_from_no_group(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    f.already(&removing(&user, "no-such-group")).await;
+    f.backstage.seed_group("devs").await;
+    f.backstage.remove_user("ada").await;
+    f.already(&removing(&user, "devs")).await;
+}
+
+async fn changes_to_nobody(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    f.backstage.remove_user("ada").await;
+    is_gone(&f.refused(&updating(&user, Some("Ada King"), None)).await);
+    is_gone(&f.refused(&renaming(&user, "augusta")).await);
+    is_gone(&f.refused(&deactivation_of(&user)).await);
+    is_gone(&f.refused(&reactivation(&user)).await);
+    f.already(&deletion(&user)).await;
+}
+
+async fn case_does_not_matter(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["Devs".into()],
+            ..ada()
+        })
+        .await;
+    let found = f
+        .target
+        .observe(Lookup::Username("ADA"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found, user);
+    assert_eq!(found.groups, ["Devs"], "as the product writes it");
+    // A change of case alone is none to some products: it must not fail.
+    let renamed = f.done(&renaming(&user, "Ada")).await.account.unwrap();
+    assert_eq!(renamed.username.to_lowercase(), "ada");
+    assert_eq!(renamed.remote_id, user.remote_id);
+}
+
+async fn odd_user_names(f: &Fixture) {
+    f.backstage.seed_group("devs").await;
+    for (i, name) in ODD_NAMES.into_iter().enumerate() {
+        let email = format!("a+b&c'{i}@example.com");
+        let display_name = format!("{name} <&> \"%41\"");
+        let user = f
+            .seeded(Observed {
+                username: name.into(),
+                email: Some(email.clone()),
+                ..ada()
+            })
+            .await;
+        let found = f.target.observe(Lookup::Username(name)).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&user), "{name}");
+        let found = f.target.observe(Lookup::Email(&email)).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&user), "{name}");
+        f.agrees(&f.done(&updating(&user, Some(&display_name), None)).await)
+            .await;
+        f.done(&adding(&user, "devs")).await;
+        f.already(&adding(&user, "devs")).await;
+        f.agrees(&f.done(&deactivation_of(&user)).await).await;
+        f.agrees(&f.done(&reactivation(&user)).await).await;
+        f.done(&removing(&user, "devs")).await;
+        let there = f.there(name).await;
+        assert_eq!(
+            (there.display_name, there.groups),
+            (display_name, Vec::new()),
+            "{name}"
+        );
+        f.done(&deletion(&user)).await;
+    }
+}
+
+async fn odd_group_names(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    for name in ODD_NAMES {
+        f.done(&group(name)).await;
+        f.already(&group(name)).await;
+        assert_eq!(f.target.group_exists(name).await, Ok(Some(name.into())));
+        f.done(&adding(&user, name)).await;
+        f.already(&adding(&user, name)).await;
+        assert_eq!(f.there("ada").await.groups, [name]);
+        f.done(&removing(&user, name)).await;
+        f.already(&removing(&user, name)).await;
+    }
+}
+
+fn is(trouble: Trouble, failure: &Failure) {
+    match (trouble, failure) {
+        (Trouble::Throttled(asked), Failure::Throttled { after, .. }) => {
+            assert_eq!(*after, asked.map(|s| Duration::from_secs(s.into())));
+        }
+        (Trouble::Throttled(_), other) => panic!("{trouble:?}: {other:?}"),
+        (_, Failure::Transient { text }) => assert!(!text.is_empty()),
+        (_, other) => panic!("{trouble:?}: {other:?}"),
+    }
+}
+
+/// Nothing is done, the failure says what it was, and doing it again works.
+async fn troubles_with_writes(f: &Fixture) {
+    for (i, trouble) in TROUBLES.into_iter().enumerate() {
+        let name = format!("ada{i}");
+        let user = Observed {
+            username: name.clone(),
+            ..ada()
+        };
+        f.backstage.trouble(trouble, Strikes::NextWrite).await;
+        is(trouble, &f.refused(&create_user(&user)).await);
+        assert_eq!(f.backstage.user(&name).await, None);
+        let user = f.done(&create_user(&user)).await.account.unwrap();
+
+        let (devs, king) = (format!("devs{i}"), updating(&user, Some("Ada King"), None));
+        for action in [
+            group(&devs),
+            adding(&user, &devs),
+            king,
+            deactivation_of(&user),
+            reactivation(&user),
+            removing(&user, &devs),
+            renaming(&user, &format!("augusta{i}")),
+            deletion(&user),
+        ] {
+            let (user, groups) = (f.backstage.user(&name).await, f.backstage.groups().await);
+            f.backstage.trouble(trouble, Strikes::NextWrite).await;
+            is(trouble, &f.refused(&action).await);
+            assert_eq!(
+                f.backstage.user(&name).await,
+                user,
+                "{trouble:?}, {action:?}"
+            );
+            assert_eq!(
+                f.backstage.groups().await,
+                groups,
+                "{trouble:?}, {action:?}"
+            );
+            f.done(&action).await;
+        }
+    }
+}
+
+/// A read that fails is a failure, and never "not there".
+async fn troubles_with_reads(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into()],
+            ..ada()
+        })
+        .await;
+    for trouble in TROUBLES {
+        for lookup in [
+            Lookup::Username("ada"),
+            Lookup::RemoteId(&user.remote_id),
+            Lookup::Email("ada@example.com"),
+        ] {
+            f.backstage.trouble(trouble, Strikes::NextRead).await;
+            is(trouble, &f.target.observe(lookup).await.unwrap_err());
+            assert_eq!(
+                f.target.observe(lookup).await.unwrap().as_ref(),
+                Some(&user)
+            );
+        }
+        f.backstage.trouble(trouble, Strikes::NextRead).await;
+        is(trouble, &f.target.group_exists("devs").await.unwrap_err());
+        assert_eq!(f.target.group_exists("devs").await, Ok(Some("devs".into())));
+    }
+}
+
+async fn no_answer_at_all(f: &Fixture) {
+    f.backstage.trouble(Trouble::Hang, Strikes::NextWrite).await;
+    is(Trouble::Hang, &f.refused(&create_user(&ada())).await);
+    assert_eq!(f.backstage.user("ada").await, None);
+    f.backstage.trouble(Trouble::Hang, Strikes::NextRead).await;
+    is(
+        Trouble::Hang,
+        &f.target.observe(Lookup::Username("ada")).await.unwrap_err(),
+    );
+    f.done(&create_user(&ada())).await;
+}
+
+async fn lost_reply_to_a_create(f: &Fixture) {
+    let applied = f.lost_reply(&create_user(&ada())).await;
+    assert!(applied.already);
+    f.agrees(&applied).await;
+}
+
+async fn lost_reply_to_an_update(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    let applied = f.lost_reply(&updating(&user, Some("Ada King"), None)).await;
+    f.agrees(&applied).await;
+    assert_eq!(applied.account.unwrap().display_name, "Ada King");
+}
+
+async fn lost_reply_to_a_rename(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    let applied = f.lost_reply(&renaming(&user, "augusta")).await;
+    f.agrees(&applied).await;
+    assert_eq!(applied.account.unwrap().username, "augusta");
+}
+
+async fn lost_reply_to_a_deactivation(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    let applied = f.lost_reply(&deactivation_of(&user)).await;
+    assert!(applied.already);
+    f.agrees(&applied).await;
+    assert!(!applied.account.unwrap().active);
+}
+
+async fn lost_reply_to_a_reactivation(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            active: false,
+            ..ada()
+        })
+        .await;
+    let applied = f.lost_reply(&reactivation(&user)).await;
+    assert!(applied.already && applied.account.unwrap().active);
+}
+
+async fn lost_reply_to_a_deletion(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    assert!(f.lost_reply(&deletion(&user)).await.already);
+}
+
+async fn lost_reply_to_a_group(f: &Fixture) {
+    assert!(f.lost_reply(&group("devs")).await.already);
+}
+
+async fn lost_reply_to_a_membership(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    f.backstage.seed_group("devs").await;
+    assert!(f.lost_reply(&adding(&user, "devs")).await.already);
+    assert_eq!(f.there("ada").await.groups, ["devs"]);
+}
+
+async fn lost_reply_to_a_removal(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into()],
+            ..ada()
+        })
+        .await;
+    assert!(f.lost_reply(&removing(&user, "devs")).await.already);
+    assert!(f.there("ada").await.groups.is_empty());
+}
+
+async fn tried_out(f: &Fixture) {
+    let check = f.target.check().await.unwrap();
+    assert_eq!(check.product, f.target.capabilities().product);
+    assert_eq!(check.warnings, Vec::<String>::new());
+    f.target.protected().await.unwrap();
+}
