@@ -26,7 +26,10 @@ impl Clock {
     /// The present instant.
     pub fn now(&self) -> Micros {
         match self {
-            #[expect(clippy::disallowed_methods, reason = "this is the one place that reads time")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "this is the one place that reads time"
+            )]
             Self::System => Timestamp::now().as_microsecond(),
             Self::Manual(now) => now.load(Ordering::SeqCst),
         }
@@ -42,13 +45,17 @@ impl Clock {
 
 /// RFC 3339 in UTC with milliseconds, as SCIM `dateTime` and all output write instants.
 pub fn rfc3339(at: Micros) -> String {
-    Timestamp::from_microsecond(at)
-        .map_or_else(|_| at.to_string(), |t| t.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
+    Timestamp::from_microsecond(at).map_or_else(
+        |_| at.to_string(),
+        |t| t.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+    )
 }
 
 /// Reads an RFC 3339 instant.
 pub fn parse_rfc3339(text: &str) -> Option<Micros> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
+    text.parse::<Timestamp>()
+        .ok()
+        .map(Timestamp::as_microsecond)
 }
 
 #[cfg(test)]

@@ -36,9 +36,14 @@ pub struct Report {
 }
 
 /// Reads `path` and stores what it says; with `dry_run` only says what that would be.
-pub async fn apply(store: &Store, clock: &Clock, path: &Path, dry_run: bool) -> anyhow::Result<Report> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+pub async fn apply(
+    store: &Store,
+    clock: &Clock,
+    path: &Path,
+    dry_run: bool,
+) -> anyhow::Result<Report> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let parsed = match file::parse(&text) {
         Ok(parsed) => parsed,
         Err(problems) => {
@@ -53,7 +58,15 @@ pub async fn apply(store: &Store, clock: &Clock, path: &Path, dry_run: bool) -> 
     for (index, mapping) in parsed.mappings.iter().enumerate() {
         for e in Rules::problems(&mapping.settings) {
             let at = parsed.locate(index, &e.key);
-            let _ = write!(problems, "\n{}:{}:{}: {}: {}", path.display(), at.line, at.column, e.key, e.text);
+            let _ = write!(
+                problems,
+                "\n{}:{}:{}: {}: {}",
+                path.display(),
+                at.line,
+                at.column,
+                e.key,
+                e.text
+            );
         }
     }
     if !problems.is_empty() {

@@ -8,11 +8,15 @@ use crate::config::server::DatabaseUrl;
 
 /// Held for as long as the server runs; the system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "dropping the file is what unlocks")] Option<File>);
+pub(super) struct Lock(
+    #[expect(dead_code, reason = "dropping the file is what unlocks")] Option<File>,
+);
 
 /// Takes the lock, or says who else has it.
 pub(super) fn take(database: &DatabaseUrl) -> anyhow::Result<Lock> {
-    let DatabaseUrl::Sqlite(path) = database else { return Ok(Lock(None)) };
+    let DatabaseUrl::Sqlite(path) = database else {
+        return Ok(Lock(None));
+    };
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = File::create(&name).with_context(|| format!("cannot create {}", name.display()))?;

@@ -65,7 +65,12 @@ pub fn assemble(
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
     let state = http::State::new(store.clone(), intake.clone(), clock, public_url);
-    Parts { store, intake, engine, state }
+    Parts {
+        store,
+        intake,
+        engine,
+        state,
+    }
 }
 
 /// Connects to targets with secrets from where the configuration says they are.
@@ -106,16 +111,26 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let clock = Clock::System;
     if !store.is_shared() {
         // Nobody else can hold a lease on this file: whatever is leased was cut off by a crash.
-        let released = store.write(|tx| -> Result<usize, store::Error> { work::release_all(tx) }).await?;
+        let released = store
+            .write(|tx| -> Result<usize, store::Error> { work::release_all(tx) })
+            .await?;
         if released > 0 {
-            tracing::warn!(released, "work items of a crashed server are taken up again");
+            tracing::warn!(
+                released,
+                "work items of a crashed server are taken up again"
+            );
         }
     }
     let listener = TcpListener::bind(&options.listen)
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let address = listener.local_addr()?;
-    let parts =
-        assemble(store, clock, connector(), options.public_url, &Options::default());
+    let parts = assemble(
+        store,
+        clock,
+        connector(),
+        options.public_url,
+        &Options::default(),
+    );
     let server = http_server(parts.state.clone(), listener)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
@@ -135,7 +150,10 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     // No new requests first, so that nothing is acknowledged that the engine will not see.
     handle.stop(true).await;
     stop.cancel();
-    if tokio::time::timeout(Duration::from_secs(GRACE_S * 4), engine).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(GRACE_S * 4), engine)
+        .await
+        .is_err()
+    {
         tracing::warn!("an operation did not end in time; it is taken up again at the next start");
     }
     tracing::info!("stopped");

@@ -68,7 +68,9 @@ pub fn bearer_digest(token: &SecretString) -> String {
 
 /// What is stored of a user name and password. The separator cannot be part of a user name (RFC 7617).
 pub fn basic_digest(username: &str, password: &SecretString) -> String {
-    hex(&Sha256::digest(format!("basic:{username}:{}", password.expose_secret()).as_bytes()))
+    hex(&Sha256::digest(
+        format!("basic:{username}:{}", password.expose_secret()).as_bytes(),
+    ))
 }
 
 /// Recognises credentials.
@@ -89,7 +91,11 @@ struct Remembered {
 impl Authenticator {
     /// Looks credentials up in `store`.
     pub fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, remembered: Arc::default() }
+        Self {
+            store,
+            clock,
+            remembered: Arc::default(),
+        }
     }
 
     /// Recognises the caller by the value of the `Authorization` header.
@@ -97,7 +103,10 @@ impl Authenticator {
         let digest = digest_of(header.ok_or(Error::Missing)?)?;
         let now = self.clock.now();
         let known = {
-            let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            let remembered = self
+                .remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             remembered.get(&digest).filter(|r| r.until > now).cloned()
         };
         let known = match known {
@@ -112,9 +121,14 @@ impl Authenticator {
 
     async fn look_up(&self, digest: String, now: Micros) -> Result<Remembered, Error> {
         let wanted = digest.clone();
-        let found = self.store.read(move |conn| tokens::find(conn, &wanted)).await?.ok_or(Error::Unknown)?;
-        let settings: ConnectionSettings = serde_json::from_str(&found.settings)
-            .map_err(|e| store::Error::Corrupt(format!("settings of {}: {e}", found.connection_id)))?;
+        let found = self
+            .store
+            .read(move |conn| tokens::find(conn, &wanted))
+            .await?
+            .ok_or(Error::Unknown)?;
+        let settings: ConnectionSettings = serde_json::from_str(&found.settings).map_err(|e| {
+            store::Error::Corrupt(format!("settings of {}: {e}", found.connection_id))
+        })?;
         let known = Remembered {
             caller: Caller {
                 connection: found.connection_id,
@@ -124,7 +138,10 @@ impl Authenticator {
             expires_at: found.expires_at,
             until: now + REMEMBERED,
         };
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
         }
@@ -168,12 +185,22 @@ mod tests {
         let token = SecretString::from("usher_x");
         assert_eq!(digest_of("bearer usher_x"), Ok(bearer_digest(&token)));
         let header = format!("BASIC {}", STANDARD.encode("ada:pass:word"));
-        assert_eq!(digest_of(&header), Ok(basic_digest("ada", &SecretString::from("pass:word"))));
+        assert_eq!(
+            digest_of(&header),
+            Ok(basic_digest("ada", &SecretString::from("pass:word")))
+        );
     }
 
     #[test]
     fn nonsense_is_malformed() {
-        for header in ["", "Bearer", "Bearer ", "Digest x", "Basic !!!", "Basic YQ=="] {
+        for header in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Digest x",
+            "Basic !!!",
+            "Basic YQ==",
+        ] {
             assert_eq!(digest_of(header), Err(Error::Malformed), "{header:?}");
         }
     }

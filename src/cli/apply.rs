@@ -15,7 +15,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
-    let report = app::apply(&context.store, &context.clock, &arguments.file, arguments.dry_run).await?;
+    let report = app::apply(
+        &context.store,
+        &context.clock,
+        &arguments.file,
+        arguments.dry_run,
+    )
+    .await?;
     let would = if arguments.dry_run { "would be " } else { "" };
     for (what, change) in &report.lines {
         output::line(&match change {

@@ -32,7 +32,10 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     // The living first; among those the newest, as `named` gives them.
     found.sort_by_key(|e| e.deleted);
     let Some(first) = found.first() else {
-        bail!("the mirror has no user {:?}: the source has not pushed such a person", arguments.user);
+        bail!(
+            "the mirror has no user {:?}: the source has not pushed such a person",
+            arguments.user
+        );
     };
     let others: Vec<&str> = found.iter().skip(1).map(|e| e.id.as_str()).collect();
     if arguments.json {
@@ -42,7 +45,10 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     }
     print(first);
     if !others.is_empty() {
-        output::note(&format!("others of that name (also deleted ones): {}", others.join(", ")));
+        output::note(&format!(
+            "others of that name (also deleted ones): {}",
+            others.join(", ")
+        ));
     }
     Ok(())
 }
@@ -53,7 +59,11 @@ fn print(person: &Explanation) {
         person.user_name,
         person.id,
         person.connection,
-        if person.deleted { ", deleted at the source" } else { "" }
+        if person.deleted {
+            ", deleted at the source"
+        } else {
+            ""
+        }
     ));
     if person.targets.is_empty() {
         output::line("  no mapping leads from this connection to a target");
@@ -71,7 +81,10 @@ fn print(person: &Explanation) {
             operation.target,
             operation.operation,
             operation.outcome,
-            operation.message.as_ref().map_or_else(String::new, |m| format!(" ({m})")),
+            operation
+                .message
+                .as_ref()
+                .map_or_else(String::new, |m| format!(" ({m})")),
             operation.cause,
         ));
     }
@@ -116,8 +129,12 @@ fn print_target(target: &TargetView) {
         Some(work) => output::line(&format!(
             "    open:   {}{}{} [{}]",
             work.state,
-            work.due_at.as_ref().map_or_else(String::new, |at| format!(", due {at}")),
-            work.reason.as_ref().map_or_else(String::new, |r| format!(": {r}")),
+            work.due_at
+                .as_ref()
+                .map_or_else(String::new, |at| format!(", due {at}")),
+            work.reason
+                .as_ref()
+                .map_or_else(String::new, |r| format!(": {r}")),
             work.cause,
         )),
     }

@@ -66,7 +66,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     telemetry::init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => {
             output::error(&anyhow::Error::new(e).context("cannot start"));
@@ -104,6 +107,9 @@ struct Context {
 
 impl Context {
     fn open(url: &DatabaseUrl) -> anyhow::Result<Self> {
-        Ok(Self { store: Store::open(url)?, clock: Clock::System })
+        Ok(Self {
+            store: Store::open(url)?,
+            clock: Clock::System,
+        })
     }
 }

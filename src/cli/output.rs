@@ -26,7 +26,10 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// The answer as a table.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header.iter().copied()).add_rows(rows);
+    table
+        .load_style(NOTHING)
+        .set_header(header.iter().copied())
+        .add_rows(rows);
     for row in table.to_string().lines() {
         line(row.trim_end());
     }

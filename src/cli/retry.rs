@@ -20,19 +20,21 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let (wanted_user, wanted_target) = (user.clone(), target.clone());
     let (users, targets) = context
         .store
-        .read(move |conn| -> Result<(Vec<UserId>, Vec<TargetId>), store::Error> {
-            let people = match &wanted_user {
-                Some(name) => users::named(conn, name)?,
-                None => Vec::new(),
-            };
-            let targets = settings::load(conn)?
-                .targets
-                .into_iter()
-                .filter(|t| Some(&t.settings.name) == wanted_target.as_ref())
-                .map(|t| t.id)
-                .collect();
-            Ok((people, targets))
-        })
+        .read(
+            move |conn| -> Result<(Vec<UserId>, Vec<TargetId>), store::Error> {
+                let people = match &wanted_user {
+                    Some(name) => users::named(conn, name)?,
+                    None => Vec::new(),
+                };
+                let targets = settings::load(conn)?
+                    .targets
+                    .into_iter()
+                    .filter(|t| Some(&t.settings.name) == wanted_target.as_ref())
+                    .map(|t| t.id)
+                    .collect();
+                Ok((people, targets))
+            },
+        )
         .await?;
     if let Some(user) = &user
         && users.is_empty()

@@ -25,7 +25,17 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     }
     let now = context.clock.now();
     output::table(
-        &["TARGET", "STATE", "PENDING", "WAITING", "HELD", "FAILED", "SHADOW", "OLDEST", "LAST SUCCESS"],
+        &[
+            "TARGET",
+            "STATE",
+            "PENDING",
+            "WAITING",
+            "HELD",
+            "FAILED",
+            "SHADOW",
+            "OLDEST",
+            "LAST SUCCESS",
+        ],
         targets
             .iter()
             .map(|t| {
@@ -37,8 +47,11 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                     t.held.to_string(),
                     t.failed.to_string(),
                     t.shadow.to_string(),
-                    t.oldest_pending_at.map_or_else(|| "-".to_owned(), |at| age(now - at)),
-                    t.health.last_success_at.map_or_else(|| "never".to_owned(), rfc3339),
+                    t.oldest_pending_at
+                        .map_or_else(|| "-".to_owned(), |at| age(now - at)),
+                    t.health
+                        .last_success_at
+                        .map_or_else(|| "never".to_owned(), rfc3339),
                 ]
             })
             .collect(),
@@ -47,11 +60,18 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         output::line(&format!(
             "{}: {}{}",
             target.name,
-            target.health.last_error.as_deref().unwrap_or("no reason recorded"),
+            target
+                .health
+                .last_error
+                .as_deref()
+                .unwrap_or("no reason recorded"),
             target
                 .health
                 .retry_at
-                .map_or_else(String::new, |at| format!("; tried again at {}", rfc3339(at))),
+                .map_or_else(String::new, |at| format!(
+                    "; tried again at {}",
+                    rfc3339(at)
+                )),
         ));
     }
     Ok(())

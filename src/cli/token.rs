@@ -40,9 +40,12 @@ pub(super) enum Command {
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { connection, basic, label, expires_in_days } => {
-            create(context, connection, basic, label, expires_in_days).await
-        }
+        Command::Create {
+            connection,
+            basic,
+            label,
+            expires_in_days,
+        } => create(context, connection, basic, label, expires_in_days).await,
         Command::List { json } => list(context, json).await,
         Command::Revoke { id } => {
             let wanted = id.clone();
@@ -70,22 +73,34 @@ async fn create(
     let (id, names) = context
         .store
         .read(move |conn| -> Result<_, store::Error> {
-            Ok((tokens::connection_named(conn, &wanted)?, tokens::connection_names(conn)?))
+            Ok((
+                tokens::connection_named(conn, &wanted)?,
+                tokens::connection_names(conn)?,
+            ))
         })
         .await?;
     let id = id.with_context(|| match names.as_slice() {
         [] => format!("there is no connection {name:?}; make one with `usher apply` first"),
-        names => format!("there is no connection {name:?}; there are: {}", names.join(", ")),
+        names => format!(
+            "there is no connection {name:?}; there are: {}",
+            names.join(", ")
+        ),
     })?;
     let secret = auth::new_secret();
     let (scheme, label, digest) = match &basic {
         Some(username) if username.is_empty() || username.contains(':') => {
             bail!("a user name for HTTP Basic is not empty and has no colon (RFC 7617)");
         }
-        Some(username) => {
-            (CredentialScheme::Basic, username.clone(), auth::basic_digest(username, &secret))
-        }
-        None => (CredentialScheme::Bearer, label, auth::bearer_digest(&secret)),
+        Some(username) => (
+            CredentialScheme::Basic,
+            username.clone(),
+            auth::basic_digest(username, &secret),
+        ),
+        None => (
+            CredentialScheme::Bearer,
+            label,
+            auth::bearer_digest(&secret),
+        ),
     };
     let now = context.clock.now();
     let expires_at = expires_in_days.map(|days| now + Micros::from(days) * 86_400_000_000);

@@ -30,7 +30,9 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(60) }
+        Self {
+            lease: Duration::from_secs(60),
+        }
     }
 }
 
@@ -50,7 +52,13 @@ pub struct Engine {
 
 impl Engine {
     /// `wake` is the notifier that `intake` rings.
-    pub fn new(store: Store, clock: Clock, connect: Connect, wake: Arc<Notify>, options: &Options) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        connect: Connect,
+        wake: Arc<Notify>,
+        options: &Options,
+    ) -> Self {
         Self {
             store,
             clock,
@@ -58,7 +66,10 @@ impl Engine {
             connect,
             wake,
             owner: crate::domain::new_id(),
-            live: Arc::new(Mutex::new(Arc::new(Live { generation: -1, targets: Vec::new() }))),
+            live: Arc::new(Mutex::new(Arc::new(Live {
+                generation: -1,
+                targets: Vec::new(),
+            }))),
             busy: Arc::default(),
         }
     }
@@ -106,7 +117,10 @@ impl Engine {
         let live = self.refresh().await?;
         let mut started = 0;
         for target in &live.targets {
-            let room = target.settings.concurrency.saturating_sub(self.running(&target.id));
+            let room = target
+                .settings
+                .concurrency
+                .saturating_sub(self.running(&target.id));
             if room == 0 {
                 continue;
             }
@@ -126,7 +140,9 @@ impl Engine {
         let now = self.clock.now();
         let id = target.id.clone();
         let health = self.store.read(move |conn| work::health(conn, &id)).await?;
-        let Some(health) = health else { return Ok(Vec::new()) };
+        let Some(health) = health else {
+            return Ok(Vec::new());
+        };
         if health.retry_at.is_some_and(|at| at > now) {
             return Ok(Vec::new());
         }
@@ -175,15 +191,25 @@ impl Engine {
 
     /// The configuration, read again if it changed.
     async fn refresh(&self) -> Result<Arc<Live>, store::Error> {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let live = self
+            .live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let known = live.generation;
         let newer = self
             .store
             .read(move |conn| -> Result<_, store::Error> {
-                if settings::generation(conn)? == known { Ok(None) } else { settings::load(conn).map(Some) }
+                if settings::generation(conn)? == known {
+                    Ok(None)
+                } else {
+                    settings::load(conn).map(Some)
+                }
             })
             .await?;
-        let Some(configuration) = newer else { return Ok(live) };
+        let Some(configuration) = newer else {
+            return Ok(live);
+        };
         tracing::info!(
             targets = configuration.targets.len(),
             mappings = configuration.mappings.len(),
@@ -195,7 +221,12 @@ impl Engine {
     }
 
     fn running(&self, target: &TargetId) -> u32 {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied().unwrap_or(0)
+        self.busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(target)
+            .copied()
+            .unwrap_or(0)
     }
 
     async fn purge(&self) {
@@ -229,13 +260,20 @@ impl Place {
     fn take(engine: &Engine, target: &TargetId) -> Self {
         let mut busy = engine.busy.lock().unwrap_or_else(PoisonError::into_inner);
         *busy.entry(target.clone()).or_default() += 1;
-        Self { engine: engine.clone(), target: target.clone() }
+        Self {
+            engine: engine.clone(),
+            target: target.clone(),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut busy = self.engine.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self
+            .engine
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = busy.get_mut(&self.target) {
             *count = count.saturating_sub(1);
         }

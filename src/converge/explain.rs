@@ -117,7 +117,9 @@ pub struct Operation {
 
 /// Explains one person. Reads the store alone, never a target.
 pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>, Error> {
-    let Some(person) = load::person(conn, user)? else { return Ok(None) };
+    let Some(person) = load::person(conn, user)? else {
+        return Ok(None);
+    };
     let configuration = settings::load(conn)?;
     let items = work::of_user(conn, user)?;
     let target_name = |id: &str| {
@@ -128,18 +130,25 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
             .map_or_else(|| id.to_owned(), |t| t.settings.name.clone())
     };
     let mut targets = Vec::new();
-    for mapping in configuration.mappings.iter().filter(|m| m.connection_id == person.connection_id) {
+    for mapping in configuration
+        .mappings
+        .iter()
+        .filter(|m| m.connection_id == person.connection_id)
+    {
         let rules = Rules::compile(&mapping.settings)
             .map_err(|e| Error::Corrupt(format!("{}: {}", e.key, e.text)))?;
         let entry = load::entry(conn, &mapping.target_id, user, &person)?;
         let desired = person.desired(&rules, &entry);
-        let work = items.iter().find(|i| i.target_id == mapping.target_id.as_str()).map(|item| WorkView {
-            state: item.state.clone(),
-            reason: item.last_error.clone(),
-            attempts: item.attempts,
-            due_at: (item.state == "pending").then(|| rfc3339(item.due_at)),
-            cause: item.cause.clone(),
-        });
+        let work = items
+            .iter()
+            .find(|i| i.target_id == mapping.target_id.as_str())
+            .map(|item| WorkView {
+                state: item.state.clone(),
+                reason: item.last_error.clone(),
+                attempts: item.attempts,
+                due_at: (item.state == "pending").then(|| rfc3339(item.due_at)),
+                cause: item.cause.clone(),
+            });
         let account = entry.account.map(|account| AccountView {
             groups: entry
                 .memberships
@@ -147,7 +156,10 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
                 .map(|m| MembershipView {
                     group: m.group.clone(),
                     owner: m.owner.as_str().to_owned(),
-                    wanted: desired.groups.iter().any(|g| fold_text(&g.name) == fold_text(&m.group)),
+                    wanted: desired
+                        .groups
+                        .iter()
+                        .any(|g| fold_text(&g.name) == fold_text(&m.group)),
                 })
                 .collect(),
             remote_id: account.remote_id,
@@ -185,7 +197,10 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
             .connections
             .iter()
             .find(|c| c.id == person.connection_id)
-            .map_or_else(|| person.connection_id.0.clone(), |c| c.settings.name.clone()),
+            .map_or_else(
+                || person.connection_id.0.clone(),
+                |c| c.settings.name.clone(),
+            ),
         deleted: person.deleted,
         user_name: person.user_name,
         targets,
@@ -195,7 +210,10 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
 
 /// What the rules themselves protect; what the target protects is known to the engine alone.
 fn notes(rules: &Rules, desired: &Desired, account: Option<&AccountView>) -> Vec<String> {
-    let shield = Shield { rules, target: Protected::default() };
+    let shield = Shield {
+        rules,
+        target: Protected::default(),
+    };
     let mut notes = Vec::new();
     let name = account
         .map(|a| a.username.clone())
@@ -203,7 +221,9 @@ fn notes(rules: &Rules, desired: &Desired, account: Option<&AccountView>) -> Vec
     if let Some(name) = name
         && let Some(pattern) = shield.user(&name)
     {
-        notes.push(format!("{name:?} is protected by {pattern:?}: nothing is changed"));
+        notes.push(format!(
+            "{name:?} is protected by {pattern:?}: nothing is changed"
+        ));
     }
     notes
 }

@@ -48,7 +48,11 @@ impl Live {
         let mut targets = Vec::new();
         for target in configuration.targets {
             let mut rules = BTreeMap::new();
-            for mapping in configuration.mappings.iter().filter(|m| m.target_id == target.id) {
+            for mapping in configuration
+                .mappings
+                .iter()
+                .filter(|m| m.target_id == target.id)
+            {
                 match Rules::compile(&mapping.settings) {
                     Ok(compiled) => {
                         rules.insert(mapping.connection_id.clone(), compiled);
@@ -72,6 +76,9 @@ impl Live {
                 rules,
             }));
         }
-        Self { generation: configuration.generation, targets }
+        Self {
+            generation: configuration.generation,
+            targets,
+        }
     }
 }

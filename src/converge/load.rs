@@ -30,11 +30,19 @@ pub(super) struct Entry {
 
 /// Reads a person. `None`: not even a tombstone is left.
 pub(super) fn person(conn: &mut AnyConn, user: &UserId) -> Result<Option<Person>, Error> {
-    let Some((connection_id, stored)) = users::find(conn, user)? else { return Ok(None) };
+    let Some((connection_id, stored)) = users::find(conn, user)? else {
+        return Ok(None);
+    };
     let reached = users::all_groups_of(conn, user)?;
     let user_name = scim::resource::keys(ResourceType::User, &stored.doc).name;
     let deleted = stored.deleted_at.is_some();
-    Ok(Some(Person { connection_id, user_name, deleted, doc: rendered(&stored, &reached), reached }))
+    Ok(Some(Person {
+        connection_id,
+        user_name,
+        deleted,
+        doc: rendered(&stored, &reached),
+        reached,
+    }))
 }
 
 /// The user as rules see it: the SCIM resource with its groups.
@@ -76,7 +84,14 @@ impl Person {
                 via: (!group.direct).then(|| "nested groups".to_owned()),
             })
             .collect();
-        mapping::desired(rules, &SourceUser { doc: &self.doc, deleted: self.deleted }, &groups)
+        mapping::desired(
+            rules,
+            &SourceUser {
+                doc: &self.doc,
+                deleted: self.deleted,
+            },
+            &groups,
+        )
     }
 }
 
@@ -93,12 +108,18 @@ pub(super) fn entry(
         None => Vec::new(),
     };
     let source_groups: Vec<String> = person.reached.iter().map(|g| g.id.clone()).collect();
-    Ok(Entry { account, memberships, aliases: ledger::aliases(conn, target, &source_groups)? })
+    Ok(Entry {
+        account,
+        memberships,
+        aliases: ledger::aliases(conn, target, &source_groups)?,
+    })
 }
 
 impl Entry {
     /// Whether this source group is bound to a target group already.
     pub(super) fn has_alias(&self, source_group: &str) -> bool {
-        self.aliases.iter().any(|(source, _)| source == source_group)
+        self.aliases
+            .iter()
+            .any(|(source, _)| source == source_group)
     }
 }

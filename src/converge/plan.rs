@@ -75,7 +75,10 @@ pub fn plan(
     if let Some(account) = &current.account
         && let Some(pattern) = protection.user(&account.username)
     {
-        plan.notes.push(format!("{:?} is protected by {pattern:?}: nothing is changed", account.username));
+        plan.notes.push(format!(
+            "{:?} is protected by {pattern:?}: nothing is changed",
+            account.username
+        ));
         return plan;
     }
     match desired.presence {
@@ -84,14 +87,16 @@ pub fn plan(
             if let Some(account) = &current.account {
                 deactivate(settings, account, &mut plan);
             } else {
-                plan.notes.push("inactive at the source and no account here: nothing to do".to_owned());
+                plan.notes
+                    .push("inactive at the source and no account here: nothing to do".to_owned());
             }
         }
         Presence::Deleted | Presence::OutOfScope => {
             if let Some(account) = &current.account {
                 deprovision(settings, current, account, protection, &mut plan);
             } else {
-                plan.notes.push("not wanted and no account here: nothing to do".to_owned());
+                plan.notes
+                    .push("not wanted and no account here: nothing to do".to_owned());
             }
         }
     }
@@ -114,19 +119,30 @@ fn wanted(
         }
     };
     if let Some(pattern) = protection.user(&account.username) {
-        plan.notes.push(format!("{:?} is protected by {pattern:?}: nothing is changed", account.username));
+        plan.notes.push(format!(
+            "{:?} is protected by {pattern:?}: nothing is changed",
+            account.username
+        ));
         return;
     }
     let (remote_id, username) = match &current.account {
         Some(existing) => {
             adjust(account, settings, existing, plan);
-            let renamed = plan.actions.iter().any(|a| matches!(a, Action::RenameUser { .. }));
-            let username = if renamed { &account.username } else { &existing.username };
+            let renamed = plan
+                .actions
+                .iter()
+                .any(|a| matches!(a, Action::RenameUser { .. }));
+            let username = if renamed {
+                &account.username
+            } else {
+                &existing.username
+            };
             (existing.remote_id.clone(), username.clone())
         }
         None => {
             if !settings.may(Operation::Create) {
-                plan.notes.push("no account, and the operation \"create\" is off".to_owned());
+                plan.notes
+                    .push("no account, and the operation \"create\" is off".to_owned());
                 return;
             }
             let Some(email) = &account.email else {
@@ -141,7 +157,15 @@ fn wanted(
             (String::new(), account.username.clone())
         }
     };
-    memberships(desired, settings, current, groups, protection, (&remote_id, &username), plan);
+    memberships(
+        desired,
+        settings,
+        current,
+        groups,
+        protection,
+        (&remote_id, &username),
+        plan,
+    );
 }
 
 /// Brings an existing account in step.
@@ -159,7 +183,9 @@ fn adjust(
                 username: existing.username.clone(),
             });
         } else {
-            plan.notes.push("the account is inactive, and the operation \"reactivate\" is off".to_owned());
+            plan.notes.push(
+                "the account is inactive, and the operation \"reactivate\" is off".to_owned(),
+            );
         }
     }
     // The products compare user names without case, so a difference of case is none.
@@ -180,18 +206,29 @@ fn adjust(
     let display_name =
         (wanted.display_name != existing.display_name).then(|| wanted.display_name.clone());
     // No address at the source is no reason to take one away.
-    let email = wanted.email.clone().filter(|email| *email != existing.email);
+    let email = wanted
+        .email
+        .clone()
+        .filter(|email| *email != existing.email);
     if display_name.is_some() || email.is_some() {
         if settings.may(Operation::Update) {
-            let renamed = plan.actions.iter().any(|a| matches!(a, Action::RenameUser { .. }));
+            let renamed = plan
+                .actions
+                .iter()
+                .any(|a| matches!(a, Action::RenameUser { .. }));
             plan.actions.push(Action::UpdateUser {
                 remote_id: existing.remote_id.clone(),
-                username: if renamed { wanted.username.clone() } else { existing.username.clone() },
+                username: if renamed {
+                    wanted.username.clone()
+                } else {
+                    existing.username.clone()
+                },
                 display_name,
                 email,
             });
         } else {
-            plan.notes.push("attributes differ, and the operation \"update\" is off".to_owned());
+            plan.notes
+                .push("attributes differ, and the operation \"update\" is off".to_owned());
         }
     }
 }
@@ -227,7 +264,10 @@ fn memberships(
             }
             None => {
                 if let Some(pattern) = protection.group(&group.name) {
-                    plan.notes.push(format!("group {:?} is protected by {pattern:?}", group.name));
+                    plan.notes.push(format!(
+                        "group {:?} is protected by {pattern:?}",
+                        group.name
+                    ));
                     continue;
                 }
                 if groups.get(&folded) == Some(&GroupState::Missing) {
@@ -238,7 +278,9 @@ fn memberships(
                         ));
                         continue;
                     }
-                    plan.actions.push(Action::CreateGroup { name: group.name.clone() });
+                    plan.actions.push(Action::CreateGroup {
+                        name: group.name.clone(),
+                    });
                 }
                 plan.actions.push(Action::AddMember {
                     remote_id: remote_id.to_owned(),
@@ -257,7 +299,9 @@ fn remove_member(
     plan: &mut Plan,
 ) {
     if let Some(pattern) = protection.group(name) {
-        plan.notes.push(format!("stays in group {name:?}: it is protected by {pattern:?}"));
+        plan.notes.push(format!(
+            "stays in group {name:?}: it is protected by {pattern:?}"
+        ));
         return;
     }
     plan.actions.push(Action::RemoveMember {
@@ -272,7 +316,8 @@ fn deactivate(settings: &MappingSettings, account: &CurrentAccount, plan: &mut P
         return;
     }
     if !settings.may(Operation::Deactivate) {
-        plan.notes.push("should be inactive, and the operation \"deactivate\" is off".to_owned());
+        plan.notes
+            .push("should be inactive, and the operation \"deactivate\" is off".to_owned());
         return;
     }
     plan.actions.push(Action::Deactivate {
@@ -292,7 +337,9 @@ fn deprovision(
 ) {
     match settings.users.on_delete {
         OnDelete::Deactivate => deactivate(settings, account, plan),
-        OnDelete::Keep => plan.notes.push("not wanted any more: kept by on_delete = \"keep\"".to_owned()),
+        OnDelete::Keep => plan
+            .notes
+            .push("not wanted any more: kept by on_delete = \"keep\"".to_owned()),
         OnDelete::RemoveGroups => {
             let ours: Vec<&String> = current
                 .groups
@@ -301,7 +348,12 @@ fn deprovision(
                 .map(|(name, _)| name)
                 .collect();
             for name in ours {
-                remove_member(name, protection, (&account.remote_id, &account.username), plan);
+                remove_member(
+                    name,
+                    protection,
+                    (&account.remote_id, &account.username),
+                    plan,
+                );
             }
         }
         // Only what Usher made is Usher's to destroy.
@@ -312,7 +364,9 @@ fn deprovision(
             });
         }
         OnDelete::Delete => {
-            plan.notes.push("not made by Usher, or \"delete\" is off: deactivated, not deleted".to_owned());
+            plan.notes.push(
+                "not made by Usher, or \"delete\" is off: deactivated, not deleted".to_owned(),
+            );
             deactivate(settings, account, plan);
         }
     }

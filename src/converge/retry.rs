@@ -50,7 +50,13 @@ pub enum Verdict {
 }
 
 /// Decides. `random` is in `0.0..1.0`.
-pub fn verdict(failure: &Failure, attempts: i32, health: &Health, now: Micros, random: f64) -> Verdict {
+pub fn verdict(
+    failure: &Failure,
+    attempts: i32,
+    health: &Health,
+    now: Micros,
+    random: f64,
+) -> Verdict {
     let at = |wait: Duration| now + i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 4);
     match failure {
         Failure::Transient { .. } => {
@@ -58,20 +64,32 @@ pub fn verdict(failure: &Failure, attempts: i32, health: &Health, now: Micros, r
             let down = failures >= BREAKER_FAILURES;
             Verdict::Again {
                 due_at: at(backoff(attempts, LONGEST_ITEM_WAIT, random)),
-                target_down_until: down
-                    .then(|| at(backoff(failures - BREAKER_FAILURES, LONGEST_TARGET_WAIT, random))),
+                target_down_until: down.then(|| {
+                    at(backoff(
+                        failures - BREAKER_FAILURES,
+                        LONGEST_TARGET_WAIT,
+                        random,
+                    ))
+                }),
             }
         }
         Failure::Throttled { after, .. } => {
-            let wait = after.unwrap_or_else(|| backoff(health.failures.max(1), LONGEST_TARGET_WAIT, random));
-            Verdict::Wait { until: at(wait.max(Duration::from_millis(50))) }
+            let wait = after
+                .unwrap_or_else(|| backoff(health.failures.max(1), LONGEST_TARGET_WAIT, random));
+            Verdict::Wait {
+                until: at(wait.max(Duration::from_millis(50))),
+            }
         }
         Failure::Unauthorized { .. } => Verdict::Stop {
-            retry_at: at(backoff(health.failures + 5, LONGEST_CREDENTIAL_WAIT, random)),
+            retry_at: at(backoff(
+                health.failures + 5,
+                LONGEST_CREDENTIAL_WAIT,
+                random,
+            )),
         },
-        Failure::Gone { .. } if attempts + 1 < GONE_ATTEMPTS => {
-            Verdict::LookAgain { due_at: at(backoff(attempts - 1, LONGEST_ITEM_WAIT, random)) }
-        }
+        Failure::Gone { .. } if attempts + 1 < GONE_ATTEMPTS => Verdict::LookAgain {
+            due_at: at(backoff(attempts - 1, LONGEST_ITEM_WAIT, random)),
+        },
         Failure::Gone { .. } | Failure::Rejected { .. } => Verdict::Reject,
     }
 }
@@ -104,13 +122,16 @@ mod tests {
     }
 
     fn transient() -> Failure {
-        Failure::Transient { text: "HTTP 500".to_owned() }
+        Failure::Transient {
+            text: "HTTP 500".to_owned(),
+        }
     }
 
     #[test]
     fn waits_double_and_are_bounded() {
-        let waits: Vec<u64> =
-            (0..12).map(|n| backoff(n, LONGEST_ITEM_WAIT, 0.0).as_secs()).collect();
+        let waits: Vec<u64> = (0..12)
+            .map(|n| backoff(n, LONGEST_ITEM_WAIT, 0.0).as_secs())
+            .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
         assert_eq!(backoff(3, LONGEST_ITEM_WAIT, 1.0), Duration::from_secs(4));
     }
@@ -118,7 +139,9 @@ mod tests {
     #[test]
     fn the_fifth_failure_in_a_row_opens_the_breaker() {
         let open = |failures| match verdict(&transient(), 0, &health(failures), 0, 0.0) {
-            Verdict::Again { target_down_until, .. } => target_down_until,
+            Verdict::Again {
+                target_down_until, ..
+            } => target_down_until,
             other => panic!("{other:?}"),
         };
         assert_eq!(open(3), None);
@@ -128,15 +151,32 @@ mod tests {
 
     #[test]
     fn a_request_to_wait_is_honoured_to_the_second() {
-        let failure =
-            Failure::Throttled { after: Some(Duration::from_secs(7)), text: "HTTP 429".to_owned() };
-        assert_eq!(verdict(&failure, 0, &health(0), 1, 0.9), Verdict::Wait { until: 7_000_001 });
+        let failure = Failure::Throttled {
+            after: Some(Duration::from_secs(7)),
+            text: "HTTP 429".to_owned(),
+        };
+        assert_eq!(
+            verdict(&failure, 0, &health(0), 1, 0.9),
+            Verdict::Wait { until: 7_000_001 }
+        );
     }
 
     #[test]
     fn a_refused_credential_is_tried_seldom() {
-        let failure = Failure::Unauthorized { text: "HTTP 401".to_owned() };
-        assert_eq!(verdict(&failure, 0, &health(0), 0, 0.0), Verdict::Stop { retry_at: 32_000_000 });
-        assert_eq!(verdict(&failure, 0, &health(50), 0, 0.0), Verdict::Stop { retry_at: 3_600_000_000 });
+        let failure = Failure::Unauthorized {
+            text: "HTTP 401".to_owned(),
+        };
+        assert_eq!(
+            verdict(&failure, 0, &health(0), 0, 0.0),
+            Verdict::Stop {
+                retry_at: 32_000_000
+            }
+        );
+        assert_eq!(
+            verdict(&failure, 0, &health(50), 0, 0.0),
+            Verdict::Stop {
+                retry_at: 3_600_000_000
+            }
+        );
     }
 }

@@ -58,14 +58,22 @@ impl Protection for Shield<'_> {
     fn user(&self, name: &str) -> Option<String> {
         let folded = fold_text(name);
         self.rules.protects_user(name).or_else(|| {
-            self.target.users.iter().find(|own| fold_text(own) == folded).map(|_| "the target itself".to_owned())
+            self.target
+                .users
+                .iter()
+                .find(|own| fold_text(own) == folded)
+                .map(|_| "the target itself".to_owned())
         })
     }
 
     fn group(&self, name: &str) -> Option<String> {
         let folded = fold_text(name);
         self.rules.protects_group(name).or_else(|| {
-            self.target.groups.iter().find(|own| fold_text(own) == folded).map(|_| "the target itself".to_owned())
+            self.target
+                .groups
+                .iter()
+                .find(|own| fold_text(own) == folded)
+                .map(|_| "the target itself".to_owned())
         })
     }
 }
@@ -107,13 +115,17 @@ impl Engine {
             }
             Stop::Later(why) => {
                 let due_at = self.clock.now() + 1_000_000;
-                self.store.write(move |tx| work::postpone(tx, &item, due_at, &why, false)).await
+                self.store
+                    .write(move |tx| work::postpone(tx, &item, due_at, &why, false))
+                    .await
             }
             Stop::Store(error) => {
                 tracing::error!(%error, "the database failed a work item");
                 let due_at = self.clock.now() + 1_000_000;
                 let text = error.to_string();
-                self.store.write(move |tx| work::postpone(tx, &item, due_at, &text, false)).await
+                self.store
+                    .write(move |tx| work::postpone(tx, &item, due_at, &text, false))
+                    .await
             }
         };
         if let Err(error) = result {
@@ -128,7 +140,10 @@ impl Engine {
             Err(text) => return Err(Failure::Unauthorized { text: text.clone() }.into()),
         };
         let Some(rules) = target.rules.get(&item.connection_id) else {
-            return Err(Stop::Park(Parked::Held, "there is no mapping any more".to_owned()));
+            return Err(Stop::Park(
+                Parked::Held,
+                "there is no mapping any more".to_owned(),
+            ));
         };
         let Some((person, entry)) = self.read(item).await? else {
             // Not even a tombstone: there is nothing to converge.
@@ -137,7 +152,10 @@ impl Engine {
             return Ok(());
         };
         let desired = person.desired(rules, &entry);
-        let shield = Shield { rules, target: client.protected().await? };
+        let shield = Shield {
+            rules,
+            target: client.protected().await?,
+        };
         let mut job = Work {
             item,
             account: entry.account.clone(),
@@ -151,7 +169,13 @@ impl Engine {
         };
         self.look(&mut job, rules, &shield, client.as_ref()).await?;
         let states = self.group_states(&mut job, client.as_ref()).await?;
-        job.plan = plan(&job.desired, rules.settings(), &job.current, &states, &shield);
+        job.plan = plan(
+            &job.desired,
+            rules.settings(),
+            &job.current,
+            &states,
+            &shield,
+        );
         if rules.settings().mode == Mode::Shadow {
             return self.end_in_shadow(job).await;
         }
@@ -163,7 +187,9 @@ impl Engine {
         let read = self
             .store
             .read(move |conn| -> Result<_, store::Error> {
-                let Some(person) = load::person(conn, &user)? else { return Ok(None) };
+                let Some(person) = load::person(conn, &user)? else {
+                    return Ok(None);
+                };
                 let entry = load::entry(conn, &target, &user, &person)?;
                 Ok(Some((person, entry)))
             })
@@ -179,7 +205,10 @@ impl Engine {
         shield: &Shield<'_>,
         client: &dyn Target,
     ) -> Result<(), Stop> {
-        let known = job.account.clone().filter(|a| a.standing != Standing::Absent);
+        let known = job
+            .account
+            .clone()
+            .filter(|a| a.standing != Standing::Absent);
         match known {
             Some(account) if !account.in_flight && rules.settings().groups.keep_existing => {
                 job.current = trusted(&account, &job.entry);
@@ -222,7 +251,9 @@ impl Engine {
         if !matches!(job.desired.presence, Presence::Active | Presence::Inactive) {
             return Ok(());
         }
-        let Ok(wanted) = job.desired.account.clone() else { return Ok(()) };
+        let Ok(wanted) = job.desired.account.clone() else {
+            return Ok(());
+        };
         if shield.user(&wanted.username).is_some() {
             return Ok(());
         }
@@ -230,7 +261,9 @@ impl Engine {
         let mut found = None;
         for key in &users.match_by {
             found = match (key, &wanted.email) {
-                (MatchKey::Username, _) => client.observe(Lookup::Username(&wanted.username)).await?,
+                (MatchKey::Username, _) => {
+                    client.observe(Lookup::Username(&wanted.username)).await?
+                }
                 (MatchKey::Email, Some(email)) => client.observe(Lookup::Email(email)).await?,
                 (MatchKey::Email, None) => None,
             };
@@ -248,7 +281,10 @@ impl Engine {
         if let Some(pattern) = shield.user(&observed.username) {
             return Err(Stop::Park(
                 Parked::Held,
-                format!("matches the account {:?}, which is protected by {pattern:?}", observed.username),
+                format!(
+                    "matches the account {:?}, which is protected by {pattern:?}",
+                    observed.username
+                ),
             ));
         }
         let (id, remote) = (job.item.target_id.clone(), observed.remote_id.clone());
@@ -271,7 +307,13 @@ impl Engine {
                     ledger::new_account(&job.item.target_id, &job.item.user_id, &observed.username)
                 });
                 job.adopted = true;
-                job.seen(observed, Account { owner: Owner::Adopted, ..base });
+                job.seen(
+                    observed,
+                    Account {
+                        owner: Owner::Adopted,
+                        ..base
+                    },
+                );
                 Ok(())
             }
             None => Err(Stop::Park(
@@ -288,10 +330,19 @@ impl Engine {
     /// The person came back under another SCIM id: the account of the tombstone is theirs.
     async fn take_over(&self, job: &Work<'_>, account: &Account) -> Result<(), Stop> {
         let (from, to) = (account.user_id.clone(), job.item.user_id.clone());
-        let (id, target, connection) =
-            (account.id.clone(), job.item.target_id.clone(), job.item.connection_id.clone());
+        let (id, target, connection) = (
+            account.id.clone(),
+            job.item.target_id.clone(),
+            job.item.connection_id.clone(),
+        );
         let now = self.clock.now();
-        let row = job.audit(now, "hand_over", json!({"account": account.username}), "done", None);
+        let row = job.audit(
+            now,
+            "hand_over",
+            json!({"account": account.username}),
+            "done",
+            None,
+        );
         let done = self
             .store
             .write(move |tx| -> Result<bool, store::Error> {
@@ -329,8 +380,10 @@ impl Engine {
                 continue;
             }
             let (target, name) = (job.item.target_id.clone(), group.name.clone());
-            let known =
-                self.store.read(move |conn| ledger::target_group(conn, &target, &name)).await?;
+            let known = self
+                .store
+                .read(move |conn| ledger::target_group(conn, &target, &name))
+                .await?;
             let state = if known.is_some() {
                 GroupState::Exists
             } else if let Some(written) = client.group_exists(&group.name).await? {
@@ -354,7 +407,9 @@ impl Engine {
         let mut would: Vec<String> = job.plan.actions.iter().map(describe).collect();
         would.extend(job.plan.waiting);
         let text = format!("would: {}", would.join("; "));
-        self.store.write(move |tx| work::park(tx, &item, Parked::Shadow, &text)).await?;
+        self.store
+            .write(move |tx| work::park(tx, &item, Parked::Shadow, &text))
+            .await?;
         Ok(())
     }
 
@@ -381,7 +436,11 @@ impl Engine {
             let action = job.addressed(action);
             match client.apply(&action).await {
                 Ok(applied) => {
-                    tracing::info!(operation = action.name(), already = applied.already, "applied");
+                    tracing::info!(
+                        operation = action.name(),
+                        already = applied.already,
+                        "applied"
+                    );
                     job.applied(&action, &applied);
                     done.push((action, applied));
                 }
@@ -400,7 +459,10 @@ impl Engine {
     async fn begin(&self, job: &mut Work<'_>) -> Result<(), Stop> {
         let now = self.clock.now();
         let account = match &job.account {
-            Some(account) => Account { in_flight: true, ..account.clone() },
+            Some(account) => Account {
+                in_flight: true,
+                ..account.clone()
+            },
             None => {
                 let username = match job.plan.actions.first() {
                     Some(Action::CreateUser { username, .. }) => username.clone(),
@@ -429,8 +491,11 @@ impl Engine {
                 _ => None,
             })
             .collect();
-        let (item, until, known) =
-            (job.item.clone(), now + self.lease, job.entry.account.is_some());
+        let (item, until, known) = (
+            job.item.clone(),
+            now + self.lease,
+            job.entry.account.is_some(),
+        );
         let still_ours = self
             .store
             .write(move |tx| -> Result<bool, store::Error> {
@@ -455,7 +520,11 @@ impl Engine {
 
     async fn renew(&self, job: &Work<'_>) -> Result<(), Stop> {
         let (item, until) = (job.item.clone(), self.clock.now() + self.lease);
-        if self.store.write(move |tx| work::renew(tx, &item, until)).await? {
+        if self
+            .store
+            .write(move |tx| work::renew(tx, &item, until))
+            .await?
+        {
             Ok(())
         } else {
             Err(Stop::Lost)
@@ -472,7 +541,10 @@ impl Engine {
     ) -> Result<(), Stop> {
         let now = self.clock.now();
         // Only after an answer that never came is the state of the account unknown.
-        let unknown = matches!(&failed, Some((_, Failure::Transient { .. } | Failure::Gone { .. })));
+        let unknown = matches!(
+            &failed,
+            Some((_, Failure::Transient { .. } | Failure::Gone { .. }))
+        );
         let mut rows: Vec<NewAudit> = Vec::new();
         if job.adopted {
             let detail = json!({"account": job.current.account.as_ref().map(|a| &a.username)});
@@ -505,7 +577,8 @@ impl Engine {
         match failed {
             Some((_, failure)) => {
                 let item = job.item.clone();
-                self.note_failure(target, &item, failure, bookkeeping).await?;
+                self.note_failure(target, &item, failure, bookkeeping)
+                    .await?;
             }
             None => {
                 self.store
@@ -619,7 +692,10 @@ impl Work<'_> {
             username: observed.username.clone(),
             display_name: observed.display_name.clone(),
             // Where a product does not tell, what was last sent stands.
-            email: observed.email.clone().unwrap_or_else(|| account.email.clone()),
+            email: observed
+                .email
+                .clone()
+                .unwrap_or_else(|| account.email.clone()),
             active: observed.active,
             standing: Standing::Present,
             ..account
@@ -637,8 +713,14 @@ impl Work<'_> {
 
     /// Puts the key of an account that was made a moment ago into the actions that follow.
     fn addressed(&self, mut action: Action) -> Action {
-        if let (Action::AddMember { remote_id, username, .. }, Some(account)) =
-            (&mut action, &self.current.account)
+        if let (
+            Action::AddMember {
+                remote_id,
+                username,
+                ..
+            },
+            Some(account),
+        ) = (&mut action, &self.current.account)
             && remote_id.is_empty()
         {
             remote_id.clone_from(&account.remote_id);
@@ -651,12 +733,22 @@ impl Work<'_> {
     fn applied(&mut self, action: &Action, applied: &Applied) {
         match action {
             Action::CreateGroup { name } => {
-                let owner = if applied.already { Owner::Foreign } else { Owner::Created };
+                let owner = if applied.already {
+                    Owner::Foreign
+                } else {
+                    Owner::Created
+                };
                 self.groups_seen.push((name.clone(), owner));
             }
             Action::AddMember { group, .. } => {
-                let owner = if applied.already { Owner::Adopted } else { Owner::Created };
-                self.current.groups.insert(fold_text(group), (group.clone(), owner));
+                let owner = if applied.already {
+                    Owner::Adopted
+                } else {
+                    Owner::Created
+                };
+                self.current
+                    .groups
+                    .insert(fold_text(group), (group.clone(), owner));
             }
             Action::RemoveMember { group, .. } => {
                 self.current.groups.remove(&fold_text(group));
@@ -671,14 +763,18 @@ impl Work<'_> {
             }
             _ => {}
         }
-        let (Some(observed), Some(account)) = (&applied.account, &mut self.account) else { return };
+        let (Some(observed), Some(account)) = (&applied.account, &mut self.account) else {
+            return;
+        };
         account.remote_id = Some(observed.remote_id.clone());
         account.username.clone_from(&observed.username);
         account.display_name.clone_from(&observed.display_name);
         if let Some(email) = &observed.email {
             account.email.clone_from(email);
-        } else if let Action::CreateUser { email, .. } | Action::UpdateUser { email: Some(email), .. } =
-            action
+        } else if let Action::CreateUser { email, .. }
+        | Action::UpdateUser {
+            email: Some(email), ..
+        } = action
         {
             account.email.clone_from(email);
         }
@@ -765,7 +861,11 @@ impl Writes {
         let candidates = before
             .iter()
             .map(|(folded, (name, owner))| (folded.clone(), name.clone(), *owner))
-            .chain(intended.iter().map(|name| (fold_text(name), (*name).clone(), Owner::Created)));
+            .chain(
+                intended
+                    .iter()
+                    .map(|name| (fold_text(name), (*name).clone(), Owner::Created)),
+            );
         for (folded, name, owner) in candidates {
             let intended = intended.iter().any(|g| fold_text(g) == folded);
             let keep_foreign = owner == Owner::Foreign && !read;
@@ -776,7 +876,10 @@ impl Writes {
         }
         let put = groups
             .iter()
-            .filter(|(folded, row)| before.get(*folded) != Some(row) || intended.iter().any(|g| fold_text(g) == **folded))
+            .filter(|(folded, row)| {
+                before.get(*folded) != Some(row)
+                    || intended.iter().any(|g| fold_text(g) == **folded)
+            })
             .map(|(_, row)| row.clone())
             .collect();
         // A source group that has taken part in the plan is bound to its target group.
@@ -832,8 +935,15 @@ fn detail(action: &Action) -> serde_json::Value {
 /// An action in words.
 pub(super) fn describe(action: &Action) -> String {
     match action {
-        Action::CreateUser { username, email, .. } => format!("create account {username:?} <{email}>"),
-        Action::UpdateUser { username, display_name, email, .. } => {
+        Action::CreateUser {
+            username, email, ..
+        } => format!("create account {username:?} <{email}>"),
+        Action::UpdateUser {
+            username,
+            display_name,
+            email,
+            ..
+        } => {
             let mut parts = Vec::new();
             if let Some(name) = display_name {
                 parts.push(format!("display name to {name:?}"));
@@ -848,7 +958,11 @@ pub(super) fn describe(action: &Action) -> String {
         Action::Reactivate { username, .. } => format!("reactivate {username:?}"),
         Action::DeleteUser { username, .. } => format!("delete {username:?}"),
         Action::CreateGroup { name } => format!("create group {name:?}"),
-        Action::AddMember { username, group, .. } => format!("add {username:?} to {group:?}"),
-        Action::RemoveMember { username, group, .. } => format!("remove {username:?} from {group:?}"),
+        Action::AddMember {
+            username, group, ..
+        } => format!("add {username:?} to {group:?}"),
+        Action::RemoveMember {
+            username, group, ..
+        } => format!("remove {username:?} from {group:?}"),
     }
 }

@@ -32,7 +32,10 @@ impl ResponseError for Failure {
         )));
         if self.status_code() == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"usher\""));
-            response.append_header((header::WWW_AUTHENTICATE, "Basic realm=\"usher\", charset=\"UTF-8\""));
+            response.append_header((
+                header::WWW_AUTHENTICATE,
+                "Basic realm=\"usher\", charset=\"UTF-8\"",
+            ));
         }
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
@@ -43,7 +46,10 @@ impl ResponseError for Failure {
 
 impl From<scim::Error> for Failure {
     fn from(error: scim::Error) -> Self {
-        Self { error, retry_after_s: None }
+        Self {
+            error,
+            retry_after_s: None,
+        }
     }
 }
 

@@ -56,9 +56,16 @@ impl FromRequest for Caller {
             let Some(state) = request.app_data::<web::Data<State>>() else {
                 return Err(scim::Error::internal("the server is not set up").into());
             };
-            let header = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+            let header = request
+                .headers()
+                .get(header::AUTHORIZATION)
+                .and_then(|v| v.to_str().ok());
             let caller = state.auth.authenticate(header).await?;
-            let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+            let id = request
+                .extensions()
+                .get::<RequestId>()
+                .map(|id| id.0.clone())
+                .unwrap_or_default();
             let request = format!("{} {} (request {id})", request.method(), request.path());
             Ok(Self { caller, request })
         })
@@ -78,7 +85,9 @@ impl FromRequest for Body {
         Box::pin(async move {
             let bytes = bytes.await.map_err(|e| {
                 if e.as_response_error().status_code().as_u16() == 413 {
-                    scim::Error::payload_too_large(format!("the body is larger than {MAX_BODY} bytes"))
+                    scim::Error::payload_too_large(format!(
+                        "the body is larger than {MAX_BODY} bytes"
+                    ))
                 } else {
                     scim::Error::invalid_syntax(format!("the body cannot be read: {e}"))
                 }
@@ -93,7 +102,14 @@ fn parse(request: &HttpRequest, bytes: &[u8]) -> Result<Value, Failure> {
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        .map(|value| {
+            value
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase()
+        });
     if let Some(given) = content_type
         && given != "application/scim+json"
         && given != "application/json"
@@ -148,7 +164,13 @@ pub(super) fn versions(request: &HttpRequest, name: header::HeaderName) -> IfMat
     if text.trim() == "*" {
         return None;
     }
-    let number = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').parse().ok();
+    let number = |tag: &str| {
+        tag.trim()
+            .trim_start_matches("W/")
+            .trim_matches('"')
+            .parse()
+            .ok()
+    };
     // A tag that is not ours matches nothing.
     Some(text.split(',').filter_map(number).collect())
 }

@@ -18,7 +18,8 @@ pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
         Ok(_) => HttpResponse::Ok().json(json!({"status": "ok", "database": "ok"})),
         Err(error) => {
             tracing::error!(%error, "not ready");
-            HttpResponse::ServiceUnavailable().json(json!({"status": "unavailable", "database": "unavailable"}))
+            HttpResponse::ServiceUnavailable()
+                .json(json!({"status": "unavailable", "database": "unavailable"}))
         }
     }
 }

@@ -37,7 +37,14 @@ impl State {
     /// State of a server.
     pub fn new(store: Store, intake: Intake, clock: Clock, public_url: Option<String>) -> Self {
         let auth = Authenticator::new(store.clone(), clock.clone());
-        Self { store, intake, auth, clock, public_url, hints: paging::Hints::default() }
+        Self {
+            store,
+            intake,
+            auth,
+            clock,
+            public_url,
+            hints: paging::Hints::default(),
+        }
     }
 }
 

@@ -28,7 +28,11 @@ pub(super) struct Hints(Arc<Mutex<HashMap<Place, String>>>);
 impl Hints {
     /// The id before this place, if the page before it was served by this process.
     pub(super) fn before(&self, place: &Place) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(place)
+            .cloned()
     }
 
     /// Remembers that the page before `place` ended with `id`.

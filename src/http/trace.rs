@@ -51,6 +51,8 @@ pub async fn request_span(
 fn given(request: &ServiceRequest) -> Option<String> {
     let id = request.headers().get(HEADER)?.to_str().ok()?;
     let harmless = (8..=64).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     harmless.then(|| id.to_owned())
 }

@@ -20,7 +20,9 @@ impl From<store::Error> for Error {
         if taken("scim_user") {
             Self::Scim(scim::Error::uniqueness("another user has this userName"))
         } else if taken("scim_group") {
-            Self::Scim(scim::Error::uniqueness("another group has this displayName"))
+            Self::Scim(scim::Error::uniqueness(
+                "another group has this displayName",
+            ))
         } else {
             Self::Store(error)
         }

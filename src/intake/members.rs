@@ -41,12 +41,29 @@ impl Affected {
     /// Writes the marks, in the order of ids: two transactions that mark the same users meet in one order.
     pub(super) fn mark(self, tx: &mut Tx<'_>, source: &Source, now: Micros) -> Result<(), Error> {
         for group in &self.below {
-            work::mark_below(tx, &source.connection, group, Priority::Push, &source.cause, now)?;
+            work::mark_below(
+                tx,
+                &source.connection,
+                group,
+                Priority::Push,
+                &source.cause,
+                now,
+            )?;
         }
         for id in self.users.union(&self.leavers) {
-            let priority =
-                if self.leavers.contains(id) { Priority::Leaver } else { Priority::Push };
-            work::mark(tx, &source.connection, &UserId(id.clone()), priority, &source.cause, now)?;
+            let priority = if self.leavers.contains(id) {
+                Priority::Leaver
+            } else {
+                Priority::Push
+            };
+            work::mark(
+                tx,
+                &source.connection,
+                &UserId(id.clone()),
+                priority,
+                &source.cause,
+                now,
+            )?;
         }
         Ok(())
     }
@@ -110,10 +127,16 @@ pub(super) fn edit_groups_of(
         let (add, remove): (Vec<String>, Vec<String>) = match edit {
             MemberEdit::Add(groups) => (values(groups), Vec::new()),
             MemberEdit::Remove(ids) => (Vec::new(), ids.clone()),
-            MemberEdit::RemoveWhere(filter) => (Vec::new(), matching(&own, ResourceType::User, filter)),
+            MemberEdit::RemoveWhere(filter) => {
+                (Vec::new(), matching(&own, ResourceType::User, filter))
+            }
             MemberEdit::ReplaceAll(groups) => {
                 let wanted = values(groups);
-                let gone = own.iter().map(|g| g.id.clone()).filter(|id| !wanted.contains(id)).collect();
+                let gone = own
+                    .iter()
+                    .map(|g| g.id.clone())
+                    .filter(|id| !wanted.contains(id))
+                    .collect();
                 (wanted, gone)
             }
         };
@@ -124,7 +147,10 @@ pub(super) fn edit_groups_of(
             let joining = add.contains(id);
             let Some(locked) = groups::lock(tx, &source.connection, id)? else {
                 if joining {
-                    return Err(scim::Error::invalid_value(format!("groups: there is no group {id}")).into());
+                    return Err(scim::Error::invalid_value(format!(
+                        "groups: there is no group {id}"
+                    ))
+                    .into());
                 }
                 continue;
             };
@@ -135,7 +161,11 @@ pub(super) fn edit_groups_of(
             };
             if touched {
                 groups::save(tx, &locked, &locked.doc, now)?;
-                if joining { affected.user(user) } else { affected.leaver(user) }
+                if joining {
+                    affected.user(user)
+                } else {
+                    affected.leaver(user)
+                }
                 changed = true;
             } else {
                 groups::unlock(tx, &locked)?;
@@ -155,11 +185,17 @@ fn add(
     let mut ids = values(members);
     ids.sort();
     ids.dedup();
-    let people: HashSet<String> =
-        users::which_are_there(tx.conn(), &source.connection, &ids)?.into_iter().collect();
-    let others: Vec<String> = ids.iter().filter(|id| !people.contains(*id)).cloned().collect();
-    let nested: HashSet<String> =
-        groups::which_are_there(tx.conn(), &source.connection, &others)?.into_iter().collect();
+    let people: HashSet<String> = users::which_are_there(tx.conn(), &source.connection, &ids)?
+        .into_iter()
+        .collect();
+    let others: Vec<String> = ids
+        .iter()
+        .filter(|id| !people.contains(*id))
+        .cloned()
+        .collect();
+    let nested: HashSet<String> = groups::which_are_there(tx.conn(), &source.connection, &others)?
+        .into_iter()
+        .collect();
     let mut changed = false;
     for id in &ids {
         if id == group {
@@ -196,8 +232,13 @@ fn remove(
     for id in ids {
         if groups::remove_member(tx, group, id)? {
             changed = true;
-            let nested = groups::which_are_there(tx.conn(), &source.connection, std::slice::from_ref(id))?;
-            if nested.is_empty() { affected.leaver(id) } else { affected.everyone_below(id) }
+            let nested =
+                groups::which_are_there(tx.conn(), &source.connection, std::slice::from_ref(id))?;
+            if nested.is_empty() {
+                affected.leaver(id)
+            } else {
+                affected.everyone_below(id)
+            }
         }
     }
     Ok(changed)
@@ -210,11 +251,10 @@ fn values(members: &[MemberRef]) -> Vec<String> {
 /// The id in a filter that is just `value eq "id"`.
 fn exact_value(filter: &Compiled) -> Option<&str> {
     match filter {
-        Compiled::Test { path, test: Test::Eq(Operand::Text(id)) }
-            if path.len() == 1 && path[0] == "value" =>
-        {
-            Some(id)
-        }
+        Compiled::Test {
+            path,
+            test: Test::Eq(Operand::Text(id)),
+        } if path.len() == 1 && path[0] == "value" => Some(id),
         _ => None,
     }
 }

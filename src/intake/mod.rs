@@ -59,7 +59,12 @@ impl Intake {
     }
 
     /// Takes in a new resource.
-    pub async fn create(&self, source: Source, rt: ResourceType, body: Value) -> Result<Stored, Error> {
+    pub async fn create(
+        &self,
+        source: Source,
+        rt: ResourceType,
+        body: Value,
+    ) -> Result<Stored, Error> {
         let change = scim::resource::parse_create(rt, source.dialect, body)?;
         let now = self.now();
         let stored = self
@@ -69,13 +74,26 @@ impl Intake {
                 let stored = match rt {
                     ResourceType::User => {
                         let stored = users::insert(tx, &source.connection, &change.doc, now)?;
-                        members::edit_groups_of(tx, &source, &stored.id, &change.members, now, &mut affected)?;
+                        members::edit_groups_of(
+                            tx,
+                            &source,
+                            &stored.id,
+                            &change.members,
+                            now,
+                            &mut affected,
+                        )?;
                         affected.user(&stored.id);
                         stored
                     }
                     ResourceType::Group => {
                         let stored = groups::insert(tx, &source.connection, &change.doc, now)?;
-                        members::edit_members_of(tx, &source, &stored.id, &change.members, &mut affected)?;
+                        members::edit_members_of(
+                            tx,
+                            &source,
+                            &stored.id,
+                            &change.members,
+                            &mut affected,
+                        )?;
                         stored
                     }
                 };
@@ -110,16 +128,24 @@ impl Intake {
                 let mut affected = Affected::default();
                 let doc_changed = change.doc != locked.doc;
                 let rows_changed = match rt {
-                    ResourceType::User => {
-                        members::edit_groups_of(tx, &source, &id, &change.members, now, &mut affected)?
-                    }
+                    ResourceType::User => members::edit_groups_of(
+                        tx,
+                        &source,
+                        &id,
+                        &change.members,
+                        now,
+                        &mut affected,
+                    )?,
                     ResourceType::Group => {
                         members::edit_members_of(tx, &source, &id, &change.members, &mut affected)?
                     }
                 };
                 if !doc_changed && !rows_changed {
                     tx.discard();
-                    return Ok(Stored { version: locked.version - 1, ..locked });
+                    return Ok(Stored {
+                        version: locked.version - 1,
+                        ..locked
+                    });
                 }
                 let stored = match rt {
                     ResourceType::User => {
@@ -164,10 +190,24 @@ impl Intake {
                     ResourceType::User => {
                         users::bury(tx, &locked, now)?;
                         let user = UserId(id.clone());
-                        work::mark(tx, &source.connection, &user, Priority::Leaver, &source.cause, now)?;
+                        work::mark(
+                            tx,
+                            &source.connection,
+                            &user,
+                            Priority::Leaver,
+                            &source.cause,
+                            now,
+                        )?;
                     }
                     ResourceType::Group => {
-                        work::mark_below(tx, &source.connection, &id, Priority::Leaver, &source.cause, now)?;
+                        work::mark_below(
+                            tx,
+                            &source.connection,
+                            &id,
+                            Priority::Leaver,
+                            &source.cause,
+                            now,
+                        )?;
                         groups::delete(tx, &locked)?;
                     }
                 }
@@ -202,11 +242,13 @@ fn lock(
     };
     let version = locked.version - 1;
     match if_match {
-        Some(accepted) if !accepted.contains(&version) => Err(scim::Error::precondition_failed(format!(
-            "{} {id} is at version {version}: it changed meanwhile",
-            rt.name()
-        ))
-        .into()),
+        Some(accepted) if !accepted.contains(&version) => {
+            Err(scim::Error::precondition_failed(format!(
+                "{} {id} is at version {version}: it changed meanwhile",
+                rt.name()
+            ))
+            .into())
+        }
         _ => Ok(locked),
     }
 }

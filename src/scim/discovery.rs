@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::ResourceType;
 use super::list::MAX_COUNT;
 use super::schema::{self, Attribute, Kind, Mutability, Returned};
-use super::ResourceType;
 
 /// `/ServiceProviderConfig`
 pub fn service_provider_config(base: &str) -> Value {
@@ -71,7 +71,12 @@ pub fn resource_types(base: &str) -> Vec<Value> {
 /// `/Schemas`
 pub fn schemas(base: &str) -> Vec<Value> {
     [
-        (schema::USER, "User", "User account", schema::USER_ATTRIBUTES),
+        (
+            schema::USER,
+            "User",
+            "User account",
+            schema::USER_ATTRIBUTES,
+        ),
         (schema::GROUP, "Group", "Group", schema::GROUP_ATTRIBUTES),
         (
             schema::ENTERPRISE_USER,

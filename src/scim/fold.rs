@@ -56,7 +56,11 @@ fn of_attribute(attribute: Option<&'static Attribute>, value: &Value) -> Vec<Val
         Value::Object(object) => {
             let mut folded = Map::new();
             for (name, value) in object {
-                put(&mut folded, name, of_attribute(attribute.and_then(|a| a.sub(name)), value));
+                put(
+                    &mut folded,
+                    name,
+                    of_attribute(attribute.and_then(|a| a.sub(name)), value),
+                );
             }
             (!folded.is_empty()).then_some(Value::Object(folded))
         }
@@ -77,7 +81,9 @@ fn scalar(attribute: Option<&'static Attribute>, value: &Value) -> Option<Value>
         Value::Null => None,
         Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(Value::String(match attribute {
-            Some(a) if a.kind == Kind::DateTime => fold_instant(text).unwrap_or_else(|| fold_text(text)),
+            Some(a) if a.kind == Kind::DateTime => {
+                fold_instant(text).unwrap_or_else(|| fold_text(text))
+            }
             Some(a) if a.case_exact => text.clone(),
             _ => fold_text(text),
         })),
@@ -90,7 +96,9 @@ fn put(folded: &mut Map<String, Value>, name: &str, values: Vec<Value>) {
     if values.is_empty() {
         return;
     }
-    let entry = folded.entry(fold_text(name)).or_insert_with(|| Value::Array(Vec::new()));
+    let entry = folded
+        .entry(fold_text(name))
+        .or_insert_with(|| Value::Array(Vec::new()));
     if let Value::Array(all) = entry {
         all.extend(values);
     }
@@ -124,7 +132,10 @@ mod tests {
 
     #[test]
     fn instants_have_one_form() {
-        assert_eq!(fold_instant("2026-01-02T03:04:05+01:00").unwrap(), "2026-01-02T02:04:05.000000Z");
+        assert_eq!(
+            fold_instant("2026-01-02T03:04:05+01:00").unwrap(),
+            "2026-01-02T02:04:05.000000Z"
+        );
         assert_eq!(fold_instant("yesterday"), None);
     }
 }

@@ -26,7 +26,12 @@ pub struct ListQuery {
 /// Reads a query string. Unknown parameters are passed over, and so is sorting, which
 /// `ServiceProviderConfig` says is not supported.
 pub fn parse_query(pairs: &[(String, String)]) -> Result<(ListQuery, Projection), Error> {
-    let get = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let get = |name: &str| {
+        pairs
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
     let number = |name: &str| {
         get(name)
             .map(|text| {
@@ -49,7 +54,11 @@ pub fn parse_query(pairs: &[(String, String)]) -> Result<(ListQuery, Projection)
 /// Reads the body of a `POST /.search`.
 pub fn parse_search(body: Value) -> Result<(ListQuery, Projection), Error> {
     let body = object(body)?;
-    let get = |name: &str| body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v);
+    let get = |name: &str| {
+        body.iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v)
+    };
     let number = |name: &str| match get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => value
@@ -87,7 +96,10 @@ pub fn list_response(total: u64, start_index: u64, resources: Vec<Value>) -> Val
 
 /// "A value less than 1 shall be interpreted as 1."
 fn start_index(stated: Option<i64>) -> u64 {
-    stated.and_then(|n| u64::try_from(n).ok()).unwrap_or(1).max(1)
+    stated
+        .and_then(|n| u64::try_from(n).ok())
+        .unwrap_or(1)
+        .max(1)
 }
 
 /// "A negative value shall be interpreted as 0."
@@ -99,11 +111,18 @@ fn count(stated: Option<i64>) -> u64 {
 }
 
 fn names(body: &Doc, name: &str) -> Result<Option<String>, Error> {
-    match body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v) {
+    match body
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, v)| v)
+    {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Array(names)) => names
             .iter()
-            .map(|n| n.as_str().ok_or_else(|| Error::invalid_value(format!("{name} must be texts"))))
+            .map(|n| {
+                n.as_str()
+                    .ok_or_else(|| Error::invalid_value(format!("{name} must be texts")))
+            })
             .collect::<Result<Vec<_>, _>>()
             .map(|names| Some(names.join(","))),
         Some(Value::String(names)) => Ok(Some(names.clone())),
@@ -116,8 +135,10 @@ mod tests {
     use super::*;
 
     fn query(pairs: &[(&str, &str)]) -> Result<ListQuery, Error> {
-        let pairs: Vec<(String, String)> =
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let pairs: Vec<(String, String)> = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         parse_query(&pairs).map(|(query, _)| query)
     }
 
@@ -127,7 +148,10 @@ mod tests {
         assert_eq!(page(&[]), (1, 100));
         assert_eq!(page(&[("startIndex", "0"), ("count", "-1")]), (1, 0));
         assert_eq!(page(&[("startIndex", "-5"), ("count", "5000")]), (1, 1000));
-        assert_eq!(page(&[("startIndex", "201"), ("count", "200"), ("sortBy", "x")]), (201, 200));
+        assert_eq!(
+            page(&[("startIndex", "201"), ("count", "200"), ("sortBy", "x")]),
+            (201, 200)
+        );
         assert!(query(&[("count", "many")]).is_err());
     }
 }

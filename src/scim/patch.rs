@@ -36,11 +36,19 @@ pub fn parse(dialect: Dialect, body: Value) -> Result<Vec<PatchOp>, Error> {
     let mut body = object(body)?;
     if !quirks::schemas_optional(dialect) {
         let stated = take(&mut body, "schemas");
-        let named = stated.as_ref().and_then(Value::as_array).is_some_and(|urns| {
-            urns.iter().any(|urn| urn.as_str().is_some_and(|u| u.eq_ignore_ascii_case(PATCH_OP)))
-        });
+        let named = stated
+            .as_ref()
+            .and_then(Value::as_array)
+            .is_some_and(|urns| {
+                urns.iter().any(|urn| {
+                    urn.as_str()
+                        .is_some_and(|u| u.eq_ignore_ascii_case(PATCH_OP))
+                })
+            });
         if !named {
-            return Err(Error::invalid_syntax(format!("schemas must hold {PATCH_OP}")));
+            return Err(Error::invalid_syntax(format!(
+                "schemas must hold {PATCH_OP}"
+            )));
         }
     }
     let operations = match take(&mut body, "Operations") {
@@ -50,7 +58,9 @@ pub fn parse(dialect: Dialect, body: Value) -> Result<Vec<PatchOp>, Error> {
         None => return Err(Error::invalid_syntax("Operations is missing")),
     };
     if operations.len() > MAX_OPERATIONS {
-        return Err(Error::too_many(format!("more than {MAX_OPERATIONS} operations in one request")));
+        return Err(Error::too_many(format!(
+            "more than {MAX_OPERATIONS} operations in one request"
+        )));
     }
     operations.into_iter().map(operation).collect()
 }
@@ -61,7 +71,12 @@ fn operation(value: Value) -> Result<PatchOp, Error> {
     };
     let op = take(&mut object, "op");
     // The RFC writes them in lower case and says no more; Entra ID capitalises them, IDCS may shout.
-    let kind = match op.as_ref().and_then(Value::as_str).map(str::to_ascii_lowercase).as_deref() {
+    let kind = match op
+        .as_ref()
+        .and_then(Value::as_str)
+        .map(str::to_ascii_lowercase)
+        .as_deref()
+    {
         Some("add") => OpKind::Add,
         Some("remove") => OpKind::Remove,
         Some("replace") => OpKind::Replace,
@@ -73,11 +88,18 @@ fn operation(value: Value) -> Result<PatchOp, Error> {
         Some(Value::String(text)) => Some(path::parse(&text)?),
         Some(_) => return Err(Error::invalid_path("path must be text")),
     };
-    Ok(PatchOp { kind, path, value: take(&mut object, "value") })
+    Ok(PatchOp {
+        kind,
+        path,
+        value: take(&mut object, "value"),
+    })
 }
 
 fn take(object: &mut Doc, name: &str) -> Option<Value> {
-    let key = object.keys().find(|key| key.eq_ignore_ascii_case(name))?.clone();
+    let key = object
+        .keys()
+        .find(|key| key.eq_ignore_ascii_case(name))?
+        .clone();
     object.remove(&key)
 }
 
@@ -88,11 +110,18 @@ pub fn apply(
     current: &Doc,
     operations: &[PatchOp],
 ) -> Result<Change, Error> {
-    let mut patch = Patch { rt, dialect, doc: current.clone(), members: Vec::new() };
+    let mut patch = Patch {
+        rt,
+        dialect,
+        doc: current.clone(),
+        members: Vec::new(),
+    };
     for op in operations {
         patch.apply(op)?;
     }
-    let Patch { mut doc, members, .. } = patch;
+    let Patch {
+        mut doc, members, ..
+    } = patch;
     resource::prune(&mut doc);
     resource::check_required(rt, &doc)?;
     Ok(Change { doc, members })
@@ -107,9 +136,18 @@ struct Patch {
 
 /// What a path leads to: an attribute of the core, of an extension, or an extension as a whole.
 enum Place {
-    Core { name: String, attribute: Option<&'static Attribute> },
-    InExtension { urn: String, name: String, attribute: Option<&'static Attribute> },
-    Extension { urn: String },
+    Core {
+        name: String,
+        attribute: Option<&'static Attribute>,
+    },
+    InExtension {
+        urn: String,
+        name: String,
+        attribute: Option<&'static Attribute>,
+    },
+    Extension {
+        urn: String,
+    },
 }
 
 impl Patch {
@@ -119,7 +157,9 @@ impl Patch {
             (None, OpKind::Remove) => Err(Error::no_target("remove needs a path")),
             (None, _) => match &op.value {
                 Some(Value::Object(values)) => self.whole(op.kind, values),
-                _ => Err(Error::invalid_value("without a path, value must be an object")),
+                _ => Err(Error::invalid_value(
+                    "without a path, value must be an object",
+                )),
             },
         }
     }
@@ -159,7 +199,11 @@ impl Patch {
     ) -> Result<(), Error> {
         match self.resolve(path) {
             Place::Extension { urn } => self.extension(kind, &urn, value),
-            Place::InExtension { urn, name, attribute } => {
+            Place::InExtension {
+                urn,
+                name,
+                attribute,
+            } => {
                 let key = self.extension_key(&urn);
                 let mut inner = match self.doc.remove(&key) {
                     Some(Value::Object(inner)) => inner,
@@ -171,7 +215,9 @@ impl Patch {
                 self.doc.insert(key, Value::Object(inner));
                 done
             }
-            Place::Core { name, attribute } => self.core(kind, path, &name, attribute, value, has_path),
+            Place::Core { name, attribute } => {
+                self.core(kind, path, &name, attribute, value, has_path)
+            }
         }
     }
 
@@ -190,7 +236,9 @@ impl Patch {
             };
             Place::Core { name, attribute }
         };
-        let Some(urn) = &path.attr.urn else { return core(&path.attr.name) };
+        let Some(urn) = &path.attr.urn else {
+            return core(&path.attr.name);
+        };
         if urn.eq_ignore_ascii_case(self.rt.schema()) {
             return core(&path.attr.name);
         }
@@ -201,7 +249,11 @@ impl Patch {
         let attribute =
             schema::extension(urn).and_then(|known| schema::find(known, &path.attr.name));
         let name = attribute.map_or_else(|| path.attr.name.clone(), |a| a.name.to_owned());
-        Place::InExtension { urn: urn.clone(), name, attribute }
+        Place::InExtension {
+            urn: urn.clone(),
+            name,
+            attribute,
+        }
     }
 
     /// The spelling under which an extension is stored, or will be.
@@ -271,7 +323,10 @@ impl Patch {
                 && !quirks::unknown_path_kept(self.dialect)
                 && has_path =>
             {
-                return Err(Error::invalid_path(format!("a {} has no attribute {name}", self.rt.name())));
+                return Err(Error::invalid_path(format!(
+                    "a {} has no attribute {name}",
+                    self.rt.name()
+                )));
             }
             _ => {}
         }
@@ -297,7 +352,9 @@ impl Patch {
     ) -> Result<(), Error> {
         let name = &path.attr.name;
         if path.attr.sub.is_some() || path.sub.is_some() {
-            return Err(Error::mutability(format!("the parts of {name} cannot be changed; add and remove members")));
+            return Err(Error::mutability(format!(
+                "the parts of {name} cannot be changed; add and remove members"
+            )));
         }
         let attribute = schema::attribute(self.rt, name);
         let edit = match (kind, &path.filter, value) {
@@ -310,19 +367,33 @@ impl Patch {
             (OpKind::Remove, None, None | Some(Value::Null)) => MemberEdit::ReplaceAll(Vec::new()),
             (OpKind::Remove, None, Some(value)) => {
                 // Not in the RFC; IDCS, Entra ID and others name what to remove in the value.
-                let value = if value.is_array() { value } else { json!([value]) };
+                let value = if value.is_array() {
+                    value
+                } else {
+                    json!([value])
+                };
                 let members = member_refs(self.dialect, value)?;
                 MemberEdit::Remove(members.into_iter().map(|m| m.value).collect())
             }
             (OpKind::Add, None, Some(value)) => {
-                let value = if value.is_object() { json!([value]) } else { value };
+                let value = if value.is_object() {
+                    json!([value])
+                } else {
+                    value
+                };
                 MemberEdit::Add(member_refs(self.dialect, value)?)
             }
             (OpKind::Replace, None, Some(value)) => {
-                let value = if value.is_object() { json!([value]) } else { value };
+                let value = if value.is_object() {
+                    json!([value])
+                } else {
+                    value
+                };
                 MemberEdit::ReplaceAll(member_refs(self.dialect, value)?)
             }
-            (_, None, None) => return Err(Error::invalid_value(format!("{name}: value is missing"))),
+            (_, None, None) => {
+                return Err(Error::invalid_value(format!("{name}: value is missing")));
+            }
         };
         self.members.push(edit);
         Ok(())
@@ -346,7 +417,16 @@ impl Patch {
         // Null is no value (RFC 7643 section 2.5): setting it is removing.
         let value = value.filter(|value| !value.is_null());
         if let Some(filter) = &path.filter {
-            return self.elements(container, kind, filter, path.sub.as_deref(), name, label, attribute, value);
+            return self.elements(
+                container,
+                kind,
+                filter,
+                path.sub.as_deref(),
+                name,
+                label,
+                attribute,
+                value,
+            );
         }
         if let Some(sub) = &path.attr.sub {
             return self.sub_attribute(container, sub, name, label, attribute, value);
@@ -422,7 +502,11 @@ impl Patch {
         a: &'static Attribute,
         value: Value,
     ) -> Result<(), Error> {
-        let value = if value.is_object() { json!([value]) } else { value };
+        let value = if value.is_object() {
+            json!([value])
+        } else {
+            value
+        };
         let Value::Array(stated) = attribute_value(self.dialect, a, label, value)? else {
             return Err(Error::invalid_value(format!("{label} must be an array")));
         };
@@ -432,7 +516,9 @@ impl Patch {
         }
         let mut elements = stored_elements(container, name);
         for element in stated {
-            let at = elements.iter().position(|stored| same_element(stored, &element));
+            let at = elements
+                .iter()
+                .position(|stored| same_element(stored, &element));
             let at = match (at, element) {
                 (Some(at), element) => {
                     merge(&mut elements[at], element);
@@ -458,7 +544,11 @@ impl Patch {
         a: &'static Attribute,
         value: Value,
     ) -> Result<(), Error> {
-        let value = if value.is_array() { value } else { json!([value]) };
+        let value = if value.is_array() {
+            value
+        } else {
+            json!([value])
+        };
         let Value::Array(stated) = attribute_value(self.dialect, a, label, value)? else {
             return Err(Error::invalid_value(format!("{label} must be an array")));
         };
@@ -495,7 +585,9 @@ impl Patch {
         if value.is_none() && !container.contains_key(name) {
             return Ok(());
         }
-        let whole = container.entry(name.to_owned()).or_insert_with(|| json!({}));
+        let whole = container
+            .entry(name.to_owned())
+            .or_insert_with(|| json!({}));
         if !whole.is_object() {
             return Err(Error::invalid_path(format!("{label} has no parts")));
         }
@@ -520,7 +612,9 @@ impl Patch {
                 Err(Error::mutability(format!("{label} is read-only")))
             }
             Some((_, Some(known))) => {
-                let value = value.map(|v| attribute_value(self.dialect, known, &label, v)).transpose()?;
+                let value = value
+                    .map(|v| attribute_value(self.dialect, known, &label, v))
+                    .transpose()?;
                 Ok((known.name.to_owned(), value))
             }
             Some((a, None)) if !quirks::unknown_path_kept(self.dialect) => {
@@ -549,7 +643,9 @@ impl Patch {
         value: Option<Value>,
     ) -> Result<(), Error> {
         if attribute.is_some_and(|a| !a.multi) {
-            return Err(Error::invalid_path(format!("{label} holds one value and takes no filter")));
+            return Err(Error::invalid_path(format!(
+                "{label} holds one value and takes no filter"
+            )));
         }
         let compiled = compile_elements(attribute, selection)?;
         let mut elements = stored_elements(container, name);
@@ -588,13 +684,19 @@ impl Patch {
                     selected.push(elements.len() - 1);
                     made = true;
                 }
-                None => return Err(Error::no_target(format!("no element of {label} is selected by the filter"))),
+                None => {
+                    return Err(Error::no_target(format!(
+                        "no element of {label} is selected by the filter"
+                    )));
+                }
             }
         }
         for at in selected {
             match (&sub, &whole) {
                 (Some((sub, value)), _) => set(&mut elements[at], sub, value.clone()),
-                (None, Some(value)) if kind == OpKind::Replace && !made => elements[at] = value.clone(),
+                (None, Some(value)) if kind == OpKind::Replace && !made => {
+                    elements[at] = value.clone()
+                }
                 (None, Some(value)) => merge(&mut elements[at], value.clone()),
                 (None, None) => {}
             }
@@ -635,7 +737,10 @@ fn same_element(stored: &Value, stated: &Value) -> bool {
         return true;
     }
     let text = |element: &Value, name: &str| {
-        element.get(name).and_then(Value::as_str).map(fold::fold_text)
+        element
+            .get(name)
+            .and_then(Value::as_str)
+            .map(fold::fold_text)
     };
     text(stored, "value").is_some()
         && text(stored, "value") == text(stated, "value")
@@ -686,7 +791,14 @@ fn implied(filter: &Filter, attribute: Option<&'static Attribute>) -> Option<Doc
         one => std::slice::from_ref(one),
     };
     for part in parts {
-        let Filter::Compare { path, op: CompareOp::Eq, value } = part else { return None };
+        let Filter::Compare {
+            path,
+            op: CompareOp::Eq,
+            value,
+        } = part
+        else {
+            return None;
+        };
         if path.urn.is_some() || path.sub.is_some() {
             return None;
         }
@@ -700,7 +812,10 @@ fn implied(filter: &Filter, attribute: Option<&'static Attribute>) -> Option<Doc
             Literal::Number(number) => Value::Number(number.clone()),
             Literal::Null => continue,
         };
-        element.insert(known.map_or_else(|| path.name.clone(), |k| k.name.to_owned()), value);
+        element.insert(
+            known.map_or_else(|| path.name.clone(), |k| k.name.to_owned()),
+            value,
+        );
     }
     Some(element)
 }
@@ -737,17 +852,46 @@ mod tests {
     }
 
     fn refused(op: Value) -> Option<&'static str> {
-        patched(ResourceType::User, Dialect::Rfc, json!([op])).unwrap_err().scim_type()
+        patched(ResourceType::User, Dialect::Rfc, json!([op]))
+            .unwrap_err()
+            .scim_type()
     }
 
     #[test]
     fn single_values() {
-        assert_eq!(after(json!({"op": "replace", "path": "TITLE", "value": "x"}), "title"), "x");
-        assert_eq!(after(json!({"op": "add", "path": "nickName", "value": "x"}), "nickName"), "x");
-        assert_eq!(after(json!({"op": "remove", "path": "title"}), "title"), Value::Null);
-        assert_eq!(after(json!({"op": "remove", "path": "nickName"}), "nickName"), Value::Null);
-        assert_eq!(after(json!({"op": "replace", "path": "title", "value": null}), "title"), Value::Null);
-        assert_eq!(after(json!({"op": "Replace", "value": {"title": "x"}}), "title"), "x");
+        assert_eq!(
+            after(
+                json!({"op": "replace", "path": "TITLE", "value": "x"}),
+                "title"
+            ),
+            "x"
+        );
+        assert_eq!(
+            after(
+                json!({"op": "add", "path": "nickName", "value": "x"}),
+                "nickName"
+            ),
+            "x"
+        );
+        assert_eq!(
+            after(json!({"op": "remove", "path": "title"}), "title"),
+            Value::Null
+        );
+        assert_eq!(
+            after(json!({"op": "remove", "path": "nickName"}), "nickName"),
+            Value::Null
+        );
+        assert_eq!(
+            after(
+                json!({"op": "replace", "path": "title", "value": null}),
+                "title"
+            ),
+            Value::Null
+        );
+        assert_eq!(
+            after(json!({"op": "Replace", "value": {"title": "x"}}), "title"),
+            "x"
+        );
     }
 
     #[test]
@@ -762,7 +906,10 @@ mod tests {
         ] {
             assert_eq!(after(op, "name"), name);
         }
-        assert_eq!(after(json!({"op": "remove", "path": "name.familyName"}), "name"), json!({"givenName": "Ada"}));
+        assert_eq!(
+            after(json!({"op": "remove", "path": "name.familyName"}), "name"),
+            json!({"givenName": "Ada"})
+        );
     }
 
     #[test]
@@ -771,28 +918,58 @@ mod tests {
         let home = json!({"value": "ada@home.example", "type": "home", "primary": true});
         let other = json!({"value": "x@y", "type": "other"});
         assert_eq!(
-            after(json!({"op": "add", "path": "emails", "value": [other]}), "emails"),
+            after(
+                json!({"op": "add", "path": "emails", "value": [other]}),
+                "emails"
+            ),
             json!([home, work, other])
         );
-        assert_eq!(after(json!({"op": "replace", "path": "emails", "value": [other]}), "emails"), json!([other]));
         assert_eq!(
-            after(json!({"op": "add", "path": "emails", "value": [work]}), "emails"),
+            after(
+                json!({"op": "replace", "path": "emails", "value": [other]}),
+                "emails"
+            ),
+            json!([other])
+        );
+        assert_eq!(
+            after(
+                json!({"op": "add", "path": "emails", "value": [work]}),
+                "emails"
+            ),
             json!([home, work])
         );
         assert_eq!(
-            after(json!({"op": "remove", "path": "emails[type eq \"home\"]"}), "emails"),
+            after(
+                json!({"op": "remove", "path": "emails[type eq \"home\"]"}),
+                "emails"
+            ),
             json!([work])
         );
         assert_eq!(
-            after(json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "n@w"}), "emails")[1]["value"],
+            after(
+                json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "n@w"}),
+                "emails"
+            )[1]["value"],
             "n@w"
         );
         assert_eq!(
-            after(json!({"op": "add", "path": "emails[type eq \"other\"].value", "value": "n@o"}), "emails")[2],
+            after(
+                json!({"op": "add", "path": "emails[type eq \"other\"].value", "value": "n@o"}),
+                "emails"
+            )[2],
             json!({"type": "other", "value": "n@o"})
         );
-        assert_eq!(after(json!({"op": "remove", "path": "emails[type eq \"none\"]"}), "emails"), json!([home, work]));
-        assert_eq!(after(json!({"op": "remove", "path": "emails"}), "emails"), Value::Null);
+        assert_eq!(
+            after(
+                json!({"op": "remove", "path": "emails[type eq \"none\"]"}),
+                "emails"
+            ),
+            json!([home, work])
+        );
+        assert_eq!(
+            after(json!({"op": "remove", "path": "emails"}), "emails"),
+            Value::Null
+        );
     }
 
     #[test]
@@ -801,27 +978,45 @@ mod tests {
             json!({"op": "add", "path": "emails[type eq \"work\"].primary", "value": true}),
             "emails",
         );
-        assert_eq!((&emails[0]["primary"], &emails[1]["primary"]), (&json!(false), &json!(true)));
+        assert_eq!(
+            (&emails[0]["primary"], &emails[1]["primary"]),
+            (&json!(false), &json!(true))
+        );
     }
 
     #[test]
     fn extensions() {
         const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
         assert_eq!(
-            after(json!({"op": "replace", "path": format!("{URN}:department"), "value": "X"}), URN),
+            after(
+                json!({"op": "replace", "path": format!("{URN}:department"), "value": "X"}),
+                URN
+            ),
             json!({"department": "X"})
         );
         assert_eq!(
-            after(json!({"op": "add", "path": URN, "value": {"costCenter": "1"}}), URN),
+            after(
+                json!({"op": "add", "path": URN, "value": {"costCenter": "1"}}),
+                URN
+            ),
             json!({"department": "R&D", "costCenter": "1"})
         );
         assert_eq!(
-            after(json!({"op": "add", "path": format!("{URN}:manager.value"), "value": "m"}), URN)["manager"],
+            after(
+                json!({"op": "add", "path": format!("{URN}:manager.value"), "value": "m"}),
+                URN
+            )["manager"],
             json!({"value": "m"})
         );
-        assert_eq!(after(json!({"op": "remove", "path": URN}), URN), Value::Null);
         assert_eq!(
-            after(json!({"op": "add", "path": "urn:x:1.0:User:level", "value": 3}), "urn:x:1.0:User"),
+            after(json!({"op": "remove", "path": URN}), URN),
+            Value::Null
+        );
+        assert_eq!(
+            after(
+                json!({"op": "add", "path": "urn:x:1.0:User:level", "value": 3}),
+                "urn:x:1.0:User"
+            ),
             json!({"level": 3})
         );
     }
@@ -829,15 +1024,42 @@ mod tests {
     #[test]
     fn refusals_have_their_type() {
         assert_eq!(refused(json!({"op": "remove"})), Some("noTarget"));
-        assert_eq!(refused(json!({"op": "move", "path": "title"})), Some("invalidSyntax"));
-        assert_eq!(refused(json!({"op": "add", "path": "title"})), Some("invalidValue"));
-        assert_eq!(refused(json!({"op": "add", "path": "a b", "value": 1})), Some("invalidPath"));
-        assert_eq!(refused(json!({"op": "add", "path": "nonsense", "value": 1})), Some("invalidPath"));
-        assert_eq!(refused(json!({"op": "replace", "path": "id", "value": "x"})), Some("mutability"));
-        assert_eq!(refused(json!({"op": "replace", "path": "groups", "value": []})), Some("mutability"));
-        assert_eq!(refused(json!({"op": "remove", "path": "userName"})), Some("mutability"));
-        assert_eq!(refused(json!({"op": "replace", "path": "userName", "value": ""})), Some("invalidValue"));
-        assert_eq!(refused(json!({"op": "replace", "path": "active", "value": "no"})), Some("invalidValue"));
+        assert_eq!(
+            refused(json!({"op": "move", "path": "title"})),
+            Some("invalidSyntax")
+        );
+        assert_eq!(
+            refused(json!({"op": "add", "path": "title"})),
+            Some("invalidValue")
+        );
+        assert_eq!(
+            refused(json!({"op": "add", "path": "a b", "value": 1})),
+            Some("invalidPath")
+        );
+        assert_eq!(
+            refused(json!({"op": "add", "path": "nonsense", "value": 1})),
+            Some("invalidPath")
+        );
+        assert_eq!(
+            refused(json!({"op": "replace", "path": "id", "value": "x"})),
+            Some("mutability")
+        );
+        assert_eq!(
+            refused(json!({"op": "replace", "path": "groups", "value": []})),
+            Some("mutability")
+        );
+        assert_eq!(
+            refused(json!({"op": "remove", "path": "userName"})),
+            Some("mutability")
+        );
+        assert_eq!(
+            refused(json!({"op": "replace", "path": "userName", "value": ""})),
+            Some("invalidValue")
+        );
+        assert_eq!(
+            refused(json!({"op": "replace", "path": "active", "value": "no"})),
+            Some("invalidValue")
+        );
         assert_eq!(
             refused(json!({"op": "replace", "path": "emails[type eq \"x\"].value", "value": "a"})),
             Some("noTarget")
@@ -846,24 +1068,42 @@ mod tests {
 
     #[test]
     fn members_become_edits() {
-        let edits = |op: Value| patched(ResourceType::Group, Dialect::Rfc, json!([op])).unwrap_err();
+        let edits =
+            |op: Value| patched(ResourceType::Group, Dialect::Rfc, json!([op])).unwrap_err();
         // A user document is no group: only the name is missing, and that is said at the end.
-        assert_eq!(edits(json!({"op": "add", "path": "members", "value": []})).detail(), "displayName is required");
+        assert_eq!(
+            edits(json!({"op": "add", "path": "members", "value": []})).detail(),
+            "displayName is required"
+        );
         let group: Doc = serde_json::from_value(json!({"displayName": "g"})).unwrap();
         let edits = |op: Value| {
             let body = json!({"schemas": [PATCH_OP], "Operations": [op]});
-            apply(ResourceType::Group, Dialect::Rfc, &group, &parse(Dialect::Rfc, body).unwrap()).unwrap().members
+            apply(
+                ResourceType::Group,
+                Dialect::Rfc,
+                &group,
+                &parse(Dialect::Rfc, body).unwrap(),
+            )
+            .unwrap()
+            .members
         };
-        let member = |id: &str| MemberRef { value: id.to_owned() };
+        let member = |id: &str| MemberRef {
+            value: id.to_owned(),
+        };
         assert_eq!(
-            edits(json!({"op": "add", "path": "members", "value": [{"value": "a"}, {"value": "b"}]})),
+            edits(
+                json!({"op": "add", "path": "members", "value": [{"value": "a"}, {"value": "b"}]})
+            ),
             [MemberEdit::Add(vec![member("a"), member("b")])]
         );
         assert_eq!(
             edits(json!({"op": "remove", "path": "members", "value": [{"value": "a"}]})),
             [MemberEdit::Remove(vec!["a".to_owned()])]
         );
-        assert_eq!(edits(json!({"op": "remove", "path": "members"})), [MemberEdit::ReplaceAll(Vec::new())]);
+        assert_eq!(
+            edits(json!({"op": "remove", "path": "members"})),
+            [MemberEdit::ReplaceAll(Vec::new())]
+        );
         assert_eq!(
             edits(json!({"op": "replace", "value": {"members": [{"value": "a"}]}})),
             [MemberEdit::ReplaceAll(vec![member("a")])]
@@ -891,8 +1131,21 @@ mod tests {
             "[a-z]{0,4}".prop_map(Value::String),
         ];
         let names = prop::sample::select(vec![
-            "userName", "active", "name", "emails", "value", "type", "primary", "members", "groups", "id",
-            "name.familyName", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User", "x y", "op", "path",
+            "userName",
+            "active",
+            "name",
+            "emails",
+            "value",
+            "type",
+            "primary",
+            "members",
+            "groups",
+            "id",
+            "name.familyName",
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
+            "x y",
+            "op",
+            "path",
         ]);
         leaf.prop_recursive(3, 16, 4, move |inner| {
             prop_oneof![

@@ -39,11 +39,17 @@ const MAX_LENGTH: usize = 2048;
 pub fn parse(text: &str) -> Result<PatchPath, Error> {
     let wrong = || Error::invalid_path(format!("{text:?} is no path of an attribute"));
     if text.len() > MAX_LENGTH {
-        return Err(Error::invalid_path(format!("the path is longer than {MAX_LENGTH} bytes")));
+        return Err(Error::invalid_path(format!(
+            "the path is longer than {MAX_LENGTH} bytes"
+        )));
     }
     let (rest, attr) = attr_path.parse(text.trim()).map_err(|_| wrong())?;
     if rest.is_empty() {
-        return Ok(PatchPath { attr, filter: None, sub: None });
+        return Ok(PatchPath {
+            attr,
+            filter: None,
+            sub: None,
+        });
     }
     if attr.sub.is_some() {
         return Err(wrong());
@@ -56,12 +62,21 @@ pub fn parse(text: &str) -> Result<PatchPath, Error> {
     })?;
     let sub = match rest.strip_prefix('.') {
         None if rest.is_empty() => None,
-        Some(sub) if sub.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$')) && !sub.is_empty() => {
+        Some(sub)
+            if sub
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$'))
+                && !sub.is_empty() =>
+        {
             Some(sub.to_owned())
         }
         _ => return Err(wrong()),
     };
-    Ok(PatchPath { attr, filter: Some(filter), sub })
+    Ok(PatchPath {
+        attr,
+        filter: Some(filter),
+        sub,
+    })
 }
 
 #[cfg(test)]
@@ -88,8 +103,23 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_refused() {
-        for text in ["", "a b", "a[", "a[b pr", "a[b pr]x", "a.b[c pr]", "a.b.c", "1a", "a[b pr].", "[a pr]"] {
-            assert_eq!(parse(text).unwrap_err().scim_type(), Some("invalidPath"), "{text:?}");
+        for text in [
+            "",
+            "a b",
+            "a[",
+            "a[b pr",
+            "a[b pr]x",
+            "a.b[c pr]",
+            "a.b.c",
+            "1a",
+            "a[b pr].",
+            "[a pr]",
+        ] {
+            assert_eq!(
+                parse(text).unwrap_err().scim_type(),
+                Some("invalidPath"),
+                "{text:?}"
+            );
         }
     }
 

@@ -29,17 +29,25 @@ const MAX_NAMES: usize = 100;
 impl Projection {
     /// Reads the two parameters, of which only one may be given.
     pub fn parse(attributes: Option<&str>, excluded: Option<&str>) -> Result<Self, Error> {
-        let only = attributes.map(names).transpose()?.filter(|names| !names.is_empty());
+        let only = attributes
+            .map(names)
+            .transpose()?
+            .filter(|names| !names.is_empty());
         let except = excluded.map(names).transpose()?.unwrap_or_default();
         if only.is_some() && !except.is_empty() {
-            return Err(Error::invalid_value("attributes and excludedAttributes exclude each other"));
+            return Err(Error::invalid_value(
+                "attributes and excludedAttributes exclude each other",
+            ));
         }
         Ok(Self { only, except })
     }
 
     /// Whether a core attribute would be part of the answer.
     pub fn wants(&self, rt: ResourceType, attribute: &str) -> bool {
-        let excluded = self.except.iter().any(|n| n.is_core(rt, attribute) && n.sub.is_none());
+        let excluded = self
+            .except
+            .iter()
+            .any(|n| n.is_core(rt, attribute) && n.sub.is_none());
         match &self.only {
             Some(_) => self.names_explicitly(rt, attribute),
             None => !excluded,
@@ -48,7 +56,9 @@ impl Projection {
 
     /// Whether `attributes` names a core attribute, or a part of it.
     pub fn names_explicitly(&self, rt: ResourceType, attribute: &str) -> bool {
-        self.only.as_ref().is_some_and(|names| names.iter().any(|n| n.is_core(rt, attribute)))
+        self.only
+            .as_ref()
+            .is_some_and(|names| names.iter().any(|n| n.is_core(rt, attribute)))
     }
 
     /// Takes out what is not wanted.
@@ -61,8 +71,13 @@ impl Projection {
             let kept = if is_urn(&key) {
                 self.extension(&key, value)
             } else {
-                let always = schema::attribute(rt, &key).is_some_and(|a| a.returned == Returned::Always);
-                if always { Some(value) } else { self.attribute(value, |n| n.is_core(rt, &key)) }
+                let always =
+                    schema::attribute(rt, &key).is_some_and(|a| a.returned == Returned::Always);
+                if always {
+                    Some(value)
+                } else {
+                    self.attribute(value, |n| n.is_core(rt, &key))
+                }
             };
             if let Some(value) = kept {
                 shown.insert(key, value);
@@ -81,7 +96,9 @@ impl Projection {
             if named.iter().any(|n| n.sub.is_none()) {
                 return Some(value);
             }
-            return filtered(value, &|sub| named.iter().any(|n| n.sub.as_deref() == Some(sub)));
+            return filtered(value, &|sub| {
+                named.iter().any(|n| n.sub.as_deref() == Some(sub))
+            });
         }
         let named: Vec<&Name> = self.except.iter().filter(|n| is_it(n)).collect();
         if named.iter().any(|n| n.sub.is_none()) {
@@ -90,7 +107,9 @@ impl Projection {
         if named.is_empty() {
             return Some(value);
         }
-        filtered(value, &|sub| !named.iter().any(|n| n.sub.as_deref() == Some(sub)))
+        filtered(value, &|sub| {
+            !named.iter().any(|n| n.sub.as_deref() == Some(sub))
+        })
     }
 
     fn extension(&self, urn: &str, value: Value) -> Option<Value> {
@@ -99,11 +118,19 @@ impl Projection {
         if self.except.iter().any(|n| whole(&n)) {
             return None;
         }
-        if self.only.as_ref().is_some_and(|only| only.iter().any(|n| whole(&n))) {
+        if self
+            .only
+            .as_ref()
+            .is_some_and(|only| only.iter().any(|n| whole(&n)))
+        {
             return Some(value);
         }
         let Value::Object(object) = value else {
-            return if self.only.is_some() { None } else { Some(value) };
+            return if self.only.is_some() {
+                None
+            } else {
+                Some(value)
+            };
         };
         let mut shown = Doc::new();
         for (key, value) in object {
@@ -130,11 +157,17 @@ impl Name {
 fn filtered(value: Value, keep: &dyn Fn(&str) -> bool) -> Option<Value> {
     match value {
         Value::Object(object) => {
-            let kept: Doc = object.into_iter().filter(|(key, _)| keep(&key.to_lowercase())).collect();
+            let kept: Doc = object
+                .into_iter()
+                .filter(|(key, _)| keep(&key.to_lowercase()))
+                .collect();
             (!kept.is_empty()).then_some(Value::Object(kept))
         }
         Value::Array(elements) => {
-            let kept: Vec<Value> = elements.into_iter().filter_map(|e| filtered(e, keep)).collect();
+            let kept: Vec<Value> = elements
+                .into_iter()
+                .filter_map(|e| filtered(e, keep))
+                .collect();
             (!kept.is_empty()).then_some(Value::Array(kept))
         }
         _ => None,
@@ -142,9 +175,15 @@ fn filtered(value: Value, keep: &dyn Fn(&str) -> bool) -> Option<Value> {
 }
 
 fn names(text: &str) -> Result<Vec<Name>, Error> {
-    let names: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let names: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
     if names.len() > MAX_NAMES {
-        return Err(Error::invalid_value(format!("more than {MAX_NAMES} attributes are named")));
+        return Err(Error::invalid_value(format!(
+            "more than {MAX_NAMES} attributes are named"
+        )));
     }
     names
         .into_iter()
@@ -159,7 +198,11 @@ fn names(text: &str) -> Result<Vec<Name>, Error> {
             {
                 let whole = format!("{urn}:{}", attr.name);
                 if filter::names_a_schema(&whole) {
-                    return Ok(Name { urn: Some(whole.to_lowercase()), name: None, sub: None });
+                    return Ok(Name {
+                        urn: Some(whole.to_lowercase()),
+                        name: None,
+                        sub: None,
+                    });
                 }
             }
             Ok(Name {
@@ -186,23 +229,36 @@ mod tests {
         }) else {
             panic!()
         };
-        Value::Object(Projection::parse(attributes, excluded).unwrap().apply(ResourceType::User, doc))
+        Value::Object(
+            Projection::parse(attributes, excluded)
+                .unwrap()
+                .apply(ResourceType::User, doc),
+        )
     }
 
     #[test]
     fn only_these() {
-        assert_eq!(shown(Some("USERNAME"), None), json!({"schemas": [], "id": "1", "userName": "ada"}));
+        assert_eq!(
+            shown(Some("USERNAME"), None),
+            json!({"schemas": [], "id": "1", "userName": "ada"})
+        );
         assert_eq!(
             shown(Some("name.givenName,emails.type"), None),
             json!({"schemas": [], "id": "1", "name": {"givenName": "Ada"}, "emails": [{"type": "work"}]})
         );
         assert_eq!(
-            shown(Some("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"), None),
+            shown(
+                Some("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"),
+                None
+            ),
             json!({"schemas": [], "id": "1",
                    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {"department": "R"}})
         );
         assert_eq!(
-            shown(Some("urn:ietf:params:scim:schemas:core:2.0:User:userName"), None),
+            shown(
+                Some("urn:ietf:params:scim:schemas:core:2.0:User:userName"),
+                None
+            ),
             json!({"schemas": [], "id": "1", "userName": "ada"})
         );
     }
@@ -211,14 +267,23 @@ mod tests {
     fn all_but_these() {
         let left = shown(
             None,
-            Some("emails,name.familyName,id,meta,urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"),
+            Some(
+                "emails,name.familyName,id,meta,urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
+            ),
         );
-        assert_eq!(left, json!({"schemas": [], "id": "1", "userName": "ada", "name": {"givenName": "Ada"}}));
+        assert_eq!(
+            left,
+            json!({"schemas": [], "id": "1", "userName": "ada", "name": {"givenName": "Ada"}})
+        );
     }
 
     #[test]
     fn members_are_asked_for_or_not() {
-        let wants = |a, e| Projection::parse(a, e).unwrap().wants(ResourceType::Group, "members");
+        let wants = |a, e| {
+            Projection::parse(a, e)
+                .unwrap()
+                .wants(ResourceType::Group, "members")
+        };
         assert!(wants(None, None));
         assert!(wants(Some("members.value"), None));
         assert!(wants(None, Some("members.display")));
@@ -230,6 +295,9 @@ mod tests {
     fn nonsense_is_refused() {
         assert!(Projection::parse(Some("a"), Some("b")).is_err());
         assert!(Projection::parse(Some("a b"), None).is_err());
-        assert_eq!(Projection::parse(Some(" , "), None), Ok(Projection::default()));
+        assert_eq!(
+            Projection::parse(Some(" , "), None),
+            Ok(Projection::default())
+        );
     }
 }

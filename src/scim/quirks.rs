@@ -13,7 +13,9 @@ use super::Dialect;
 /// `"value": ["false"]` for a single-valued attribute: Oracle's own documents write it so.
 pub(super) fn single_value_in_array(dialect: Dialect, value: Value) -> Value {
     match value {
-        Value::Array(mut values) if dialect == Dialect::Idcs && values.len() == 1 => values.remove(0),
+        Value::Array(mut values) if dialect == Dialect::Idcs && values.len() == 1 => {
+            values.remove(0)
+        }
         other => other,
     }
 }
@@ -21,7 +23,8 @@ pub(super) fn single_value_in_array(dialect: Dialect, value: Value) -> Value {
 /// `"active": "false"`: booleans as text.
 pub(super) fn boolean_as_text(dialect: Dialect, value: Value) -> Value {
     match &value {
-        Value::String(text) if dialect == Dialect::Idcs => match text.to_ascii_lowercase().as_str() {
+        Value::String(text) if dialect == Dialect::Idcs => match text.to_ascii_lowercase().as_str()
+        {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             _ => value,
@@ -41,7 +44,9 @@ pub(super) fn number_for_text(dialect: Dialect, value: Value) -> Value {
 /// `"emails": {"value": …}`: one element without its array.
 pub(super) fn element_without_array(dialect: Dialect, value: Value) -> Value {
     match value {
-        Value::Object(_) | Value::String(_) if dialect == Dialect::Idcs => Value::Array(vec![value]),
+        Value::Object(_) | Value::String(_) if dialect == Dialect::Idcs => {
+            Value::Array(vec![value])
+        }
         other => other,
     }
 }
@@ -110,13 +115,20 @@ mod tests {
         match fixture["method"].as_str().unwrap() {
             "POST" => resource::parse_create(rt, Dialect::Idcs, body),
             "PUT" => resource::apply_put(rt, Dialect::Idcs, &before, body),
-            "PATCH" => patch::apply(rt, Dialect::Idcs, &before, &patch::parse(Dialect::Idcs, body)?),
+            "PATCH" => patch::apply(
+                rt,
+                Dialect::Idcs,
+                &before,
+                &patch::parse(Dialect::Idcs, body)?,
+            ),
             other => panic!("{other}"),
         }
     }
 
     fn members(edits: &[MemberEdit]) -> Value {
-        let values = |members: &[resource::MemberRef]| members.iter().map(|m| m.value.clone()).collect::<Vec<_>>();
+        let values = |members: &[resource::MemberRef]| {
+            members.iter().map(|m| m.value.clone()).collect::<Vec<_>>()
+        };
         edits
             .iter()
             .map(|edit| match edit {
@@ -137,7 +149,12 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             let fixture: Value = serde_json::from_str(&text).unwrap();
             let change = run(&fixture).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-            assert_eq!(Value::Object(change.doc), fixture["after"], "{}", path.display());
+            assert_eq!(
+                Value::Object(change.doc),
+                fixture["after"],
+                "{}",
+                path.display()
+            );
             let expected = fixture.get("members").cloned().unwrap_or_else(|| json!([]));
             assert_eq!(members(&change.members), expected, "{}", path.display());
             seen += 1;

@@ -85,7 +85,11 @@ pub fn parse_create(rt: ResourceType, dialect: Dialect, body: Value) -> Result<C
     let members = members.unwrap_or_default();
     Ok(Change {
         doc,
-        members: if members.is_empty() { Vec::new() } else { vec![MemberEdit::Add(members)] },
+        members: if members.is_empty() {
+            Vec::new()
+        } else {
+            vec![MemberEdit::Add(members)]
+        },
     })
 }
 
@@ -96,7 +100,10 @@ pub fn apply_put(
     current: &Doc,
     body: Value,
 ) -> Result<Change, Error> {
-    let Parts { doc: stated, members } = normalise(rt, dialect, object(body)?)?;
+    let Parts {
+        doc: stated,
+        members,
+    } = normalise(rt, dialect, object(body)?)?;
     let (mut doc, members) = if quirks::put_is_partial(dialect) {
         let mut doc = current.clone();
         for (name, value) in stated {
@@ -105,13 +112,20 @@ pub fn apply_put(
         (doc, members)
     } else {
         // For users `members` stays unsaid: their groups are read-only.
-        let members = if rt == ResourceType::Group { Some(members.unwrap_or_default()) } else { None };
+        let members = if rt == ResourceType::Group {
+            Some(members.unwrap_or_default())
+        } else {
+            None
+        };
         (stated, members)
     };
     prune(&mut doc);
     default_active(rt, &mut doc);
     check_required(rt, &doc)?;
-    Ok(Change { doc, members: members.map(MemberEdit::ReplaceAll).into_iter().collect() })
+    Ok(Change {
+        doc,
+        members: members.map(MemberEdit::ReplaceAll).into_iter().collect(),
+    })
 }
 
 /// The keys of a stored document.
@@ -190,12 +204,16 @@ pub(super) fn object(value: Value) -> Result<Doc, Error> {
 }
 
 pub(super) fn is_urn(name: &str) -> bool {
-    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
+    name.get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
 }
 
 fn normalise(rt: ResourceType, dialect: Dialect, body: Doc) -> Result<Parts, Error> {
     check_schemas(rt, dialect, &body)?;
-    let mut parts = Parts { doc: Doc::new(), members: None };
+    let mut parts = Parts {
+        doc: Doc::new(),
+        members: None,
+    };
     for (name, value) in body {
         if is_urn(&name) {
             if name.eq_ignore_ascii_case(rt.schema()) {
@@ -258,20 +276,36 @@ fn check_schemas(rt: ResourceType, dialect: Dialect, body: &Doc) -> Result<(), E
     if quirks::schemas_optional(dialect) {
         return Ok(());
     }
-    let stated = body.iter().find(|(name, _)| name.eq_ignore_ascii_case("schemas")).map(|(_, v)| v);
+    let stated = body
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("schemas"))
+        .map(|(_, v)| v);
     match stated {
         Some(Value::Array(urns))
-            if urns.iter().any(|urn| urn.as_str().is_some_and(|u| u.eq_ignore_ascii_case(rt.schema()))) =>
+            if urns.iter().any(|urn| {
+                urn.as_str()
+                    .is_some_and(|u| u.eq_ignore_ascii_case(rt.schema()))
+            }) =>
         {
             Ok(())
         }
-        Some(_) => Err(Error::invalid_value(format!("schemas must hold {}", rt.schema()))),
-        None => Err(Error::invalid_value(format!("schemas is missing; it must hold {}", rt.schema()))),
+        Some(_) => Err(Error::invalid_value(format!(
+            "schemas must hold {}",
+            rt.schema()
+        ))),
+        None => Err(Error::invalid_value(format!(
+            "schemas is missing; it must hold {}",
+            rt.schema()
+        ))),
     }
 }
 
 /// An extension under its canonical URN.
-pub(super) fn extension(dialect: Dialect, urn: &str, value: Value) -> Result<(String, Value), Error> {
+pub(super) fn extension(
+    dialect: Dialect,
+    urn: &str,
+    value: Value,
+) -> Result<(String, Value), Error> {
     if !urn.eq_ignore_ascii_case(schema::ENTERPRISE_USER) {
         check_raw(urn, &value)?;
         return Ok((urn.to_owned(), value));
@@ -301,10 +335,15 @@ pub(super) fn extension_value(
         Some(a) => {
             // Some write the manager's id without its object.
             let value = match value {
-                Value::String(_) if a.kind == Kind::Complex => quirks::element_is_its_value(dialect, value),
+                Value::String(_) if a.kind == Kind::Complex => {
+                    quirks::element_is_its_value(dialect, value)
+                }
                 other => other,
             };
-            Ok((a.name.to_owned(), attribute_value(dialect, a, a.name, value)?))
+            Ok((
+                a.name.to_owned(),
+                attribute_value(dialect, a, a.name, value)?,
+            ))
         }
         None => {
             check_raw(name, &value)?;
@@ -354,9 +393,9 @@ pub(super) fn single_element(
 ) -> Result<Value, Error> {
     match value {
         Value::Object(object) if a.kind == Kind::Complex => complex(dialect, a, label, object),
-        _ if a.kind == Kind::Complex => {
-            Err(Error::invalid_value(format!("each element of {label} must be an object")))
-        }
+        _ if a.kind == Kind::Complex => Err(Error::invalid_value(format!(
+            "each element of {label} must be an object"
+        ))),
         other => single(dialect, a, label, other),
     }
 }
@@ -376,12 +415,18 @@ fn single(
         },
         Kind::Boolean => match quirks::boolean_as_text(dialect, value) {
             value @ (Value::Bool(_) | Value::Null) => Ok(value),
-            _ => Err(Error::invalid_value(format!("{label} must be true or false"))),
+            _ => Err(Error::invalid_value(format!(
+                "{label} must be true or false"
+            ))),
         },
         Kind::String | Kind::DateTime | Kind::Binary | Kind::Reference => {
             match quirks::number_for_text(dialect, value) {
                 Value::String(text) => {
-                    let longest = if a.kind == Kind::Binary { MAX_BINARY } else { MAX_TEXT };
+                    let longest = if a.kind == Kind::Binary {
+                        MAX_BINARY
+                    } else {
+                        MAX_TEXT
+                    };
                     check_text(label, &text, longest)?;
                     Ok(Value::String(text))
                 }
@@ -420,14 +465,20 @@ fn complex(
 }
 
 /// RFC 7643 section 2.4: `primary` is true at most once.
-pub(super) fn one_primary(dialect: Dialect, label: &str, elements: &mut [Value]) -> Result<(), Error> {
+pub(super) fn one_primary(
+    dialect: Dialect,
+    label: &str,
+    elements: &mut [Value],
+) -> Result<(), Error> {
     let mut seen = false;
     for element in elements {
         if element.get("primary") != Some(&Value::Bool(true)) {
             continue;
         }
         if seen && !quirks::first_primary_wins(dialect) {
-            return Err(Error::invalid_value(format!("{label}: only one element may be primary")));
+            return Err(Error::invalid_value(format!(
+                "{label}: only one element may be primary"
+            )));
         }
         if seen {
             element["primary"] = Value::Bool(false);
@@ -445,21 +496,30 @@ pub(super) fn member_refs(dialect: Dialect, value: Value) -> Result<Vec<MemberRe
         _ => return Err(Error::invalid_value("members must be an array")),
     };
     if elements.len() > MAX_MEMBERS {
-        return Err(Error::too_many(format!("more than {MAX_MEMBERS} members in one request")));
+        return Err(Error::too_many(format!(
+            "more than {MAX_MEMBERS} members in one request"
+        )));
     }
     elements
         .into_iter()
         .map(|element| {
             let element = quirks::element_is_its_value(dialect, element);
             let found = element.as_object().and_then(|object| {
-                object.iter().find(|(name, _)| name.eq_ignore_ascii_case("value")).map(|(_, v)| v)
+                object
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case("value"))
+                    .map(|(_, v)| v)
             });
             match found.and_then(Value::as_str) {
                 Some(id) if !id.is_empty() => {
                     check_text("members.value", id, 255)?;
-                    Ok(MemberRef { value: id.to_owned() })
+                    Ok(MemberRef {
+                        value: id.to_owned(),
+                    })
                 }
-                _ => Err(Error::invalid_value("each member needs a value: the id of a user or a group")),
+                _ => Err(Error::invalid_value(
+                    "each member needs a value: the id of a user or a group",
+                )),
             }
         })
         .collect()
@@ -478,10 +538,14 @@ pub(super) fn check_raw(label: &str, value: &Value) -> Result<(), Error> {
 
 fn check_text(label: &str, text: &str, longest: usize) -> Result<(), Error> {
     if text.len() > longest {
-        return Err(Error::invalid_value(format!("{label} is longer than {longest} bytes")));
+        return Err(Error::invalid_value(format!(
+            "{label} is longer than {longest} bytes"
+        )));
     }
     if text.contains('\0') {
-        return Err(Error::invalid_value(format!("{label} holds the character U+0000")));
+        return Err(Error::invalid_value(format!(
+            "{label} holds the character U+0000"
+        )));
     }
     Ok(())
 }
@@ -561,36 +625,64 @@ mod tests {
     fn what_does_not_fit_is_refused_with_its_name() {
         let user = |more: Value| {
             let mut body = json!({"schemas": [schema::USER], "userName": "ada"});
-            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             create(Dialect::Rfc, body).unwrap_err().detail().to_owned()
         };
-        assert_eq!(user(json!({"active": "true"})), "active must be true or false");
+        assert_eq!(
+            user(json!({"active": "true"})),
+            "active must be true or false"
+        );
         assert_eq!(user(json!({"userName": "  "})), "userName is required");
         assert_eq!(user(json!({"userName": ["ada"]})), "userName must be text");
         assert_eq!(user(json!({"emails": "a@b"})), "emails must be an array");
-        assert_eq!(user(json!({"emails": ["a@b"]})), "each element of emails must be an object");
-        assert_eq!(user(json!({"name": "Ada"})), "name must be an object");
-        assert_eq!(user(json!({"title": "a\u{0}"})), "title holds the character U+0000");
-        assert_eq!(user(json!({"x": {"y": ["a\u{0}"]}})), "y holds the character U+0000");
-        assert_eq!(user(json!({"title": "x".repeat(10_001)})), "title is longer than 10000 bytes");
         assert_eq!(
-            user(json!({"emails": [{"value": "a", "primary": true}, {"value": "b", "primary": true}]})),
+            user(json!({"emails": ["a@b"]})),
+            "each element of emails must be an object"
+        );
+        assert_eq!(user(json!({"name": "Ada"})), "name must be an object");
+        assert_eq!(
+            user(json!({"title": "a\u{0}"})),
+            "title holds the character U+0000"
+        );
+        assert_eq!(
+            user(json!({"x": {"y": ["a\u{0}"]}})),
+            "y holds the character U+0000"
+        );
+        assert_eq!(
+            user(json!({"title": "x".repeat(10_001)})),
+            "title is longer than 10000 bytes"
+        );
+        assert_eq!(
+            user(
+                json!({"emails": [{"value": "a", "primary": true}, {"value": "b", "primary": true}]})
+            ),
             "emails: only one element may be primary"
         );
         assert_eq!(
-            create(Dialect::Rfc, json!({"userName": "ada"})).unwrap_err().scim_type(),
+            create(Dialect::Rfc, json!({"userName": "ada"}))
+                .unwrap_err()
+                .scim_type(),
             Some("invalidValue")
         );
-        assert_eq!(create(Dialect::Rfc, json!([])).unwrap_err().scim_type(), Some("invalidSyntax"));
+        assert_eq!(
+            create(Dialect::Rfc, json!([])).unwrap_err().scim_type(),
+            Some("invalidSyntax")
+        );
     }
 
     #[test]
     fn a_strict_put_replaces_everything() {
         let current: Doc =
-            serde_json::from_value(json!({"userName": "ada", "title": "x", "active": false})).unwrap();
+            serde_json::from_value(json!({"userName": "ada", "title": "x", "active": false}))
+                .unwrap();
         let body = json!({"schemas": [schema::USER], "userName": "ada"});
         let change = apply_put(ResourceType::User, Dialect::Rfc, &current, body).unwrap();
-        assert_eq!(Value::Object(change.doc), json!({"userName": "ada", "active": true}));
+        assert_eq!(
+            Value::Object(change.doc),
+            json!({"userName": "ada", "active": true})
+        );
     }
 
     #[test]

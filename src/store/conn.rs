@@ -86,15 +86,13 @@ impl ManageConnection for Manager {
     }
 
     fn is_valid(&self, conn: &mut AnyConn) -> Result<(), Self::Error> {
-        conn.batch_execute("SELECT 1").map_err(diesel::r2d2::Error::QueryError)
+        conn.batch_execute("SELECT 1")
+            .map_err(diesel::r2d2::Error::QueryError)
     }
 
     fn has_broken(&self, conn: &mut AnyConn) -> bool {
         // A transaction left open by a panic must not meet the next caller.
-        !matches!(
-            status(conn).transaction_depth(),
-            Ok(None)
-        )
+        !matches!(status(conn).transaction_depth(), Ok(None))
     }
 }
 
@@ -114,8 +112,10 @@ fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
         }
         DatabaseUrl::Postgres(url) => {
             let mut conn = PgConnection::establish(url.expose_secret())?;
-            conn.batch_execute("SET TIME ZONE 'UTC'; SET idle_in_transaction_session_timeout = '60s';")
-                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            conn.batch_execute(
+                "SET TIME ZONE 'UTC'; SET idle_in_transaction_session_timeout = '60s';",
+            )
+            .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
             Ok(AnyConn::Postgres(conn))
         }
     }
@@ -137,7 +137,11 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.writer.is_some() { "Store(sqlite)" } else { "Store(postgres)" })
+        f.write_str(if self.writer.is_some() {
+            "Store(sqlite)"
+        } else {
+            "Store(postgres)"
+        })
     }
 }
 
@@ -158,8 +162,14 @@ impl Store {
             .connection_timeout(Duration::from_secs(10))
             .build(Manager(url.clone()))
             .map_err(|e| Error::Open(masked(url, &e.to_string())))?;
-        let writer = matches!(url, DatabaseUrl::Sqlite(_)).then(|| start_writer(first)).transpose()?;
-        Ok(Self { readers, permits: Arc::new(Semaphore::new(READERS as usize)), writer })
+        let writer = matches!(url, DatabaseUrl::Sqlite(_))
+            .then(|| start_writer(first))
+            .transpose()?;
+        Ok(Self {
+            readers,
+            permits: Arc::new(Semaphore::new(READERS as usize)),
+            writer,
+        })
     }
 
     /// Whether several servers may share this database.
@@ -174,7 +184,12 @@ impl Store {
         E: From<Error> + Send + 'static,
         F: FnOnce(&mut AnyConn) -> Result<T, E> + Send + 'static,
     {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let permit = self
+            .permits
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Closed)?;
         let pool = self.readers.clone();
         tokio::task::spawn_blocking(move || {
             let mut conn = checkout(&pool)?;
@@ -210,7 +225,12 @@ impl Store {
     {
         let mut attempt = 0;
         loop {
-            let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+            let permit = self
+                .permits
+                .clone()
+                .acquire_owned()
+                .await
+                .map_err(|_| Error::Closed)?;
             let pool = self.readers.clone();
             let (back, outcome) = tokio::task::spawn_blocking(move || {
                 let outcome = match checkout(&pool) {
@@ -250,7 +270,10 @@ fn one_transaction<T, E: From<Error>>(
     if let Err(e) = Transactions::begin_transaction(conn) {
         return Outcome::Failed(Error::from(e).into());
     }
-    let mut tx = Tx { conn, discard: false };
+    let mut tx = Tx {
+        conn,
+        discard: false,
+    };
     let result = f(&mut tx);
     let discard = tx.discard;
     // A statement that failed for a passing reason poisons the transaction; the database tells it by
@@ -323,7 +346,10 @@ fn in_savepoint<T, E: From<Error>>(
 ) -> Result<T, E> {
     let depth = depth(conn);
     Transactions::begin_transaction(conn).map_err(Error::from)?;
-    let mut tx = Tx { conn, discard: false };
+    let mut tx = Tx {
+        conn,
+        discard: false,
+    };
     let result = catch_unwind(AssertUnwindSafe(|| f(&mut tx)))
         .unwrap_or_else(|_| Err(Error::Panicked.into()));
     let undo = tx.discard || result.is_err();
@@ -393,7 +419,8 @@ fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, E
 }
 
 fn checkout(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>, Error> {
-    pool.get().map_err(|_| Error::Unavailable("no connection to the database".to_owned()))
+    pool.get()
+        .map_err(|_| Error::Unavailable("no connection to the database".to_owned()))
 }
 
 /// Makes the file with the owner's rights only: it holds personal data.
@@ -408,7 +435,10 @@ fn create_file(path: &Path) -> Result<(), Error> {
     match options.open(path) {
         Ok(_) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err(Error::Open(format!("cannot create {}: {e}", path.display()))),
+        Err(e) => Err(Error::Open(format!(
+            "cannot create {}: {e}",
+            path.display()
+        ))),
     }
 }
 

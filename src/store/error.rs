@@ -53,12 +53,14 @@ pub(super) fn take_passing() -> bool {
 impl From<DieselError> for Error {
     fn from(error: DieselError) -> Self {
         match error {
-            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => Self::Conflict {
-                // PostgreSQL names the index; SQLite says "UNIQUE constraint failed: table.column, …".
-                constraint: info
-                    .constraint_name()
-                    .map_or_else(|| info.message().to_owned(), ToOwned::to_owned),
-            },
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => {
+                Self::Conflict {
+                    // PostgreSQL names the index; SQLite says "UNIQUE constraint failed: table.column, …".
+                    constraint: info
+                        .constraint_name()
+                        .map_or_else(|| info.message().to_owned(), ToOwned::to_owned),
+                }
+            }
             DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
                 PASSING.with(|p| p.set(true));
                 Self::Busy

@@ -72,8 +72,9 @@ pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> R
 
     let mut items = Vec::new();
     if query.count > 0 {
-        let mut text =
-            format!("SELECT r.id, r.doc, r.version, r.created_at, r.modified_at FROM {table} r WHERE {condition}");
+        let mut text = format!(
+            "SELECT r.id, r.doc, r.version, r.created_at, r.modified_at FROM {table} r WHERE {condition}"
+        );
         let skip = match &query.after {
             Some(id) => {
                 let bind = sql.text(id.clone());
@@ -191,7 +192,11 @@ impl Json {
 
     /// The text of an element that is a string.
     fn text_of(self, alias: &str) -> String {
-        if self.postgres { format!("({alias}.value #>> '{{}}')") } else { format!("{alias}.value") }
+        if self.postgres {
+            format!("({alias}.value #>> '{{}}')")
+        } else {
+            format!("{alias}.value")
+        }
     }
 
     /// Whether the element is a number and the comparison holds.
@@ -217,7 +222,11 @@ impl Json {
 
     /// Where in `text` the other text begins; 0 if it is not there.
     fn position(self, text: &str, part: &str) -> String {
-        if self.postgres { format!("strpos({text}, {part})") } else { format!("instr({text}, {part})") }
+        if self.postgres {
+            format!("strpos({text}, {part})")
+        } else {
+            format!("instr({text}, {part})")
+        }
     }
 
     /// Makes an ordering follow the bytes of UTF-8, as Rust's does, whatever the database's locale.
@@ -244,7 +253,12 @@ struct Sql {
 
 impl Sql {
     fn new(rt: ResourceType, postgres: bool) -> Self {
-        Self { rt, json: Json { postgres }, binds: Binds::default(), aliases: 0 }
+        Self {
+            rt,
+            json: Json { postgres },
+            binds: Binds::default(),
+            aliases: 0,
+        }
     }
 
     fn table(&self) -> &'static str {
@@ -300,7 +314,9 @@ impl Sql {
                     Some(condition) => condition,
                     None => self.in_json(path, parent, |sql, alias| sql.element(alias, test))?,
                 },
-                Parent::Element(_) => self.in_json(path, parent, |sql, alias| sql.element(alias, test))?,
+                Parent::Element(_) => {
+                    self.in_json(path, parent, |sql, alias| sql.element(alias, test))?
+                }
             },
             Compiled::Any { path, filter } => match (parent, rows_behind(self.rt, path)) {
                 (Parent::Document, Some(rows)) => {
@@ -324,7 +340,8 @@ impl Sql {
         if parts.is_empty() {
             return Ok(empty.to_owned());
         }
-        let parts: Result<Vec<String>, Error> = parts.iter().map(|p| self.condition(p, parent)).collect();
+        let parts: Result<Vec<String>, Error> =
+            parts.iter().map(|p| self.condition(p, parent)).collect();
         Ok(format!("({})", parts?.join(word)))
     }
 
@@ -349,7 +366,10 @@ impl Sql {
         match parent {
             Parent::Element(alias) if !from.is_empty() => {
                 let condition = condition(self, &alias)?;
-                Ok(format!("EXISTS (SELECT 1 FROM {} WHERE {condition})", from.join(", ")))
+                Ok(format!(
+                    "EXISTS (SELECT 1 FROM {} WHERE {condition})",
+                    from.join(", ")
+                ))
             }
             _ => Ok("(1 = 0)".to_owned()),
         }
@@ -459,20 +479,38 @@ impl Sql {
             ["emails", "value"] if user => {
                 let condition = self.on_text("m.value_ci", test)?;
                 // IN lets the database start from the address and its index.
-                Some(format!("r.id IN (SELECT m.user_id FROM user_email m WHERE {condition})"))
+                Some(format!(
+                    "r.id IN (SELECT m.user_id FROM user_email m WHERE {condition})"
+                ))
             }
             ["meta", "created"] => Some(self.instant("r.created_at", test)?),
             ["meta", "lastmodified"] => Some(self.instant("r.modified_at", test)?),
             ["meta", "resourcetype"] => {
                 let name = self.rt.name().to_lowercase();
                 let bind = self.text(name);
-                Some(format!("({})", self.on_text(&format!("CAST({bind} AS TEXT)"), test)?))
+                Some(format!(
+                    "({})",
+                    self.on_text(&format!("CAST({bind} AS TEXT)"), test)?
+                ))
             }
-            ["meta"] => Some(if matches!(test, Test::Present) { "(1 = 1)" } else { "(1 = 0)" }.to_owned()),
+            ["meta"] => Some(
+                if matches!(test, Test::Present) {
+                    "(1 = 1)"
+                } else {
+                    "(1 = 0)"
+                }
+                .to_owned(),
+            ),
             ["meta", other] => {
-                return Err(Error::Filter(format!("meta.{other} cannot be used in a filter")));
+                return Err(Error::Filter(format!(
+                    "meta.{other} cannot be used in a filter"
+                )));
             }
-            ["schemas"] => return Err(Error::Filter("schemas cannot be used in a filter".to_owned())),
+            ["schemas"] => {
+                return Err(Error::Filter(
+                    "schemas cannot be used in a filter".to_owned(),
+                ));
+            }
             [first, rest @ ..] => match rows_behind(self.rt, &[(*first).to_owned()]) {
                 Some(rows) => {
                     let condition = match rest {
@@ -518,7 +556,9 @@ impl Sql {
                 ));
             }
         };
-        let Operand::Text(text) = operand else { return Ok("(1 = 0)".to_owned()) };
+        let Operand::Text(text) = operand else {
+            return Ok("(1 = 0)".to_owned());
+        };
         let Some(at) = parse_rfc3339(text) else {
             return Err(Error::Filter(format!("{text:?} is no dateTime (RFC 3339)")));
         };
@@ -532,7 +572,11 @@ impl Sql {
             Compiled::True => "(1 = 1)".to_owned(),
             Compiled::False => "(1 = 0)".to_owned(),
             Compiled::And(parts) | Compiled::Or(parts) => {
-                let word = if matches!(filter, Compiled::And(_)) { " AND " } else { " OR " };
+                let word = if matches!(filter, Compiled::And(_)) {
+                    " AND "
+                } else {
+                    " OR "
+                };
                 let parts: Result<Vec<String>, Error> =
                     parts.iter().map(|p| self.row_condition(rows, p)).collect();
                 format!("({})", parts?.join(word))
@@ -554,10 +598,14 @@ impl Sql {
             (Rows::MembersOfGroup, "value") => "m.member_id",
             (Rows::MembersOfGroup, "type") => "lower(m.member_type)",
             (Rows::GroupsOfUser, _) => {
-                return Err(Error::Filter(format!("groups.{sub} cannot be used in a filter")));
+                return Err(Error::Filter(format!(
+                    "groups.{sub} cannot be used in a filter"
+                )));
             }
             (Rows::MembersOfGroup, _) => {
-                return Err(Error::Filter(format!("members.{sub} cannot be used in a filter")));
+                return Err(Error::Filter(format!(
+                    "members.{sub} cannot be used in a filter"
+                )));
             }
         };
         Ok(format!("({})", self.on_text(column, test)?))
@@ -590,7 +638,7 @@ impl Rows {
         match self {
             Self::GroupsOfUser => {
                 "membership m JOIN scim_group g ON g.id = m.group_id WHERE m.member_type = 'User'"
-            },
+            }
             Self::MembersOfGroup => "membership m WHERE 1 = 1",
         }
     }

@@ -31,11 +31,23 @@ const COLUMNS: Columns = (
 );
 
 fn stored((id, doc, version, created_at, modified_at): Row) -> Result<Stored, Error> {
-    Ok(Stored { doc: read_doc(&id, &doc)?, id, version, created_at, modified_at, deleted_at: None })
+    Ok(Stored {
+        doc: read_doc(&id, &doc)?,
+        id,
+        version,
+        created_at,
+        modified_at,
+        deleted_at: None,
+    })
 }
 
 /// Stores a new group without members.
-pub fn insert(tx: &mut Tx<'_>, connection: &ConnectionId, doc: &Doc, now: Micros) -> Result<Stored, Error> {
+pub fn insert(
+    tx: &mut Tx<'_>,
+    connection: &ConnectionId,
+    doc: &Doc,
+    now: Micros,
+) -> Result<Stored, Error> {
     let keys = scim::resource::keys(ResourceType::Group, doc);
     let id = GroupId::new();
     let text = serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))?;
@@ -53,7 +65,14 @@ pub fn insert(tx: &mut Tx<'_>, connection: &ConnectionId, doc: &Doc, now: Micros
             scim_group::modified_at.eq(now),
         ))
         .execute(tx.conn())?;
-    Ok(Stored { id: id.0, doc: doc.clone(), version: 1, created_at: now, modified_at: now, deleted_at: None })
+    Ok(Stored {
+        id: id.0,
+        doc: doc.clone(),
+        version: 1,
+        created_at: now,
+        modified_at: now,
+        deleted_at: None,
+    })
 }
 
 /// As [`super::users::lock`].
@@ -98,18 +117,27 @@ pub fn save(tx: &mut Tx<'_>, locked: &Stored, doc: &Doc, now: Micros) -> Result<
             ))
             .execute(tx.conn())?;
     }
-    Ok(Stored { doc: doc.clone(), modified_at: now, ..locked.clone() })
+    Ok(Stored {
+        doc: doc.clone(),
+        modified_at: now,
+        ..locked.clone()
+    })
 }
 
 /// Removes a locked group; its memberships go with it, and it leaves the groups it was nested in.
 pub fn delete(tx: &mut Tx<'_>, locked: &Stored) -> Result<(), Error> {
-    diesel::delete(membership::table.filter(membership::member_id.eq(&locked.id))).execute(tx.conn())?;
+    diesel::delete(membership::table.filter(membership::member_id.eq(&locked.id)))
+        .execute(tx.conn())?;
     diesel::delete(scim_group::table.find(&locked.id)).execute(tx.conn())?;
     Ok(())
 }
 
 /// Reads a group of this connection.
-pub fn get(conn: &mut AnyConn, connection: &ConnectionId, id: &str) -> Result<Option<Stored>, Error> {
+pub fn get(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    id: &str,
+) -> Result<Option<Stored>, Error> {
     scim_group::table
         .filter(scim_group::id.eq(id))
         .filter(scim_group::connection_id.eq(connection.as_str()))
@@ -153,7 +181,11 @@ pub fn members_of(conn: &mut AnyConn, groups: &[String], limit: i64) -> Result<V
         .filter(membership::group_id.eq_any(groups))
         .order((membership::group_id, membership::member_id))
         .limit(limit)
-        .select((membership::group_id, membership::member_id, membership::member_type))
+        .select((
+            membership::group_id,
+            membership::member_id,
+            membership::member_type,
+        ))
         .load(conn)?;
     Ok(rows
         .into_iter()
@@ -197,7 +229,12 @@ impl MemberType {
 }
 
 /// Adds one member. Returns whether it was not there before.
-pub fn add_member(tx: &mut Tx<'_>, group: &str, member: &str, member_type: MemberType) -> Result<bool, Error> {
+pub fn add_member(
+    tx: &mut Tx<'_>,
+    group: &str,
+    member: &str,
+    member_type: MemberType,
+) -> Result<bool, Error> {
     let added = on_each!(tx.conn(), |c| diesel::insert_into(membership::table)
         .values((
             membership::group_id.eq(group),

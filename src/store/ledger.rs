@@ -18,8 +18,19 @@ pub struct Membership {
     pub owner: Owner,
 }
 
-type Row =
-    (String, String, String, Option<String>, String, String, String, bool, String, String, bool);
+type Row = (
+    String,
+    String,
+    String,
+    Option<String>,
+    String,
+    String,
+    String,
+    bool,
+    String,
+    String,
+    bool,
+);
 type Columns = (
     account::id,
     account::target_id,
@@ -48,15 +59,30 @@ const COLUMNS: Columns = (
 );
 
 fn read(row: Row) -> Result<Account, Error> {
-    let (id, target_id, user_id, remote_id, username, display_name, email, active, owner, standing, in_flight) =
-        row;
+    let (
+        id,
+        target_id,
+        user_id,
+        remote_id,
+        username,
+        display_name,
+        email,
+        active,
+        owner,
+        standing,
+        in_flight,
+    ) = row;
     Ok(Account {
         owner: owner_of(&owner)?,
         standing: match standing.as_str() {
             "expected" => Standing::Expected,
             "present" => Standing::Present,
             "absent" => Standing::Absent,
-            other => return Err(Error::Corrupt(format!("standing {other:?} of account {id}"))),
+            other => {
+                return Err(Error::Corrupt(format!(
+                    "standing {other:?} of account {id}"
+                )));
+            }
         },
         id,
         target_id: TargetId(target_id),
@@ -88,7 +114,11 @@ fn standing_text(standing: Standing) -> &'static str {
 }
 
 /// The account of a user at a target.
-pub fn account(conn: &mut AnyConn, target: &TargetId, user: &UserId) -> Result<Option<Account>, Error> {
+pub fn account(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    user: &UserId,
+) -> Result<Option<Account>, Error> {
     account::table
         .filter(account::target_id.eq(target.as_str()))
         .filter(account::user_id.eq(user.as_str()))
@@ -124,7 +154,8 @@ pub fn by_remote(
         .select((COLUMNS, scim_user::deleted_at))
         .first(conn)
         .optional()?;
-    row.map(|(row, deleted)| Ok((read(row)?, deleted.is_some()))).transpose()
+    row.map(|(row, deleted)| Ok((read(row)?, deleted.is_some())))
+        .transpose()
 }
 
 /// Writes an account down, new or changed.
@@ -166,7 +197,9 @@ pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Er
 /// Marks an account as being worked on. False: it is not this user's any more.
 pub fn set_in_flight(tx: &mut Tx<'_>, id: &str, user: &UserId) -> Result<bool, Error> {
     Ok(diesel::update(
-        account::table.filter(account::id.eq(id)).filter(account::user_id.eq(user.as_str())),
+        account::table
+            .filter(account::id.eq(id))
+            .filter(account::user_id.eq(user.as_str())),
     )
     .set(account::in_flight.eq(true))
     .execute(tx.conn())?
@@ -188,7 +221,10 @@ pub fn hand_over(
             .filter(account::user_id.eq(from.as_str()))
             .filter(account::in_flight.eq(false)),
     )
-    .set((account::user_id.eq(to.as_str()), account::updated_at.eq(now)))
+    .set((
+        account::user_id.eq(to.as_str()),
+        account::updated_at.eq(now),
+    ))
     .execute(tx.conn())?
         > 0)
 }
@@ -224,12 +260,22 @@ pub fn memberships(conn: &mut AnyConn, account_id: &str) -> Result<Vec<Membershi
         .select((target_membership::group_name, target_membership::owner))
         .load::<(String, String)>(conn)?
         .into_iter()
-        .map(|(group, owner)| Ok(Membership { group, owner: owner_of(&owner)? }))
+        .map(|(group, owner)| {
+            Ok(Membership {
+                group,
+                owner: owner_of(&owner)?,
+            })
+        })
         .collect()
 }
 
 /// Writes a membership down.
-pub fn put_membership(tx: &mut Tx<'_>, account_id: &str, group: &str, owner: Owner) -> Result<(), Error> {
+pub fn put_membership(
+    tx: &mut Tx<'_>,
+    account_id: &str,
+    group: &str,
+    owner: Owner,
+) -> Result<(), Error> {
     on_each!(tx.conn(), |c| diesel::insert_into(target_membership::table)
         .values((
             target_membership::account_id.eq(account_id),
@@ -249,12 +295,17 @@ pub fn put_membership(tx: &mut Tx<'_>, account_id: &str, group: &str, owner: Own
 
 /// Strikes a membership out.
 pub fn remove_membership(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Result<(), Error> {
-    diesel::delete(target_membership::table.find((account_id, fold_text(group)))).execute(tx.conn())?;
+    diesel::delete(target_membership::table.find((account_id, fold_text(group))))
+        .execute(tx.conn())?;
     Ok(())
 }
 
 /// The target group of that name, if Usher has used it: its name as the target writes it.
-pub fn target_group(conn: &mut AnyConn, target: &TargetId, name: &str) -> Result<Option<String>, Error> {
+pub fn target_group(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    name: &str,
+) -> Result<Option<String>, Error> {
     Ok(target_group::table
         .find((target.as_str(), fold_text(name)))
         .select(target_group::name)
@@ -263,7 +314,12 @@ pub fn target_group(conn: &mut AnyConn, target: &TargetId, name: &str) -> Result
 }
 
 /// Writes a target group down. A group that is known keeps its owner.
-pub fn put_group(tx: &mut Tx<'_>, target: &TargetId, name: &str, owner: Owner) -> Result<(), Error> {
+pub fn put_group(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    name: &str,
+    owner: Owner,
+) -> Result<(), Error> {
     on_each!(tx.conn(), |c| diesel::insert_into(target_group::table)
         .values((
             target_group::target_id.eq(target.as_str()),
@@ -278,7 +334,8 @@ pub fn put_group(tx: &mut Tx<'_>, target: &TargetId, name: &str, owner: Owner) -
 
 /// Strikes a target group out: it was found missing.
 pub fn remove_group(tx: &mut Tx<'_>, target: &TargetId, name: &str) -> Result<(), Error> {
-    diesel::delete(target_group::table.find((target.as_str(), fold_text(name)))).execute(tx.conn())?;
+    diesel::delete(target_group::table.find((target.as_str(), fold_text(name))))
+        .execute(tx.conn())?;
     Ok(())
 }
 

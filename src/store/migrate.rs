@@ -15,12 +15,18 @@ const LOCK: i64 = 0x7573_6865_7200;
 pub(super) fn run(conn: &mut AnyConn) -> Result<(), Error> {
     match conn {
         AnyConn::Sqlite(c) => {
-            c.run_pending_migrations(SQLITE).map_err(|e| failed(e.as_ref()))?;
+            c.run_pending_migrations(SQLITE)
+                .map_err(|e| failed(e.as_ref()))?;
         }
         AnyConn::Postgres(c) => {
             use diesel::connection::SimpleConnection;
-            c.batch_execute(&format!("SET client_min_messages = warning; SELECT pg_advisory_lock({LOCK})"))?;
-            let result = c.run_pending_migrations(POSTGRES).map(|_| ()).map_err(|e| failed(e.as_ref()));
+            c.batch_execute(&format!(
+                "SET client_min_messages = warning; SELECT pg_advisory_lock({LOCK})"
+            ))?;
+            let result = c
+                .run_pending_migrations(POSTGRES)
+                .map(|_| ())
+                .map_err(|e| failed(e.as_ref()));
             c.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
             result?;
         }
@@ -31,13 +37,19 @@ pub(super) fn run(conn: &mut AnyConn) -> Result<(), Error> {
 /// Takes the schema back to nothing, for the test that migrates up, down and up again.
 pub(super) fn revert(conn: &mut AnyConn) -> Result<(), Error> {
     match conn {
-        AnyConn::Sqlite(c) => c.revert_all_migrations(SQLITE).map(|_| ()).map_err(|e| failed(e.as_ref())),
-        AnyConn::Postgres(c) => {
-            c.revert_all_migrations(POSTGRES).map(|_| ()).map_err(|e| failed(e.as_ref()))
-        }
+        AnyConn::Sqlite(c) => c
+            .revert_all_migrations(SQLITE)
+            .map(|_| ())
+            .map_err(|e| failed(e.as_ref())),
+        AnyConn::Postgres(c) => c
+            .revert_all_migrations(POSTGRES)
+            .map(|_| ())
+            .map_err(|e| failed(e.as_ref())),
     }
 }
 
 fn failed(error: &(dyn std::error::Error + Send + Sync)) -> Error {
-    Error::Open(format!("cannot bring the database schema up to date: {error}"))
+    Error::Open(format!(
+        "cannot bring the database schema up to date: {error}"
+    ))
 }

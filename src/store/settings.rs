@@ -28,7 +28,9 @@ pub struct Configuration {
 
 /// The present generation: cheap, for polling.
 pub fn generation(conn: &mut AnyConn) -> Result<i64, Error> {
-    Ok(configuration::table.select(configuration::generation).first(conn)?)
+    Ok(configuration::table
+        .select(configuration::generation)
+        .first(conn)?)
 }
 
 /// Says that the configuration changed.
@@ -47,18 +49,33 @@ pub fn load(conn: &mut AnyConn) -> Result<Configuration, Error> {
         .select((connection::id, connection::settings))
         .load::<(String, String)>(conn)?
         .into_iter()
-        .map(|(id, text)| Ok(Connection { settings: parse(&id, &text)?, id: ConnectionId(id) }))
+        .map(|(id, text)| {
+            Ok(Connection {
+                settings: parse(&id, &text)?,
+                id: ConnectionId(id),
+            })
+        })
         .collect::<Result<_, Error>>()?;
     let targets = target::table
         .order(target::name)
         .select((target::id, target::settings))
         .load::<(String, String)>(conn)?
         .into_iter()
-        .map(|(id, text)| Ok(Target { settings: parse(&id, &text)?, id: TargetId(id) }))
+        .map(|(id, text)| {
+            Ok(Target {
+                settings: parse(&id, &text)?,
+                id: TargetId(id),
+            })
+        })
         .collect::<Result<_, Error>>()?;
     let mappings = mapping::table
         .order((mapping::connection_id, mapping::target_id))
-        .select((mapping::id, mapping::connection_id, mapping::target_id, mapping::settings))
+        .select((
+            mapping::id,
+            mapping::connection_id,
+            mapping::target_id,
+            mapping::settings,
+        ))
         .load::<(String, String, String, String)>(conn)?
         .into_iter()
         .map(|(id, connection_id, target_id, text)| {
@@ -70,7 +87,12 @@ pub fn load(conn: &mut AnyConn) -> Result<Configuration, Error> {
             })
         })
         .collect::<Result<_, Error>>()?;
-    Ok(Configuration { generation, connections, targets, mappings })
+    Ok(Configuration {
+        generation,
+        connections,
+        targets,
+        mappings,
+    })
 }
 
 /// Stores a connection under its name. Returns its id and whether anything changed.
@@ -89,7 +111,10 @@ pub fn put_connection(
         Some((id, old)) if old == text => Ok((ConnectionId(id), false)),
         Some((id, _)) => {
             diesel::update(connection::table.find(&id))
-                .set((connection::settings.eq(text), connection::updated_at.eq(now)))
+                .set((
+                    connection::settings.eq(text),
+                    connection::updated_at.eq(now),
+                ))
                 .execute(tx.conn())?;
             Ok((ConnectionId(id), true))
         }

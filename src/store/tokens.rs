@@ -111,14 +111,16 @@ pub fn list(conn: &mut AnyConn) -> Result<Vec<Credential>, Error> {
         .load(conn)?;
     Ok(rows
         .into_iter()
-        .map(|(id, connection, scheme, label, created_at, expires_at)| Credential {
-            id,
-            connection,
-            scheme,
-            label,
-            created_at,
-            expires_at,
-        })
+        .map(
+            |(id, connection, scheme, label, created_at, expires_at)| Credential {
+                id,
+                connection,
+                scheme,
+                label,
+                created_at,
+                expires_at,
+            },
+        )
         .collect())
 }
 
@@ -139,5 +141,8 @@ pub fn connection_named(conn: &mut AnyConn, name: &str) -> Result<Option<Connect
 
 /// The names of all connections.
 pub fn connection_names(conn: &mut AnyConn) -> Result<Vec<String>, Error> {
-    Ok(connection::table.order(connection::name).select(connection::name).load(conn)?)
+    Ok(connection::table
+        .order(connection::name)
+        .select(connection::name)
+        .load(conn)?)
 }

@@ -65,7 +65,14 @@ const COLUMNS: Columns = (
 );
 
 fn stored((id, doc, version, created_at, modified_at, deleted_at): Row) -> Result<Stored, Error> {
-    Ok(Stored { doc: read_doc(&id, &doc)?, id, version, created_at, modified_at, deleted_at })
+    Ok(Stored {
+        doc: read_doc(&id, &doc)?,
+        id,
+        version,
+        created_at,
+        modified_at,
+        deleted_at,
+    })
 }
 
 /// Reads a document column.
@@ -79,7 +86,12 @@ pub(super) fn search_text(rt: ResourceType, doc: &Doc) -> String {
 }
 
 /// Stores a new user.
-pub fn insert(tx: &mut Tx<'_>, connection: &ConnectionId, doc: &Doc, now: Micros) -> Result<Stored, Error> {
+pub fn insert(
+    tx: &mut Tx<'_>,
+    connection: &ConnectionId,
+    doc: &Doc,
+    now: Micros,
+) -> Result<Stored, Error> {
     let keys = scim::resource::keys(ResourceType::User, doc);
     let id = UserId::new();
     let text = serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))?;
@@ -100,7 +112,14 @@ pub fn insert(tx: &mut Tx<'_>, connection: &ConnectionId, doc: &Doc, now: Micros
         ))
         .execute(tx.conn())?;
     insert_emails(tx.conn(), id.as_str(), &keys.emails)?;
-    Ok(Stored { id: id.0, doc: doc.clone(), version: 1, created_at: now, modified_at: now, deleted_at: None })
+    Ok(Stored {
+        id: id.0,
+        doc: doc.clone(),
+        version: 1,
+        created_at: now,
+        modified_at: now,
+        deleted_at: None,
+    })
 }
 
 /// Reads a user and keeps everyone else from changing it until the transaction ends: the same text locks
@@ -138,10 +157,15 @@ pub fn save(tx: &mut Tx<'_>, locked: &Stored, doc: &Doc, now: Micros) -> Result<
         .execute(tx.conn())?;
     let before = scim::resource::keys(ResourceType::User, &locked.doc).emails;
     if before != keys.emails {
-        diesel::delete(user_email::table.filter(user_email::user_id.eq(&locked.id))).execute(tx.conn())?;
+        diesel::delete(user_email::table.filter(user_email::user_id.eq(&locked.id)))
+            .execute(tx.conn())?;
         insert_emails(tx.conn(), &locked.id, &keys.emails)?;
     }
-    Ok(Stored { doc: doc.clone(), modified_at: now, ..locked.clone() })
+    Ok(Stored {
+        doc: doc.clone(),
+        modified_at: now,
+        ..locked.clone()
+    })
 }
 
 /// Turns a locked user into a tombstone and takes it out of its groups.
@@ -153,8 +177,10 @@ pub fn bury(tx: &mut Tx<'_>, locked: &Stored, now: Micros) -> Result<(), Error> 
             scim_user::external_id.eq(None::<String>),
         ))
         .execute(tx.conn())?;
-    diesel::delete(user_email::table.filter(user_email::user_id.eq(&locked.id))).execute(tx.conn())?;
-    diesel::delete(membership::table.filter(membership::member_id.eq(&locked.id))).execute(tx.conn())?;
+    diesel::delete(user_email::table.filter(user_email::user_id.eq(&locked.id)))
+        .execute(tx.conn())?;
+    diesel::delete(membership::table.filter(membership::member_id.eq(&locked.id)))
+        .execute(tx.conn())?;
     Ok(())
 }
 
@@ -171,7 +197,11 @@ fn insert_emails(conn: &mut AnyConn, id: &str, emails: &[String]) -> Result<(), 
 }
 
 /// Reads a living user of this connection.
-pub fn get(conn: &mut AnyConn, connection: &ConnectionId, id: &str) -> Result<Option<Stored>, Error> {
+pub fn get(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    id: &str,
+) -> Result<Option<Stored>, Error> {
     scim_user::table
         .filter(scim_user::id.eq(id))
         .filter(scim_user::connection_id.eq(connection.as_str()))
@@ -190,7 +220,8 @@ pub fn find(conn: &mut AnyConn, id: &UserId) -> Result<Option<(ConnectionId, Sto
         .select((scim_user::connection_id, COLUMNS))
         .first::<(String, Row)>(conn)
         .optional()?;
-    row.map(|(connection, row)| Ok((ConnectionId(connection), stored(row)?))).transpose()
+    row.map(|(connection, row)| Ok((ConnectionId(connection), stored(row)?)))
+        .transpose()
 }
 
 /// The ids of the users, tombstones included, that an administrator may mean: by id, user name or e-mail.
@@ -247,20 +278,33 @@ pub fn groups_of(conn: &mut AnyConn, users: &[String]) -> Result<Vec<Link>, Erro
             .inner_join(scim_group::table)
             .filter(membership::member_id.eq(one))
             .filter(membership::member_type.eq("User"))
-            .select((membership::member_id, scim_group::id, scim_group::display_name))
+            .select((
+                membership::member_id,
+                scim_group::id,
+                scim_group::display_name,
+            ))
             .order(scim_group::id)
             .load(conn)?,
         many => membership::table
             .inner_join(scim_group::table)
             .filter(membership::member_id.eq_any(many))
             .filter(membership::member_type.eq("User"))
-            .select((membership::member_id, scim_group::id, scim_group::display_name))
+            .select((
+                membership::member_id,
+                scim_group::id,
+                scim_group::display_name,
+            ))
             .order(scim_group::id)
             .load(conn)?,
     };
     Ok(rows
         .into_iter()
-        .map(|(from, id, display)| Link { from, id, display: Some(display), member_type: MemberType::Group })
+        .map(|(from, id, display)| Link {
+            from,
+            id,
+            display: Some(display),
+            member_type: MemberType::Group,
+        })
         .collect())
 }
 

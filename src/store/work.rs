@@ -262,7 +262,15 @@ pub struct Wanted {
 
 /// Takes a lease on due items of one target, the urgent and the old first.
 pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
-    let Wanted { target, connections, owner, now, lease_until, limit, probe } = wanted;
+    let Wanted {
+        target,
+        connections,
+        owner,
+        now,
+        lease_until,
+        limit,
+        probe,
+    } = wanted;
     let (now, lease_until, limit) = (*now, *lease_until, *limit);
     type Row = (String, String, i64, i32, String);
     macro_rules! due {
@@ -271,7 +279,11 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
                 .filter(work_item::target_id.eq(target.as_str()))
                 .filter(work_item::state.eq("pending"))
                 .filter(work_item::due_at.le(now))
-                .filter(work_item::lease_until.is_null().or(work_item::lease_until.lt(now)))
+                .filter(
+                    work_item::lease_until
+                        .is_null()
+                        .or(work_item::lease_until.lt(now)),
+                )
                 .filter(work_item::connection_id.eq_any(connections))
                 .limit(limit)
                 .select((
@@ -308,19 +320,24 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
             .filter(work_item::target_id.eq(target.as_str()))
             .filter(work_item::user_id.eq_any(&ids)),
     )
-    .set((work_item::lease_owner.eq(owner.as_str()), work_item::lease_until.eq(lease_until)))
+    .set((
+        work_item::lease_owner.eq(owner.as_str()),
+        work_item::lease_until.eq(lease_until),
+    ))
     .execute(tx.conn())?;
     Ok(rows
         .into_iter()
-        .map(|(user_id, connection_id, generation, attempts, cause)| Claimed {
-            target_id: target.clone(),
-            user_id: UserId(user_id),
-            connection_id: ConnectionId(connection_id),
-            generation,
-            attempts,
-            cause,
-            lease_owner: owner.clone(),
-        })
+        .map(
+            |(user_id, connection_id, generation, attempts, cause)| Claimed {
+                target_id: target.clone(),
+                user_id: UserId(user_id),
+                connection_id: ConnectionId(connection_id),
+                generation,
+                attempts,
+                cause,
+                lease_owner: owner.clone(),
+            },
+        )
         .collect())
 }
 
@@ -360,7 +377,10 @@ pub fn finish(tx: &mut Tx<'_>, item: &Claimed) -> Result<(), Error> {
 /// Gives an item back as it is.
 pub fn release(tx: &mut Tx<'_>, item: &Claimed) -> Result<(), Error> {
     diesel::update(held_by!(item))
-        .set((work_item::lease_owner.eq(None::<String>), work_item::lease_until.eq(None::<i64>)))
+        .set((
+            work_item::lease_owner.eq(None::<String>),
+            work_item::lease_until.eq(None::<i64>),
+        ))
         .execute(tx.conn())?;
     Ok(())
 }
@@ -397,9 +417,14 @@ pub fn park(tx: &mut Tx<'_>, item: &Claimed, state: Parked, why: &str) -> Result
 
 /// Ends every lease: for the start of the only server of a database, after a crash.
 pub fn release_all(tx: &mut Tx<'_>) -> Result<usize, Error> {
-    Ok(diesel::update(work_item::table.filter(work_item::lease_owner.is_not_null()))
-        .set((work_item::lease_owner.eq(None::<String>), work_item::lease_until.eq(None::<i64>)))
-        .execute(tx.conn())?)
+    Ok(
+        diesel::update(work_item::table.filter(work_item::lease_owner.is_not_null()))
+            .set((
+                work_item::lease_owner.eq(None::<String>),
+                work_item::lease_until.eq(None::<i64>),
+            ))
+            .execute(tx.conn())?,
+    )
 }
 
 /// The items of one user.
@@ -420,7 +445,12 @@ pub fn of_user(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Item>, Error> {
 }
 
 /// Whether a user has an item at a target that a worker is at.
-pub fn is_leased(conn: &mut AnyConn, target: &TargetId, user: &UserId, now: Micros) -> Result<bool, Error> {
+pub fn is_leased(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    user: &UserId,
+    now: Micros,
+) -> Result<bool, Error> {
     let until: Option<Option<i64>> = work_item::table
         .find((target.as_str(), user.as_str()))
         .select(work_item::lease_until)
@@ -430,14 +460,23 @@ pub fn is_leased(conn: &mut AnyConn, target: &TargetId, user: &UserId, now: Micr
 }
 
 /// How many items of a target are due now, and when the next one is due if none is.
-pub fn due(conn: &mut AnyConn, target: &TargetId, now: Micros) -> Result<(i64, Option<Micros>), Error> {
+pub fn due(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    now: Micros,
+) -> Result<(i64, Option<Micros>), Error> {
     let pending = || {
         work_item::table
             .filter(work_item::target_id.eq(target.as_str()))
             .filter(work_item::state.eq("pending"))
     };
-    let due: i64 = pending().filter(work_item::due_at.le(now)).count().get_result(conn)?;
-    let next: Option<i64> = pending().select(diesel::dsl::min(work_item::due_at)).first(conn)?;
+    let due: i64 = pending()
+        .filter(work_item::due_at.le(now))
+        .count()
+        .get_result(conn)?;
+    let next: Option<i64> = pending()
+        .select(diesel::dsl::min(work_item::due_at))
+        .first(conn)?;
     Ok((due, next))
 }
 
@@ -454,21 +493,28 @@ pub fn health(conn: &mut AnyConn, id: &TargetId) -> Result<Option<Health>, Error
         ))
         .first(conn)
         .optional()?;
-    Ok(row.map(|(state, failures, retry_at, last_error, last_success_at)| Health {
-        state,
-        failures,
-        retry_at,
-        last_error,
-        last_success_at,
-    }))
+    Ok(row.map(
+        |(state, failures, retry_at, last_error, last_success_at)| Health {
+            state,
+            failures,
+            retry_at,
+            last_error,
+            last_success_at,
+        },
+    ))
 }
 
 /// Notes that a target did what it was asked. Closing its breaker makes everything that waited for it due.
 pub fn target_succeeded(tx: &mut Tx<'_>, id: &TargetId, now: Micros) -> Result<(), Error> {
     // At most one write a second: the row is shared by every worker of the target.
     let stale = now - 1_000_000;
-    let Some(before) = health(tx.conn(), id)? else { return Ok(()) };
-    if before.state == "up" && before.failures == 0 && before.last_success_at.is_some_and(|at| at > stale) {
+    let Some(before) = health(tx.conn(), id)? else {
+        return Ok(());
+    };
+    if before.state == "up"
+        && before.failures == 0
+        && before.last_success_at.is_some_and(|at| at > stale)
+    {
         return Ok(());
     }
     diesel::update(target::table.find(id.as_str()))
@@ -521,7 +567,15 @@ pub fn target_throttled(tx: &mut Tx<'_>, id: &TargetId, retry_at: Micros) -> Res
 
 /// The state of every target.
 pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
-    type Row = (String, String, String, i32, Option<i64>, Option<String>, Option<i64>);
+    type Row = (
+        String,
+        String,
+        String,
+        i32,
+        Option<i64>,
+        Option<String>,
+        Option<i64>,
+    );
     let targets: Vec<Row> = target::table
         .order(target::name)
         .select((
@@ -545,22 +599,32 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
         .load(conn)?;
     Ok(targets
         .into_iter()
-        .map(|(id, name, state, failures, retry_at, last_error, last_success_at)| {
-            let of = |wanted: &str| {
-                counts.iter().find(|(target, state, ..)| *target == id && state == wanted)
-            };
-            let count = |wanted: &str| of(wanted).map_or(0, |row| row.2);
-            TargetStatus {
-                pending: count("pending"),
-                waiting: count("waiting"),
-                held: count("held"),
-                failed: count("rejected"),
-                shadow: count("shadow"),
-                oldest_pending_at: of("pending").and_then(|row| row.3),
-                health: Health { state, failures, retry_at, last_error, last_success_at },
-                target_id: TargetId(id.clone()),
-                name,
-            }
-        })
+        .map(
+            |(id, name, state, failures, retry_at, last_error, last_success_at)| {
+                let of = |wanted: &str| {
+                    counts
+                        .iter()
+                        .find(|(target, state, ..)| *target == id && state == wanted)
+                };
+                let count = |wanted: &str| of(wanted).map_or(0, |row| row.2);
+                TargetStatus {
+                    pending: count("pending"),
+                    waiting: count("waiting"),
+                    held: count("held"),
+                    failed: count("rejected"),
+                    shadow: count("shadow"),
+                    oldest_pending_at: of("pending").and_then(|row| row.3),
+                    health: Health {
+                        state,
+                        failures,
+                        retry_at,
+                        last_error,
+                        last_success_at,
+                    },
+                    target_id: TargetId(id.clone()),
+                    name,
+                }
+            },
+        )
         .collect())
 }

@@ -1,3 +1,13 @@
 //! All integration tests, in one binary: one link instead of many.
+//!
+//! PostgreSQL is started for the tests where it is installed. Where something is missing, the tests that
+//! need it say so and pass; with `USHER_TEST_ALL=1`, as in CI, they fail instead.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+mod harness;
+mod smoke;
 mod targets;

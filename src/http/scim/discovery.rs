@@ -26,7 +26,10 @@ pub(super) async fn resource_types(
     state: web::Data<State>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Failure> {
-    all(&request, discovery::resource_types(&base_url(&state, &request)))
+    all(
+        &request,
+        discovery::resource_types(&base_url(&state, &request)),
+    )
 }
 
 /// `GET /ResourceTypes/{id}`
@@ -36,7 +39,11 @@ pub(super) async fn resource_type(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Failure> {
-    one(&request, discovery::resource_types(&base_url(&state, &request)), &id)
+    one(
+        &request,
+        discovery::resource_types(&base_url(&state, &request)),
+        &id,
+    )
 }
 
 /// `GET /Schemas`
@@ -55,7 +62,11 @@ pub(super) async fn schema(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Failure> {
-    one(&request, discovery::schemas(&base_url(&state, &request)), &id)
+    one(
+        &request,
+        discovery::schemas(&base_url(&state, &request)),
+        &id,
+    )
 }
 
 fn all(request: &HttpRequest, resources: Vec<Value>) -> Result<HttpResponse, Failure> {
@@ -65,7 +76,11 @@ fn all(request: &HttpRequest, resources: Vec<Value>) -> Result<HttpResponse, Fai
 }
 
 fn one(request: &HttpRequest, resources: Vec<Value>, id: &str) -> Result<HttpResponse, Failure> {
-    let found = resources.into_iter().find(|r| r["id"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(id)));
+    let found = resources.into_iter().find(|r| {
+        r["id"]
+            .as_str()
+            .is_some_and(|own| own.eq_ignore_ascii_case(id))
+    });
     match found {
         Some(resource) => Ok(answer(HttpResponse::Ok(), request.headers(), &resource)),
         None => Err(scim::Error::not_found(format!("there is no {id}")).into()),
@@ -74,7 +89,11 @@ fn one(request: &HttpRequest, resources: Vec<Value>, id: &str) -> Result<HttpRes
 
 /// RFC 7644 section 4: a filter on these endpoints is answered with 403.
 fn unfiltered(request: &HttpRequest) -> Result<(), Failure> {
-    if request.query_string().split('&').any(|pair| pair.starts_with("filter=")) {
+    if request
+        .query_string()
+        .split('&')
+        .any(|pair| pair.starts_with("filter="))
+    {
         return Err(scim::Error::forbidden("discovery endpoints take no filter").into());
     }
     Ok(())

@@ -47,15 +47,23 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             .default_service(web::to(not_allowed)),
     );
     let read_only = |path: &str, get: actix_web::Route| {
-        web::resource(path).route(get).default_service(web::to(not_allowed))
+        web::resource(path)
+            .route(get)
+            .default_service(web::to(not_allowed))
     };
     config
         .service(read_only(
             "/ServiceProviderConfig",
             web::get().to(discovery::service_provider_config),
         ))
-        .service(read_only("/ResourceTypes", web::get().to(discovery::resource_types)))
-        .service(read_only("/ResourceTypes/{id}", web::get().to(discovery::resource_type)))
+        .service(read_only(
+            "/ResourceTypes",
+            web::get().to(discovery::resource_types),
+        ))
+        .service(read_only(
+            "/ResourceTypes/{id}",
+            web::get().to(discovery::resource_type),
+        ))
         .service(read_only("/Schemas", web::get().to(discovery::schemas)))
         .service(read_only("/Schemas/{id}", web::get().to(discovery::schema)))
         .default_service(web::to(unknown));
@@ -65,15 +73,22 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 async fn unknown(_: Caller, request: HttpRequest) -> Result<HttpResponse, Failure> {
     let path = request.path();
     Err(if path.ends_with("/Bulk") || path.ends_with("/Me") {
-        scim::Error::not_implemented(format!("{path} is not supported (see /ServiceProviderConfig)")).into()
+        scim::Error::not_implemented(format!(
+            "{path} is not supported (see /ServiceProviderConfig)"
+        ))
+        .into()
     } else {
         scim::Error::not_found(format!("there is no endpoint {path}")).into()
     })
 }
 
 async fn not_allowed(_: Caller, request: HttpRequest) -> Result<HttpResponse, Failure> {
-    Err(scim::Error::method_not_allowed(format!("{} is not allowed on {}", request.method(), request.path()))
-        .into())
+    Err(scim::Error::method_not_allowed(format!(
+        "{} is not allowed on {}",
+        request.method(),
+        request.path()
+    ))
+    .into())
 }
 
 /// The address under which the caller sees this server.
@@ -90,12 +105,19 @@ fn base_url(state: &State, request: &HttpRequest) -> String {
 /// An answer in the media type that the caller accepts: `application/scim+json` unless it asks for plain
 /// `application/json` alone (RFC 7644 section 3.1).
 fn answer(mut response: HttpResponseBuilder, request: &HeaderMap, body: &Value) -> HttpResponse {
-    let accept = request.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let accept = request
+        .get(header::ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let plain = accept.contains("application/json") && !accept.contains("application/scim+json");
     response
         .insert_header((
             header::CONTENT_TYPE,
-            if plain { "application/json" } else { "application/scim+json" },
+            if plain {
+                "application/json"
+            } else {
+                "application/scim+json"
+            },
         ))
         .body(body.to_string())
 }

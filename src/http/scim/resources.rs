@@ -60,15 +60,29 @@ pub(super) async fn search_all(
     body: Body,
 ) -> Answer {
     let (query, projection) = list::parse_search(body.0)?;
-    let (users, mut resources) =
-        found(&caller, &state, ResourceType::User, &request, &query, &projection).await?;
+    let (users, mut resources) = found(
+        &caller,
+        &state,
+        ResourceType::User,
+        &request,
+        &query,
+        &projection,
+    )
+    .await?;
     let rest = ListQuery {
         start_index: query.start_index.saturating_sub(users).max(1),
         count: query.count - (resources.len() as u64).min(query.count),
         ..query.clone()
     };
-    let (groups, more) =
-        found(&caller, &state, ResourceType::Group, &request, &rest, &projection).await?;
+    let (groups, more) = found(
+        &caller,
+        &state,
+        ResourceType::Group,
+        &request,
+        &rest,
+        &projection,
+    )
+    .await?;
     resources.extend(more);
     let list = list::list_response(users + groups, query.start_index, resources);
     Ok(answer(HttpResponse::Ok(), request.headers(), &list))
@@ -96,7 +110,11 @@ async fn found(
     query: &ListQuery,
     projection: &Projection,
 ) -> Result<(u64, Vec<Value>), Failure> {
-    let compiled = query.filter.as_ref().map(|f| filter::compile(rt, f)).transpose()?;
+    let compiled = query
+        .filter
+        .as_ref()
+        .map(|f| filter::compile(rt, f))
+        .transpose()?;
     let mut place = Place {
         connection: caller.caller.connection.clone(),
         endpoint: rt.endpoint(),
@@ -108,12 +126,18 @@ async fn found(
         filter: compiled,
         start_index: query.start_index,
         count: query.count,
-        after: if query.start_index > 1 { state.hints.before(&place) } else { None },
+        after: if query.start_index > 1 {
+            state.hints.before(&place)
+        } else {
+            None
+        },
         total: None,
     };
     // IDCS itself shows members only on request.
     let with_rows = wants_rows(rt, projection)
-        && (rt == ResourceType::User || caller.dialect() == Dialect::Rfc || names_rows(rt, projection));
+        && (rt == ResourceType::User
+            || caller.dialect() == Dialect::Rfc
+            || names_rows(rt, projection));
     let (page, rows) = state
         .store
         .read(move |conn| -> Result<_, store::Error> {
@@ -122,11 +146,18 @@ async fn found(
                 ResourceType::Group => groups::list(conn, &wanted)?,
             };
             let ids: Vec<String> = page.items.iter().map(|r| r.id.clone()).collect();
-            let rows = if with_rows { Some(rows_of(conn, rt, &ids, MEMBERS_IN_LIST + 1)?) } else { None };
+            let rows = if with_rows {
+                Some(rows_of(conn, rt, &ids, MEMBERS_IN_LIST + 1)?)
+            } else {
+                None
+            };
             Ok((page, rows))
         })
         .await?;
-    if rows.as_ref().is_some_and(|rows| rt == ResourceType::Group && rows.len() as i64 > MEMBERS_IN_LIST) {
+    if rows
+        .as_ref()
+        .is_some_and(|rows| rt == ResourceType::Group && rows.len() as i64 > MEMBERS_IN_LIST)
+    {
         return Err(scim::Error::too_many(format!(
             "these groups have more than {MEMBERS_IN_LIST} members: ask for fewer groups at a time, or with \
              excludedAttributes=members"
@@ -142,14 +173,23 @@ async fn found(
     let base = base_url(state, request);
     let mut rows_by_resource: HashMap<String, Vec<Link>> = HashMap::new();
     for row in rows.iter().flatten() {
-        rows_by_resource.entry(row.from.clone()).or_default().push(row.clone());
+        rows_by_resource
+            .entry(row.from.clone())
+            .or_default()
+            .push(row.clone());
     }
     let resources = page
         .items
         .iter()
         .map(|stored| {
             let own = rows.is_some().then(|| {
-                shown(rt, rows_by_resource.get(&stored.id).map_or(&[][..], Vec::as_slice), &base)
+                shown(
+                    rt,
+                    rows_by_resource
+                        .get(&stored.id)
+                        .map_or(&[][..], Vec::as_slice),
+                    &base,
+                )
             });
             Value::Object(rendered(rt, stored, own, &base, projection))
         })
@@ -168,7 +208,10 @@ pub(super) async fn create(
     let projection = projection(&request)?;
     let stored = state.intake.create(caller.source(), **rt, body.0).await?;
     let mut response = HttpResponse::Created();
-    response.insert_header((header::LOCATION, location(**rt, &stored.id, &base_url(&state, &request))));
+    response.insert_header((
+        header::LOCATION,
+        location(**rt, &stored.id, &base_url(&state, &request)),
+    ));
     after_write(&state, **rt, &request, response, stored, &projection).await
 }
 
@@ -183,7 +226,9 @@ pub(super) async fn read(
     let rt = **rt;
     let projection = projection(&request)?;
     let with_rows = wants_rows(rt, &projection)
-        && (rt == ResourceType::User || caller.dialect() == Dialect::Rfc || names_rows(rt, &projection));
+        && (rt == ResourceType::User
+            || caller.dialect() == Dialect::Rfc
+            || names_rows(rt, &projection));
     let connection = caller.caller.connection.clone();
     let (id, wanted) = (id.into_inner(), request.clone());
     let unchanged = versions(&wanted, header::IF_NONE_MATCH);
@@ -195,22 +240,35 @@ pub(super) async fn read(
                 ResourceType::User => users::get(conn, &connection, &lookup)?,
                 ResourceType::Group => groups::get(conn, &connection, &lookup)?,
             };
-            let Some(stored) = stored else { return Ok(None) };
-            let rows =
-                if with_rows { Some(rows_of(conn, rt, &[lookup], i64::MAX)?) } else { None };
+            let Some(stored) = stored else {
+                return Ok(None);
+            };
+            let rows = if with_rows {
+                Some(rows_of(conn, rt, &[lookup], i64::MAX)?)
+            } else {
+                None
+            };
             Ok(Some((stored, rows)))
         })
         .await?;
-    let Some((stored, rows)) = found else { return Err(missing(rt, &id)) };
+    let Some((stored, rows)) = found else {
+        return Err(missing(rt, &id));
+    };
     if unchanged.is_some_and(|tags| tags.contains(&stored.version)) {
-        return Ok(HttpResponse::NotModified().insert_header((header::ETAG, etag(&stored))).finish());
+        return Ok(HttpResponse::NotModified()
+            .insert_header((header::ETAG, etag(&stored)))
+            .finish());
     }
     let base = base_url(&state, &request);
     let rows = rows.map(|rows| shown(rt, &rows, &base));
     let mut response = HttpResponse::Ok();
     response.insert_header((header::ETAG, etag(&stored)));
     let resource = rendered(rt, &stored, rows, &base, &projection);
-    Ok(answer(response, request.headers(), &Value::Object(resource)))
+    Ok(answer(
+        response,
+        request.headers(),
+        &Value::Object(resource),
+    ))
 }
 
 /// `PUT /Users/{id}`, `PUT /Groups/{id}`
@@ -249,7 +307,10 @@ async fn modify(
 ) -> Answer {
     let projection = projection(request)?;
     let if_match = versions(request, header::IF_MATCH);
-    let stored = state.intake.modify(caller.source(), rt, id, edit, if_match).await?;
+    let stored = state
+        .intake
+        .modify(caller.source(), rt, id, edit, if_match)
+        .await?;
     after_write(state, rt, request, HttpResponse::Ok(), stored, &projection).await
 }
 
@@ -262,7 +323,10 @@ pub(super) async fn delete(
     id: web::Path<String>,
 ) -> Answer {
     let if_match = versions(&request, header::IF_MATCH);
-    state.intake.delete(caller.source(), **rt, id.into_inner(), if_match).await?;
+    state
+        .intake
+        .delete(caller.source(), **rt, id.into_inner(), if_match)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -275,10 +339,17 @@ async fn after_write(
     stored: Stored,
     projection: &Projection,
 ) -> Answer {
-    let limit = if names_rows(rt, projection) { i64::MAX } else { MEMBERS_IN_WRITE_ANSWER + 1 };
+    let limit = if names_rows(rt, projection) {
+        i64::MAX
+    } else {
+        MEMBERS_IN_WRITE_ANSWER + 1
+    };
     let rows = if wants_rows(rt, projection) {
         let id = stored.id.clone();
-        let rows = state.store.read(move |conn| rows_of(conn, rt, &[id], limit)).await?;
+        let rows = state
+            .store
+            .read(move |conn| rows_of(conn, rt, &[id], limit))
+            .await?;
         ((rows.len() as i64) < limit).then_some(rows)
     } else {
         None
@@ -287,7 +358,11 @@ async fn after_write(
     let rows = rows.map(|rows| shown(rt, &rows, &base));
     response.insert_header((header::ETAG, etag(&stored)));
     let resource = rendered(rt, &stored, rows, &base, projection);
-    Ok(answer(response, request.headers(), &Value::Object(resource)))
+    Ok(answer(
+        response,
+        request.headers(),
+        &Value::Object(resource),
+    ))
 }
 
 /// The attribute of each resource type that is rows of its own.
@@ -372,12 +447,22 @@ fn missing(rt: ResourceType, id: &str) -> Failure {
 
 fn projection(request: &HttpRequest) -> Result<Projection, Failure> {
     let pairs = query_pairs(request)?;
-    let get = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    Ok(Projection::parse(get("attributes"), get("excludedAttributes"))?)
+    let get = |name: &str| {
+        pairs
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
+    Ok(Projection::parse(
+        get("attributes"),
+        get("excludedAttributes"),
+    )?)
 }
 
 fn query_pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, Failure> {
     web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map(web::Query::into_inner)
-        .map_err(|e| scim::Error::invalid_value(format!("the query string cannot be read: {e}")).into())
+        .map_err(|e| {
+            scim::Error::invalid_value(format!("the query string cannot be read: {e}")).into()
+        })
 }

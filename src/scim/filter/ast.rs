@@ -69,8 +69,17 @@ pub enum CompareOp {
 
 impl CompareOp {
     /// All of them.
-    pub const ALL: [Self; 9] =
-        [Self::Eq, Self::Ne, Self::Co, Self::Sw, Self::Ew, Self::Gt, Self::Ge, Self::Lt, Self::Le];
+    pub const ALL: [Self; 9] = [
+        Self::Eq,
+        Self::Ne,
+        Self::Co,
+        Self::Sw,
+        Self::Ew,
+        Self::Gt,
+        Self::Ge,
+        Self::Lt,
+        Self::Le,
+    ];
 
     /// As written.
     pub fn as_str(self) -> &'static str {
@@ -225,6 +234,10 @@ pub(crate) mod tests {
                 (other, _) => all.push(other),
             }
         }
-        if and { Filter::And(all) } else { Filter::Or(all) }
+        if and {
+            Filter::And(all)
+        } else {
+            Filter::Or(all)
+        }
     }
 }

@@ -80,7 +80,10 @@ pub fn compile(rt: ResourceType, filter: &Filter) -> Result<Compiled, Error> {
 }
 
 /// Resolves the filter of a value path, `members[…]`, over the elements of one attribute.
-pub fn compile_elements(of: Option<&'static Attribute>, filter: &Filter) -> Result<Compiled, Error> {
+pub fn compile_elements(
+    of: Option<&'static Attribute>,
+    filter: &Filter,
+) -> Result<Compiled, Error> {
     walk(filter, &|path| Ok(within(of, path)))
 }
 
@@ -94,17 +97,28 @@ fn walk(
     filter: &Filter,
     resolve: &dyn Fn(&AttrPath) -> Result<Resolved, Error>,
 ) -> Result<Compiled, Error> {
-    let all = |parts: &[Filter]| parts.iter().map(|p| walk(p, resolve)).collect::<Result<Vec<_>, _>>();
+    let all = |parts: &[Filter]| {
+        parts
+            .iter()
+            .map(|p| walk(p, resolve))
+            .collect::<Result<Vec<_>, _>>()
+    };
     Ok(match filter {
         Filter::And(parts) => Compiled::And(all(parts)?),
         Filter::Or(parts) => Compiled::Or(all(parts)?),
         Filter::Not(inner) => Compiled::Not(Box::new(walk(inner, resolve)?)),
-        Filter::Present(path) => Compiled::Test { path: resolve(path)?.path, test: Test::Present },
+        Filter::Present(path) => Compiled::Test {
+            path: resolve(path)?.path,
+            test: Test::Present,
+        },
         Filter::Compare { path, op, value } => compare(path, resolve(path)?, *op, value)?,
         Filter::ValuePath { path, filter } => {
             let Resolved { path, attribute } = resolve(path)?;
             let filter = walk(filter, &|inner| Ok(within(attribute, inner)))?;
-            Compiled::Any { path, filter: Box::new(filter) }
+            Compiled::Any {
+                path,
+                filter: Box::new(filter),
+            }
         }
     })
 }
@@ -114,7 +128,10 @@ fn within(of: Option<&'static Attribute>, path: &AttrPath) -> Resolved {
     let attribute = of.and_then(|of| of.sub(&path.name));
     let mut names = vec![fold_text(&path.name)];
     names.extend(path.sub.as_deref().map(fold_text));
-    Resolved { path: names, attribute }
+    Resolved {
+        path: names,
+        attribute,
+    }
 }
 
 /// A path from the top of a resource.
@@ -127,7 +144,10 @@ fn resolve(rt: ResourceType, path: &AttrPath) -> Result<Resolved, Error> {
             let whole = format!("{urn}:{}", path.name);
             if path.sub.is_none() && names_a_schema(&whole) {
                 // `urn:…:extension:enterprise:2.0:User pr`: the extension itself.
-                return Ok(Resolved { path: vec![fold_text(&whole)], attribute: None });
+                return Ok(Resolved {
+                    path: vec![fold_text(&whole)],
+                    attribute: None,
+                });
             }
             names.push(fold_text(urn));
             schema::extension(urn).and_then(|known| schema::find(known, &path.name))
@@ -139,9 +159,14 @@ fn resolve(rt: ResourceType, path: &AttrPath) -> Result<Resolved, Error> {
         attribute = attribute.and_then(|a| a.sub(sub));
     }
     if attribute.is_some_and(|a| a.returned == schema::Returned::Never) {
-        return Err(Error::invalid_filter(format!("{path} cannot be used in a filter")));
+        return Err(Error::invalid_filter(format!(
+            "{path} cannot be used in a filter"
+        )));
     }
-    Ok(Resolved { path: names, attribute })
+    Ok(Resolved {
+        path: names,
+        attribute,
+    })
 }
 
 /// Whether a URN is one of a schema rather than of an attribute: schema URNs end in the resource type.
@@ -152,7 +177,10 @@ pub(in crate::scim) fn names_a_schema(urn: &str) -> bool {
 
 fn compare(
     written: &AttrPath,
-    Resolved { mut path, mut attribute }: Resolved,
+    Resolved {
+        mut path,
+        mut attribute,
+    }: Resolved,
     op: CompareOp,
     value: &Literal,
 ) -> Result<Compiled, Error> {
@@ -172,7 +200,12 @@ fn compare(
     let test = |path: Vec<String>, test: Test| Compiled::Test { path, test };
     let not = |compiled: Compiled| Compiled::Not(Box::new(compiled));
     let text = |text: &str| fold_value(attribute, text);
-    let unfit = |why: &str| Err(Error::invalid_filter(format!("{written} {} {value}: {why}", op.as_str())));
+    let unfit = |why: &str| {
+        Err(Error::invalid_filter(format!(
+            "{written} {} {value}: {why}",
+            op.as_str()
+        )))
+    };
     // An empty text is the same as none: folding leaves both out.
     let empty = matches!(value, Literal::String(text) if text.is_empty());
     Ok(match (op, value) {
@@ -197,7 +230,9 @@ fn compare(
                 },
             )
         }
-        (CompareOp::Co | CompareOp::Sw | CompareOp::Ew, _) => return unfit("this operator is for text"),
+        (CompareOp::Co | CompareOp::Sw | CompareOp::Ew, _) => {
+            return unfit("this operator is for text");
+        }
         _ => {
             let operand = match operand(attribute, value) {
                 Ok(operand) => operand,
@@ -219,7 +254,10 @@ fn compare(
 }
 
 /// The value as the attribute's type; an unknown attribute takes the type of the value.
-fn operand(attribute: Option<&'static Attribute>, value: &Literal) -> Result<Operand, &'static str> {
+fn operand(
+    attribute: Option<&'static Attribute>,
+    value: &Literal,
+) -> Result<Operand, &'static str> {
     let kind = attribute.map(|a| a.kind);
     match (kind, value) {
         // IDCS and others write booleans as text.
@@ -234,9 +272,10 @@ fn operand(attribute: Option<&'static Attribute>, value: &Literal) -> Result<Ope
             .map(Operand::Text)
             .ok_or("this attribute is a dateTime, as in \"2026-11-24T00:00:00Z\" (RFC 3339)"),
         (_, Literal::String(text)) => Ok(Operand::Text(fold_value(attribute, text))),
-        (None, Literal::Number(number)) => {
-            number.as_f64().map(Operand::Number).ok_or("this number is too large")
-        }
+        (None, Literal::Number(number)) => number
+            .as_f64()
+            .map(Operand::Number)
+            .ok_or("this number is too large"),
         (Some(_), _) => Err("this attribute is text; put the value in quotation marks"),
         (None, Literal::Null) => Err("null can only be compared with eq and ne"),
     }
@@ -264,18 +303,36 @@ mod tests {
     #[test]
     fn names_and_values_are_folded_by_the_schema() {
         let eq = |names: &[&str], text: &str| {
-            Ok(Compiled::Test { path: path(names), test: Test::Eq(Operand::Text(text.to_owned())) })
+            Ok(Compiled::Test {
+                path: path(names),
+                test: Test::Eq(Operand::Text(text.to_owned())),
+            })
         };
         assert_eq!(compiled(r#"USERNAME eq "ADA""#), eq(&["username"], "ada"));
-        assert_eq!(compiled(r#"externalId eq "ADA""#), eq(&["externalid"], "ADA"));
-        assert_eq!(compiled(r#"emails eq "A@B""#), eq(&["emails", "value"], "a@b"));
+        assert_eq!(
+            compiled(r#"externalId eq "ADA""#),
+            eq(&["externalid"], "ADA")
+        );
+        assert_eq!(
+            compiled(r#"emails eq "A@B""#),
+            eq(&["emails", "value"], "a@b")
+        );
         assert_eq!(
             compiled(r#"urn:ietf:params:scim:schemas:core:2.0:User:name.givenName eq "A""#),
             eq(&["name", "givenname"], "a")
         );
         assert_eq!(
-            compiled(r#"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager eq "A""#),
-            eq(&["urn:ietf:params:scim:schemas:extension:enterprise:2.0:user", "manager", "value"], "A")
+            compiled(
+                r#"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager eq "A""#
+            ),
+            eq(
+                &[
+                    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:user",
+                    "manager",
+                    "value"
+                ],
+                "A"
+            )
         );
         assert_eq!(
             compiled(r#"meta.created eq "2026-01-01T00:00:00+01:00""#),

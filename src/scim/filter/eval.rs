@@ -24,7 +24,9 @@ fn any(folded: &Value, path: &[String], passes: &dyn Fn(&Value) -> bool) -> bool
     match path {
         [] => passes(folded),
         [first, rest @ ..] => match folded.get(first) {
-            Some(Value::Array(elements)) => elements.iter().any(|element| any(element, rest, passes)),
+            Some(Value::Array(elements)) => {
+                elements.iter().any(|element| any(element, rest, passes))
+            }
             _ => false,
         },
     }
@@ -36,14 +38,24 @@ impl Test {
             Self::Present => true,
             Self::Eq(operand) => compare(element, operand).is_some_and(std::cmp::Ordering::is_eq),
             Self::Less(operand) => compare(element, operand).is_some_and(std::cmp::Ordering::is_lt),
-            Self::LessOrEqual(operand) => compare(element, operand).is_some_and(std::cmp::Ordering::is_le),
-            Self::Greater(operand) => compare(element, operand).is_some_and(std::cmp::Ordering::is_gt),
+            Self::LessOrEqual(operand) => {
+                compare(element, operand).is_some_and(std::cmp::Ordering::is_le)
+            }
+            Self::Greater(operand) => {
+                compare(element, operand).is_some_and(std::cmp::Ordering::is_gt)
+            }
             Self::GreaterOrEqual(operand) => {
                 compare(element, operand).is_some_and(std::cmp::Ordering::is_ge)
             }
-            Self::Contains(part) => element.as_str().is_some_and(|text| text.contains(part.as_str())),
-            Self::StartsWith(part) => element.as_str().is_some_and(|text| text.starts_with(part.as_str())),
-            Self::EndsWith(part) => element.as_str().is_some_and(|text| text.ends_with(part.as_str())),
+            Self::Contains(part) => element
+                .as_str()
+                .is_some_and(|text| text.contains(part.as_str())),
+            Self::StartsWith(part) => element
+                .as_str()
+                .is_some_and(|text| text.starts_with(part.as_str())),
+            Self::EndsWith(part) => element
+                .as_str()
+                .is_some_and(|text| text.ends_with(part.as_str())),
         }
     }
 }

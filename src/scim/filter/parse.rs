@@ -36,7 +36,9 @@ pub const MAX_TERMS: usize = 200;
 /// Reads a filter.
 pub fn parse(text: &str) -> Result<Filter, Error> {
     if text.len() > MAX_LENGTH {
-        return Err(Error::invalid_filter(format!("the filter is longer than {MAX_LENGTH} bytes")));
+        return Err(Error::invalid_filter(format!(
+            "the filter is longer than {MAX_LENGTH} bytes"
+        )));
     }
     let limits = Limits::default();
     let whole = (multispace0, |i| or(i, &limits, 0), multispace0)
@@ -54,7 +56,10 @@ pub fn parse(text: &str) -> Result<Filter, Error> {
 
 /// Reads `[filter]` of a PATCH path, the opening bracket included.
 pub(in crate::scim) fn bracketed(input: &str) -> IResult<&str, Filter, Trouble<'_>> {
-    let limits = Limits { terms: Cell::new(0), in_value_path: Cell::new(true) };
+    let limits = Limits {
+        terms: Cell::new(0),
+        in_value_path: Cell::new(true),
+    };
     let (input, _) = (char('['), multispace0).parse(input)?;
     let (input, filter) = or(input, &limits, 1)?;
     let (input, _) = expect(input, ']', "\"]\"")?;
@@ -64,8 +69,14 @@ pub(in crate::scim) fn bracketed(input: &str) -> IResult<&str, Filter, Trouble<'
 fn problem(text: &str, rest: &str, expected: &str) -> Error {
     let position = text[..text.len() - rest.len()].chars().count() + 1;
     let found: String = rest.chars().take(12).collect();
-    let found = if found.is_empty() { "the end".to_owned() } else { format!("{found:?}") };
-    Error::invalid_filter(format!("at character {position}: expected {expected}, found {found}"))
+    let found = if found.is_empty() {
+        "the end".to_owned()
+    } else {
+        format!("{found:?}")
+    };
+    Error::invalid_filter(format!(
+        "at character {position}: expected {expected}, found {found}"
+    ))
 }
 
 /// What went wrong, and where.
@@ -77,7 +88,10 @@ pub(in crate::scim) struct Trouble<'a> {
 
 impl<'a> ParseError<&'a str> for Trouble<'a> {
     fn from_error_kind(at: &'a str, _: ErrorKind) -> Self {
-        Self { at, expected: "an attribute, \"not\" or \"(\"" }
+        Self {
+            at,
+            expected: "an attribute, \"not\" or \"(\"",
+        }
     }
 
     fn append(_: &'a str, _: ErrorKind, other: Self) -> Self {
@@ -129,7 +143,9 @@ fn chain<'a>(
     let mut flat = Vec::new();
     for part in parts {
         match (make(Vec::new()), part) {
-            (Filter::And(_), Filter::And(inner)) | (Filter::Or(_), Filter::Or(inner)) => flat.extend(inner),
+            (Filter::And(_), Filter::And(inner)) | (Filter::Or(_), Filter::Or(inner)) => {
+                flat.extend(inner)
+            }
             (_, other) => flat.push(other),
         }
     }
@@ -140,11 +156,20 @@ fn chain<'a>(
 fn keyword<'a>(word: &'static str) -> impl Parser<&'a str, Output = (), Error = Trouble<'a>> {
     value(
         (),
-        (multispace0, tag_no_case(word), peek(not(take_while1(is_name))), multispace0),
+        (
+            multispace0,
+            tag_no_case(word),
+            peek(not(take_while1(is_name))),
+            multispace0,
+        ),
     )
 }
 
-fn unary<'a>(input: &'a str, limits: &Limits, depth: usize) -> IResult<&'a str, Filter, Trouble<'a>> {
+fn unary<'a>(
+    input: &'a str,
+    limits: &Limits,
+    depth: usize,
+) -> IResult<&'a str, Filter, Trouble<'a>> {
     let mut negated = terminated(tag_no_case("not"), (multispace0, peek(char('('))));
     let found: IResult<&str, &str, Trouble<'_>> = negated.parse(input);
     if let Ok((rest, _)) = found {
@@ -165,7 +190,11 @@ fn unary<'a>(input: &'a str, limits: &Limits, depth: usize) -> IResult<&'a str, 
     comparison(rest, path)
 }
 
-fn group<'a>(input: &'a str, limits: &Limits, depth: usize) -> IResult<&'a str, Filter, Trouble<'a>> {
+fn group<'a>(
+    input: &'a str,
+    limits: &Limits,
+    depth: usize,
+) -> IResult<&'a str, Filter, Trouble<'a>> {
     if depth >= MAX_DEPTH {
         return stop(input, "at most 32 levels of brackets");
     }
@@ -191,7 +220,13 @@ fn value_path<'a>(
     let (rest, filter) = or(rest, limits, depth + 1)?;
     let (rest, _) = expect(rest, ']', "\"]\"")?;
     limits.in_value_path.set(false);
-    Ok((rest, Filter::ValuePath { path, filter: Box::new(filter) }))
+    Ok((
+        rest,
+        Filter::ValuePath {
+            path,
+            filter: Box::new(filter),
+        },
+    ))
 }
 
 fn expect<'a>(
@@ -207,7 +242,9 @@ fn expect<'a>(
 
 fn comparison(input: &str, path: AttrPath) -> IResult<&str, Filter, Trouble<'_>> {
     const OPERATOR: &str = "an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)";
-    let Ok((input, _)) = multispace1::<_, Trouble<'_>>(input) else { return stop(input, OPERATOR) };
+    let Ok((input, _)) = multispace1::<_, Trouble<'_>>(input) else {
+        return stop(input, OPERATOR);
+    };
     let (rest, word) = match take_while1::<_, _, Trouble<'_>>(is_name)(input) {
         Ok(found) => found,
         Err(_) => return stop(input, OPERATOR),
@@ -215,7 +252,10 @@ fn comparison(input: &str, path: AttrPath) -> IResult<&str, Filter, Trouble<'_>>
     if word.eq_ignore_ascii_case("pr") {
         return Ok((rest, Filter::Present(path)));
     }
-    let Some(op) = CompareOp::ALL.into_iter().find(|op| op.as_str().eq_ignore_ascii_case(word)) else {
+    let Some(op) = CompareOp::ALL
+        .into_iter()
+        .find(|op| op.as_str().eq_ignore_ascii_case(word))
+    else {
         return stop(input, OPERATOR);
     };
     let Ok((rest, _)) = multispace1::<_, Trouble<'_>>(rest) else {
@@ -229,15 +269,21 @@ fn comparison(input: &str, path: AttrPath) -> IResult<&str, Filter, Trouble<'_>>
 pub(in crate::scim) fn literal(input: &str) -> IResult<&str, Literal, Trouble<'_>> {
     const EXPECTED: &str = "a value: \"text\", a number, true, false or null";
     if input.starts_with('"') {
-        let Some(end) = end_of_string(input) else { return stop(input, "a closing quotation mark") };
+        let Some(end) = end_of_string(input) else {
+            return stop(input, "a closing quotation mark");
+        };
         let (text, rest) = input.split_at(end);
         return match serde_json::from_str(text) {
             Ok(text) => Ok((rest, Literal::String(text))),
             Err(_) => stop(input, "text by the rules of JSON"),
         };
     }
-    let mut word = take_while1::<_, _, Trouble<'_>>(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    let Ok((rest, word)) = word(input) else { return stop(input, EXPECTED) };
+    let mut word = take_while1::<_, _, Trouble<'_>>(|c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
+    });
+    let Ok((rest, word)) = word(input) else {
+        return stop(input, EXPECTED);
+    };
     let literal = match word.to_ascii_lowercase().as_str() {
         "true" => Literal::Bool(true),
         "false" => Literal::Bool(false),
@@ -273,10 +319,15 @@ pub(in crate::scim) fn attr_path(input: &str) -> IResult<&str, AttrPath, Trouble
     const EXPECTED: &str = "an attribute";
     let urn = alt((tag("urn:"), tag("URN:"), tag("Urn:")));
     if let Ok((_, _)) = peek(urn).parse(input) as IResult<_, _, Trouble<'_>> {
-        let mut all = take_while1::<_, _, Trouble<'_>>(|c: char| is_name(c) || matches!(c, ':' | '.'));
-        let Ok((rest, whole)) = all(input) else { return stop(input, EXPECTED) };
+        let mut all =
+            take_while1::<_, _, Trouble<'_>>(|c: char| is_name(c) || matches!(c, ':' | '.'));
+        let Ok((rest, whole)) = all(input) else {
+            return stop(input, EXPECTED);
+        };
         // The attribute stands after the last colon; URNs have dots of their own.
-        let Some((urn, name)) = whole.rsplit_once(':') else { return stop(input, EXPECTED) };
+        let Some((urn, name)) = whole.rsplit_once(':') else {
+            return stop(input, EXPECTED);
+        };
         let (name, sub) = match name.split_once('.') {
             Some((name, sub)) => (name, Some(sub)),
             None => (name, None),
@@ -304,7 +355,14 @@ pub(in crate::scim) fn attr_path(input: &str) -> IResult<&str, AttrPath, Trouble
             _ => return stop(after, "a sub-attribute"),
         },
     };
-    Ok((rest, AttrPath { urn: None, name: name.to_owned(), sub }))
+    Ok((
+        rest,
+        AttrPath {
+            urn: None,
+            name: name.to_owned(),
+            sub,
+        },
+    ))
 }
 
 /// `ATTRNAME` begins with a letter (RFC 7643 section 2.1).
@@ -358,29 +416,61 @@ mod tests {
             printed(r#"  a EQ 1 OR b Ne true  AND  NOT(c pr)  "#),
             r#"a eq 1 or b ne true and not (c pr)"#
         );
-        assert_eq!(printed("(a pr or b pr) and (c pr and d pr)"), "(a pr or b pr) and c pr and d pr");
+        assert_eq!(
+            printed("(a pr or b pr) and (c pr and d pr)"),
+            "(a pr or b pr) and c pr and d pr"
+        );
         assert_eq!(printed("not pr"), "not pr");
-        assert_eq!(printed("nothing pr and oracle pr"), "nothing pr and oracle pr");
+        assert_eq!(
+            printed("nothing pr and oracle pr"),
+            "nothing pr and oracle pr"
+        );
     }
 
     #[test]
     fn text_is_read_by_the_rules_of_json() {
-        let Ok(Filter::Compare { value, .. }) = parse(r#"a eq "q\"\\\u00e9\ud83d\ude00""#) else { panic!() };
+        let Ok(Filter::Compare { value, .. }) = parse(r#"a eq "q\"\\\u00e9\ud83d\ude00""#) else {
+            panic!()
+        };
         assert_eq!(value, Literal::String("q\"\\é😀".to_owned()));
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         for (text, expected) in [
-            ("", "! at character 1: expected an attribute, \"not\" or \"(\", found the end"),
-            ("userName", "! at character 9: expected an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr), found the end"),
-            ("userName is \"x\"", "! at character 10: expected an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr), found \"is \\\"x\\\"\""),
-            ("userName eq 'x'", "! at character 13: expected a value: \"text\", a number, true, false or null, found \"'x'\""),
-            ("userName eq \"x", "! at character 13: expected a closing quotation mark, found \"\\\"x\""),
+            (
+                "",
+                "! at character 1: expected an attribute, \"not\" or \"(\", found the end",
+            ),
+            (
+                "userName",
+                "! at character 9: expected an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr), found the end",
+            ),
+            (
+                "userName is \"x\"",
+                "! at character 10: expected an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr), found \"is \\\"x\\\"\"",
+            ),
+            (
+                "userName eq 'x'",
+                "! at character 13: expected a value: \"text\", a number, true, false or null, found \"'x'\"",
+            ),
+            (
+                "userName eq \"x",
+                "! at character 13: expected a closing quotation mark, found \"\\\"x\"",
+            ),
             ("(a pr", "! at character 6: expected \")\", found the end"),
-            ("a pr b pr", "! at character 6: expected \"and\", \"or\" or the end, found \"b pr\""),
-            ("a[b[c pr] pr]", "! at character 4: expected no \"[\" inside another, found \"[c pr] pr]\""),
-            ("emails[type eq \"work\"].value eq \"x\"", "! at character 23: expected \"and\", \"or\" or the end, found \".value eq \\\"x\""),
+            (
+                "a pr b pr",
+                "! at character 6: expected \"and\", \"or\" or the end, found \"b pr\"",
+            ),
+            (
+                "a[b[c pr] pr]",
+                "! at character 4: expected no \"[\" inside another, found \"[c pr] pr]\"",
+            ),
+            (
+                "emails[type eq \"work\"].value eq \"x\"",
+                "! at character 23: expected \"and\", \"or\" or the end, found \".value eq \\\"x\"",
+            ),
         ] {
             assert_eq!(printed(text), expected, "{text:?}");
         }

@@ -106,7 +106,9 @@ impl Attribute {
 
 /// The attribute of that name, whatever its case.
 pub fn find(attributes: &'static [Attribute], name: &str) -> Option<&'static Attribute> {
-    attributes.iter().find(|a| a.name.eq_ignore_ascii_case(name))
+    attributes
+        .iter()
+        .find(|a| a.name.eq_ignore_ascii_case(name))
 }
 
 /// The attributes of the core schema of a resource type.
@@ -124,5 +126,6 @@ pub fn attribute(rt: ResourceType, name: &str) -> Option<&'static Attribute> {
 
 /// The attributes of a known extension.
 pub fn extension(urn: &str) -> Option<&'static [Attribute]> {
-    urn.eq_ignore_ascii_case(ENTERPRISE_USER).then_some(ENTERPRISE_USER_ATTRIBUTES)
+    urn.eq_ignore_ascii_case(ENTERPRISE_USER)
+        .then_some(ENTERPRISE_USER_ATTRIBUTES)
 }

@@ -32,7 +32,11 @@ const fn reference(
     references: &'static [&'static str],
     description: &'static str,
 ) -> Attribute {
-    Attribute { references, case_exact: true, ..attribute(name, Kind::Reference, description) }
+    Attribute {
+        references,
+        case_exact: true,
+        ..attribute(name, Kind::Reference, description)
+    }
 }
 
 const fn complex(
@@ -40,32 +44,57 @@ const fn complex(
     subs: &'static [Attribute],
     description: &'static str,
 ) -> Attribute {
-    Attribute { subs, ..attribute(name, Kind::Complex, description) }
+    Attribute {
+        subs,
+        ..attribute(name, Kind::Complex, description)
+    }
 }
 
-const fn list(name: &'static str, subs: &'static [Attribute], description: &'static str) -> Attribute {
-    Attribute { multi: true, ..complex(name, subs, description) }
+const fn list(
+    name: &'static str,
+    subs: &'static [Attribute],
+    description: &'static str,
+) -> Attribute {
+    Attribute {
+        multi: true,
+        ..complex(name, subs, description)
+    }
 }
 
 impl Attribute {
     const fn required(self) -> Self {
-        Self { required: true, ..self }
+        Self {
+            required: true,
+            ..self
+        }
     }
 
     const fn unique(self) -> Self {
-        Self { unique: true, ..self }
+        Self {
+            unique: true,
+            ..self
+        }
     }
 
     const fn exact(self) -> Self {
-        Self { case_exact: true, ..self }
+        Self {
+            case_exact: true,
+            ..self
+        }
     }
 
     const fn read_only(self) -> Self {
-        Self { mutability: Mutability::ReadOnly, ..self }
+        Self {
+            mutability: Mutability::ReadOnly,
+            ..self
+        }
     }
 
     const fn immutable(self) -> Self {
-        Self { mutability: Mutability::Immutable, ..self }
+        Self {
+            mutability: Mutability::Immutable,
+            ..self
+        }
     }
 
     const fn values(self, canonical: &'static [&'static str]) -> Self {
@@ -74,7 +103,10 @@ impl Attribute {
 }
 
 const DISPLAY: Attribute = text("display", "A name for people");
-const PRIMARY: Attribute = flag("primary", "Whether this is the preferred value; true at most once");
+const PRIMARY: Attribute = flag(
+    "primary",
+    "Whether this is the preferred value; true at most once",
+);
 
 /// Attributes of every resource (RFC 7643 section 3.1).
 pub const COMMON: &[Attribute] = &[
@@ -82,22 +114,33 @@ pub const COMMON: &[Attribute] = &[
         returned: Returned::Always,
         ..Attribute {
             multi: true,
-            ..reference("schemas", &["uri"], "URNs of the schemas that the resource uses")
+            ..reference(
+                "schemas",
+                &["uri"],
+                "URNs of the schemas that the resource uses",
+            )
         }
     },
     Attribute {
         returned: Returned::Always,
-        ..text("id", "Identifier that the server gives").exact().read_only().unique()
+        ..text("id", "Identifier that the server gives")
+            .exact()
+            .read_only()
+            .unique()
     },
     text("externalId", "Identifier that the client gives").exact(),
     complex(
         "meta",
         &[
-            text("resourceType", "Name of the resource type").exact().read_only(),
+            text("resourceType", "Name of the resource type")
+                .exact()
+                .read_only(),
             attribute("created", Kind::DateTime, "When it was made").read_only(),
             attribute("lastModified", Kind::DateTime, "When it changed last").read_only(),
             reference("location", &["uri"], "Its URI").read_only(),
-            text("version", "Its version, as the ETag header shows it").exact().read_only(),
+            text("version", "Its version, as the ETag header shows it")
+                .exact()
+                .read_only(),
         ],
         "What the server knows about the resource",
     )
@@ -106,7 +149,12 @@ pub const COMMON: &[Attribute] = &[
 
 /// RFC 7643 section 4.1.
 pub const USER_ATTRIBUTES: &[Attribute] = &[
-    text("userName", "Name that the user signs in with; unique whatever its case").required().unique(),
+    text(
+        "userName",
+        "Name that the user signs in with; unique whatever its case",
+    )
+    .required()
+    .unique(),
     complex(
         "name",
         &[
@@ -124,7 +172,10 @@ pub const USER_ATTRIBUTES: &[Attribute] = &[
     reference("profileUrl", &["external"], "The user's own page"),
     text("title", "Job title"),
     text("userType", "Kind of user, such as Employee or Contractor"),
-    text("preferredLanguage", "Preferred language (RFC 7231 section 5.3.5)"),
+    text(
+        "preferredLanguage",
+        "Preferred language (RFC 7231 section 5.3.5)",
+    ),
     text("locale", "Locale for dates and numbers (RFC 5646)"),
     text("timezone", "Time zone of the IANA database"),
     flag("active", "Whether the user has access"),
@@ -148,7 +199,8 @@ pub const USER_ATTRIBUTES: &[Attribute] = &[
         &[
             text("value", "The number"),
             DISPLAY,
-            text("type", "What it is for").values(&["work", "home", "mobile", "fax", "pager", "other"]),
+            text("type", "What it is for")
+                .values(&["work", "home", "mobile", "fax", "pager", "other"]),
             PRIMARY,
         ],
         "Telephone numbers",
@@ -158,9 +210,8 @@ pub const USER_ATTRIBUTES: &[Attribute] = &[
         &[
             text("value", "The address"),
             DISPLAY,
-            text("type", "Which service").values(&[
-                "aim", "gtalk", "icq", "xmpp", "msn", "skype", "qq", "yahoo",
-            ]),
+            text("type", "Which service")
+                .values(&["aim", "gtalk", "icq", "xmpp", "msn", "skype", "qq", "yahoo"]),
             PRIMARY,
         ],
         "Instant messaging addresses",
@@ -195,19 +246,31 @@ pub const USER_ATTRIBUTES: &[Attribute] = &[
             text("value", "Identifier of the group").exact().read_only(),
             reference("$ref", &["User", "Group"], "URI of the group").read_only(),
             text("display", "Name of the group").read_only(),
-            text("type", "direct or indirect").values(&["direct", "indirect"]).read_only(),
+            text("type", "direct or indirect")
+                .values(&["direct", "indirect"])
+                .read_only(),
         ],
         "Groups that the user is a direct member of",
     )
     .read_only(),
     list(
         "entitlements",
-        &[text("value", "The entitlement"), DISPLAY, text("type", "What it is for"), PRIMARY],
+        &[
+            text("value", "The entitlement"),
+            DISPLAY,
+            text("type", "What it is for"),
+            PRIMARY,
+        ],
         "Entitlements",
     ),
     list(
         "roles",
-        &[text("value", "The role"), DISPLAY, text("type", "What it is for"), PRIMARY],
+        &[
+            text("value", "The role"),
+            DISPLAY,
+            text("type", "What it is for"),
+            PRIMARY,
+        ],
         "Roles",
     ),
     list(
@@ -242,13 +305,19 @@ pub const ENTERPRISE_USER_ATTRIBUTES: &[Attribute] = &[
 
 /// RFC 7643 section 4.2. Names are unique here, because two groups of one name would be one at a target.
 pub const GROUP_ATTRIBUTES: &[Attribute] = &[
-    text("displayName", "Name of the group; unique whatever its case").required().unique(),
+    text("displayName", "Name of the group; unique whatever its case")
+        .required()
+        .unique(),
     list(
         "members",
         &[
-            text("value", "Identifier of the member").exact().immutable(),
+            text("value", "Identifier of the member")
+                .exact()
+                .immutable(),
             reference("$ref", &["User", "Group"], "URI of the member").immutable(),
-            text("type", "User or Group").values(&["User", "Group"]).immutable(),
+            text("type", "User or Group")
+                .values(&["User", "Group"])
+                .immutable(),
         ],
         "Users and groups in this group",
     ),

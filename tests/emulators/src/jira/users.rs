@@ -35,7 +35,11 @@ pub(crate) fn permissions(call: &mut Call<'_>) -> Outcome {
     let caller = call.caller()?;
     let admin = call.state.is_admin(caller);
     let permissions: Map<String, Value> = [
-        ("SYSTEM_ADMIN", "Jira System Administrators", caller.system_admin),
+        (
+            "SYSTEM_ADMIN",
+            "Jira System Administrators",
+            caller.system_admin,
+        ),
         ("ADMINISTER", "Jira Administrators", admin),
         ("USER_PICKER", "Browse Users", true),
     ]

@@ -1,0 +1,86 @@
+//! What tests stand on: databases of both kinds, and a server in this process or in one of its own.
+
+mod postgres;
+mod server;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use usher::config::server::DatabaseUrl;
+use usher::store::Store;
+
+pub use server::{App, Process};
+
+/// An empty database of one kind. Dropping it removes a SQLite file.
+#[derive(Clone)]
+pub struct Database {
+    /// `sqlite` or `postgres`, for messages.
+    pub name: &'static str,
+    /// Where it is.
+    pub url: DatabaseUrl,
+    /// The same as text, for child processes.
+    pub text: String,
+    folder: Arc<TempDir>,
+}
+
+impl Database {
+    /// Opens it, which also makes its tables.
+    pub fn open(&self) -> Store {
+        Store::open(&self.url).unwrap()
+    }
+
+    /// A folder that lives as long as the database.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}
+
+/// One fresh database of each kind that this machine has.
+pub fn databases() -> Vec<Database> {
+    let mut all = vec![sqlite()];
+    all.extend(postgres());
+    all
+}
+
+/// A fresh SQLite file.
+pub fn sqlite() -> Database {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("usher.db");
+    let text = format!("sqlite:{}", path.display());
+    Database {
+        name: "sqlite",
+        url: DatabaseUrl::Sqlite(path),
+        text,
+        folder: Arc::new(folder),
+    }
+}
+
+/// A fresh PostgreSQL database, or `None` where PostgreSQL is not installed.
+pub fn postgres() -> Option<Database> {
+    let text = postgres::create()?;
+    Some(Database {
+        name: "postgres",
+        url: text.parse().unwrap(),
+        text,
+        folder: Arc::new(tempfile::tempdir().unwrap()),
+    })
+}
+
+/// Whether a test that lacks something may be passed over. Prints what is missing.
+pub fn skip(what: &str) {
+    assert!(
+        std::env::var_os("USHER_TEST_ALL").is_none(),
+        "{what}, and USHER_TEST_ALL asks for every test"
+    );
+    eprintln!("SKIPPED: {what}");
+}
+
+/// The Python that has the packages of `tests/python/requirements.txt`, if there is one.
+pub fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("USHER_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        skip("USHER_PYTHON does not name a Python with tests/python/requirements.txt");
+    }
+    python
+}
