@@ -22,7 +22,7 @@ const GONE_ATTEMPTS: i32 = 5;
 
 /// What to do with the item and the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Try this record again at `due_at`; the target failed (`target_down_until`: its breaker opens).
     Again {
         /// When.
@@ -50,7 +50,7 @@ pub enum Verdict {
 }
 
 /// Decides. `random` is in `0.0..1.0`.
-pub fn verdict(
+pub(super) fn verdict(
     failure: &Failure,
     attempts: i32,
     health: &Health,
@@ -103,7 +103,7 @@ fn backoff(attempts: i32, longest: Duration, random: f64) -> Duration {
 }
 
 /// The randomness of [`verdict`] outside tests.
-pub fn random() -> f64 {
+pub(super) fn random() -> f64 {
     rand::rng().random_range(0.0..1.0)
 }
 

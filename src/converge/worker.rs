@@ -870,7 +870,8 @@ impl Writes {
             let intended = intended.iter().any(|g| fold_text(g) == folded);
             let keep_foreign = owner == Owner::Foreign && !read;
             // While the outcome is unknown, what was about to be made stays written down as Usher's.
-            if !groups.contains_key(&folded) && !keep_foreign && !(unknown && intended) {
+            let kept = groups.contains_key(&folded) || keep_foreign || (unknown && intended);
+            if !kept {
                 remove.push(name);
             }
         }

@@ -523,7 +523,7 @@ impl Sql {
                     Some(format!(
                         "r.id IN (SELECT {} FROM {} AND {condition})",
                         rows.near(),
-                        rows.from_all()
+                        rows.all_rows()
                     ))
                 }
                 None => None,
@@ -630,11 +630,11 @@ fn rows_behind(rt: ResourceType, path: &[String]) -> Option<Rows> {
 impl Rows {
     /// The rows of the resource at hand.
     fn from(self) -> String {
-        format!("{} AND {} = r.id", self.from_all(), self.near())
+        format!("{} AND {} = r.id", self.all_rows(), self.near())
     }
 
     /// All rows.
-    fn from_all(self) -> &'static str {
+    fn all_rows(self) -> &'static str {
         match self {
             Self::GroupsOfUser => {
                 "membership m JOIN scim_group g ON g.id = m.group_id WHERE m.member_type = 'User'"
