@@ -3,6 +3,7 @@
 mod error;
 mod extract;
 mod health;
+mod help;
 mod paging;
 mod scim;
 mod trace;
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::store::Store;
 
+pub use help::PAGES as HELP_PAGES;
 pub use trace::request_span;
 
 /// What handlers need. Cheap to clone.
@@ -52,6 +54,8 @@ impl State {
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::scope("/scim/v2").configure(scim::routes))
+        .route("/help", web::get().to(help::index))
+        .route("/help/{page}", web::get().to(help::page))
         .route("/healthz", web::get().to(health::live))
         .route("/readyz", web::get().to(health::ready));
 }

@@ -1,0 +1,80 @@
+//! The administrator's guide, embedded, so that it is always the guide of this version.
+
+use actix_web::http::header::{self, ContentType};
+use actix_web::{HttpResponse, web};
+use pulldown_cmark::{Options, Parser, html};
+
+/// Name and text of each page.
+pub const PAGES: &[(&str, &str)] = &[
+    ("", include_str!("../help/index.md")),
+    ("idcs", include_str!("../help/idcs.md")),
+    ("jira", include_str!("../help/jira.md")),
+    ("configuration", include_str!("../help/configuration.md")),
+    ("operation", include_str!("../help/operation.md")),
+];
+
+const STYLE: &str = "\
+    :root { color-scheme: light dark; } \
+    body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem 1rem 4rem; \
+        color: light-dark(#1c2430, #e4e8ee); background: light-dark(#fff, #14181f); } \
+    h1 { line-height: 1.2; } h2 { margin-top: 2.2rem; } \
+    a { color: light-dark(#0b5bbf, #7db8ff); } \
+    nav { padding: .4rem 0 1rem; border-bottom: 1px solid light-dark(#d5dae1, #343c48); } \
+    nav a { margin-right: 1.2rem; } \
+    code { font: .92em ui-monospace, monospace; background: light-dark(#f0f2f5, #222a35); padding: .1em .3em; \
+        border-radius: 3px; overflow-wrap: anywhere; } \
+    pre { background: light-dark(#f0f2f5, #222a35); padding: .8rem 1rem; overflow-x: auto; border-radius: 5px; } \
+    pre code { padding: 0; overflow-wrap: normal; } \
+    .table { overflow-x: auto; } \
+    table { border-collapse: collapse; width: 100%; } \
+    th, td { text-align: left; vertical-align: top; padding: .35rem .7rem .35rem 0; \
+        border-bottom: 1px solid light-dark(#d5dae1, #343c48); }";
+
+/// `GET /help`
+pub(super) async fn index() -> HttpResponse {
+    shown("")
+}
+
+/// `GET /help/{page}`
+pub(super) async fn page(name: web::Path<String>) -> HttpResponse {
+    shown(&name)
+}
+
+fn shown(name: &str) -> HttpResponse {
+    let Some((_, text)) = PAGES.iter().find(|(known, _)| *known == name) else {
+        return HttpResponse::NotFound()
+            .content_type(ContentType::plaintext())
+            .body("There is no such page; /help has the list.");
+    };
+    HttpResponse::Ok()
+        .content_type(ContentType::html())
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(document(text))
+}
+
+/// A page of our own text: nothing of a user is in it.
+fn document(text: &str) -> String {
+    let mut body = String::new();
+    html::push_html(&mut body, Parser::new_ext(text, Options::ENABLE_TABLES));
+    // A wide table scrolls by itself on a phone.
+    let body = body
+        .replace("<table>", "<div class=\"table\"><table>")
+        .replace("</table>", "</table></div>");
+    let title = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("# ");
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title}</title><base href=\"/help/\"><style>{STYLE}</style></head><body>\
+         <nav><a href=\"/help\">Guide</a><a href=\"idcs\">IDCS</a><a href=\"jira\">Jira</a>\
+         <a href=\"configuration\">Configuration</a><a href=\"operation\">Day by day</a></nav>\
+         <main>{body}</main></body></html>"
+    )
+}
