@@ -1,6 +1,7 @@
 //! The command line: one file a command. Answers go to standard output, everything else to standard error.
 
 mod apply;
+mod check;
 mod explain;
 mod output;
 mod retry;
@@ -44,6 +45,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Store connections, targets and mappings from a TOML file. May be repeated.
     Apply(apply::Arguments),
+    /// Connect to each target and say what it is and what the credential may do there.
+    Check(check::Arguments),
     /// Make, list and revoke the credentials that identity providers show.
     #[command(subcommand)]
     Token(token::Command),
@@ -92,6 +95,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Serve(options) => serve::run(url, options).await,
         Command::Apply(options) => apply::run(&Context::open(&url)?, options).await,
+        Command::Check(options) => check::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,

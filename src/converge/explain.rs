@@ -6,7 +6,7 @@ use super::load;
 use super::plan::Protection;
 use super::worker::Shield;
 use crate::clock::rfc3339;
-use crate::domain::{Desired, Mode, UserId};
+use crate::domain::{Desired, DesiredAccount, DesiredGroup, Mode, Presence, UserId};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::{AnyConn, Error, audit, settings, work};
@@ -40,13 +40,44 @@ pub struct TargetView {
     /// `shadow`, `live` or `paused`.
     pub mode: Mode,
     /// What the rules want, each part with its rule.
-    pub desired: Desired,
+    pub desired: DesiredView,
     /// What the ledger says is there.
     pub account: Option<AccountView>,
     /// What is still to be done, and why it is not done.
     pub work: Option<WorkView>,
     /// What keeps Usher from changing something here.
     pub notes: Vec<String>,
+}
+
+/// What the rules want.
+#[derive(Debug, Clone, Serialize)]
+pub struct DesiredView {
+    /// `active`, `inactive`, `deleted` or `out_of_scope`.
+    pub presence: Presence,
+    /// The account.
+    pub account: Option<DesiredAccount>,
+    /// Why the rules give no account, if they give none.
+    pub no_account: Option<String>,
+    /// The groups.
+    pub groups: Vec<DesiredGroup>,
+    /// One line a rule.
+    pub because: Vec<String>,
+}
+
+impl From<Desired> for DesiredView {
+    fn from(desired: Desired) -> Self {
+        let (account, no_account) = match desired.account {
+            Ok(account) => (Some(account), None),
+            Err(why) => (None, Some(why)),
+        };
+        Self {
+            presence: desired.presence,
+            account,
+            no_account,
+            groups: desired.groups,
+            because: desired.because,
+        }
+    }
 }
 
 /// The ledger's account.
@@ -174,7 +205,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
             target: target_name(mapping.target_id.as_str()),
             mode: mapping.settings.mode,
             notes: notes(&rules, &desired, account.as_ref()),
-            desired,
+            desired: desired.into(),
             account,
             work,
         });
