@@ -15,14 +15,14 @@ pub const PAGES: &[(&str, &str)] = &[
 
 const STYLE: &str = "\
     :root { color-scheme: light dark; } \
-    body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem 1rem 4rem; \
+    body { font: 16px/1.55 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem 1rem 4rem; \
         color: light-dark(#1c2430, #e4e8ee); background: light-dark(#fff, #14181f); } \
     h1 { line-height: 1.2; } h2 { margin-top: 2.2rem; } \
     a { color: light-dark(#0b5bbf, #7db8ff); } \
     nav { padding: .4rem 0 1rem; border-bottom: 1px solid light-dark(#d5dae1, #343c48); } \
     nav a { margin-right: 1.2rem; } \
     code { font: .92em ui-monospace, monospace; background: light-dark(#f0f2f5, #222a35); padding: .1em .3em; \
-        border-radius: 3px; overflow-wrap: anywhere; } \
+        border-radius: 3px; overflow-wrap: break-word; } \
     pre { background: light-dark(#f0f2f5, #222a35); padding: .8rem 1rem; overflow-x: auto; border-radius: 5px; } \
     pre code { padding: 0; overflow-wrap: normal; } \
     .table { overflow-x: auto; } \
