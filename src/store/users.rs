@@ -339,12 +339,14 @@ pub fn all_groups_of(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Reached>, 
         .load(c))?)
 }
 
-/// Removes tombstones that nothing waits for any more: no work, and no account left to know about.
+/// Removes tombstones that nothing waits for any more: no work, and no account left to know about. An account
+/// that is known to be gone is none; its row goes with the tombstone.
 pub fn purge(tx: &mut Tx<'_>, before: Micros) -> Result<usize, Error> {
     const SQL: &str = "\
         DELETE FROM scim_user WHERE deleted_at IS NOT NULL AND deleted_at < $1 \
         AND NOT EXISTS (SELECT 1 FROM work_item w WHERE w.user_id = scim_user.id) \
-        AND NOT EXISTS (SELECT 1 FROM account a WHERE a.user_id = scim_user.id)";
+        AND NOT EXISTS (SELECT 1 FROM account a WHERE a.user_id = scim_user.id \
+            AND (a.standing <> 'absent' OR a.in_flight))";
     Ok(on_each!(tx.conn(), |c| diesel::sql_query(SQL)
         .bind::<diesel::sql_types::BigInt, _>(before)
         .execute(c))?)
