@@ -62,16 +62,17 @@ fn main() -> ExitCode {
 /// Whether every claim of the story held.
 async fn play(arguments: Arguments, screen: &Arc<Screen>) -> anyhow::Result<bool> {
     let mut stage = Stage::set_up(arguments.dir, screen)?;
-    // The listeners come first, so that no stop is missed between the story and the waiting.
+    // Listens from the first moment to the last, so that no stop is missed between story and waiting.
     let mut stop = std::pin::pin!(told_to_stop());
     let told = tokio::select! {
-        told = story::tell(&mut stage) => told,
+        biased;
         () = &mut stop => {
             screen.line("");
             screen.say("Stopped in the middle of the story.");
             stage.strike(true).await?;
             return Ok(false);
         }
+        told = story::tell(&mut stage) => told,
     };
     if let Err(error) = told {
         stage.usher.show_log(screen);
@@ -83,7 +84,10 @@ async fn play(arguments: Arguments, screen: &Arc<Screen>) -> anyhow::Result<bool
         stage.strike(!held).await?;
         return Ok(held);
     }
-    story::leave_running(&stage);
+    if let Err(error) = story::leave_running(&stage) {
+        stage.strike(true).await?;
+        return Err(error);
+    }
     stop.await;
     screen.line("");
     screen.say("Stopping Usher and the emulated Jira.");

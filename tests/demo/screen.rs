@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Width of the middle column.
-const WIDTH: usize = 58;
+const WIDTH: usize = 60;
+/// Where sentences are broken.
+const LONGEST: usize = 96;
 
 const BOLD: &str = "1";
 const DIM: &str = "2";
@@ -67,7 +69,7 @@ impl Screen {
 
     /// What is about to happen, or why.
     pub(crate) fn say(&self, text: &str) {
-        for line in wrapped(text, 96) {
+        for line in wrapped(text, LONGEST) {
             self.print(&format!("  {line}"), "");
         }
     }
@@ -76,7 +78,12 @@ impl Screen {
     pub(crate) fn command(&self, command: &str, answer: &str) {
         self.print(&format!("  $ {command}"), YELLOW);
         for line in answer.lines() {
-            self.print(&format!("    {line}"), DIM);
+            let text = line.trim_start();
+            let indent = " ".repeat(4 + line.len() - text.len());
+            for (index, part) in wrapped(text, LONGEST).iter().enumerate() {
+                let deeper = if index == 0 { "" } else { "        " };
+                self.print(&format!("{indent}{deeper}{part}"), DIM);
+            }
         }
     }
 
@@ -95,7 +102,7 @@ impl Screen {
         self.print(&format!("The demo failed: {text}"), RED);
     }
 
-    /// Two columns with a line between them and what is above.
+    /// Names and values in two columns.
     pub(crate) fn table(&self, rows: &[(&str, String)]) {
         let width = rows.iter().map(|(name, _)| length(name)).max().unwrap_or(0);
         for (name, value) in rows {
@@ -114,18 +121,19 @@ impl Screen {
 
     /// From now on this name is shown instead of that id.
     pub(crate) fn name(&self, id: &str, name: &str) {
-        if !id.is_empty() {
-            self.state()
-                .names
-                .push((id.to_owned(), format!("‹{name}›")));
-        }
+        let mut state = self.state();
+        state.names.retain(|(known, _)| known != id);
+        state.names.push((id.to_owned(), format!("‹{name}›")));
     }
 
     /// A push is being sent.
     pub(crate) fn push_begins(&self) {
         let mut state = self.state();
-        state.sent_at = Some(Instant::now());
         state.pushing = true;
+        // Of many the first one counts.
+        if state.gathered.is_none() {
+            state.sent_at = Some(Instant::now());
+        }
     }
 
     /// It was answered, and its lines were shown.
@@ -200,13 +208,13 @@ impl Screen {
         let last = gathered.changes.len().saturating_sub(1);
         for (index, (what, times)) in gathered.changes.iter().enumerate() {
             let after = gathered.last_change.filter(|_| index == last);
-            let after = after.map_or_else(String::new, |it| format!("all after {}", shown(it)));
+            let after = after.map_or_else(String::new, |it| format!("all within {}", shown(it)));
             self.row("Jira ←", YELLOW, &format!("{times} × {what}"), &after);
         }
     }
 
     /// Lines again from now on, and what was counted is forgotten.
-    pub(crate) fn gathered_silently(&self) {
+    pub(crate) fn forget_gathered(&self) {
         self.state().gathered = None;
     }
 

@@ -228,6 +228,16 @@ impl Usher {
         self.folder.join(name)
     }
 
+    /// Writes a script beside the database: this program on this database, whatever the shell's folder.
+    pub(crate) fn write_script(&self) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join("usher");
+        let program = self.program.display().to_string();
+        let (program, database) = (quoted(&program), quoted(&self.database()));
+        let text = format!("#!/bin/sh\nexec {program} usher --database-url {database} \"$@\"\n");
+        write_with_mode(&path, &text, 0o700)?;
+        Ok(path)
+    }
+
     /// Where its log goes.
     pub(crate) fn log(&self) -> &Path {
         &self.log
@@ -403,13 +413,26 @@ impl Drop for Usher {
 
 /// Writes a file that only this user can read.
 pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    write_with_mode(path, text, 0o600)
+}
+
+/// For a shell.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-".contains(c);
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+fn write_with_mode(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     use std::io::Write;
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
+        options.mode(mode);
     }
     let mut file: File = options
         .open(path)

@@ -14,7 +14,7 @@ use usher_emulators::jira::Jira;
 
 use crate::cast::{Cast, Standing};
 use crate::screen::shown;
-use crate::stage::{Stage, write_private};
+use crate::stage::{Stage, quoted, write_private};
 
 const ENGINEERING: usize = 0;
 const RESEARCH: usize = 1;
@@ -72,6 +72,8 @@ async fn prologue(stage: &mut Stage) -> anyhow::Result<()> {
     let path = file.display().to_string();
     let applied = stage.usher.run(&["apply", &path])?;
     screen.command(&format!("usher apply {path}"), &applied);
+    let checked = stage.usher.run(&["check"])?;
+    screen.command("usher check", &checked);
     let token = stage.usher.run(&["token", "create", "corp"])?;
     screen.command("usher token create corp", &token);
     let took = stage.usher.serve().await?;
@@ -263,6 +265,7 @@ async fn moves(stage: &mut Stage) -> anyhow::Result<()> {
     stage
         .push(stage.idcs.rename_group(&id, "site-reliability"))
         .await?;
+    screen.name(&id, "site-reliability");
     stage.converged("the rename taken in").await?;
     let written = stage.jira.writes() - writes;
     stage.claim(written == 0, "the new name alone changes nothing in Jira");
@@ -599,14 +602,14 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
 }
 
 /// What to do with the running system.
-pub(crate) fn leave_running(stage: &Stage) {
+pub(crate) fn leave_running(stage: &Stage) -> anyhow::Result<()> {
     let (screen, usher) = (&stage.screen, &stage.usher);
+    let script = usher.write_script()?;
     // What the last request of the story was counted for is over.
     screen.open_end();
-    screen.gathered_silently();
+    screen.forget_gathered();
     let token = stage.idcs_token.as_str();
     let (scim, jira, jira_token) = (usher.scim(), stage.jira.url(), &stage.jira_token);
-    let database = usher.database();
     screen.chapter("Everything runs on: your turn");
     screen.table(&[
         ("Usher's SCIM URL", scim.clone()),
@@ -620,19 +623,15 @@ pub(crate) fn leave_running(stage: &Stage) {
         ("Usher's log", usher.log().display().to_string()),
     ]);
     screen.line("");
-    screen.say(
-        "In another terminal, in this folder: what is open, and why people have what they have.",
-    );
+    screen.say("In another terminal: what is open, and why people have what they have.");
     screen.line("");
+    let script = quoted(&script.display().to_string());
     for command in [
         "status",
-        "explain ada@example.com",
+        "explain carla.marsh@example.com",
         "explain gina@example.com",
     ] {
-        screen.line(&format!(
-            "cargo run --quiet -- --database-url {} {command}",
-            quoted(&database)
-        ));
+        screen.line(&format!("{script} {command}"));
     }
     screen.line("");
     screen.say("Be IDCS: push somebody new. Then look her up in Jira.");
@@ -653,6 +652,7 @@ pub(crate) fn leave_running(stage: &Stage) {
     ));
     screen.line("");
     screen.say("What happens in Jira is shown here. Ctrl-C stops everything.");
+    Ok(())
 }
 
 // What IDCS does
@@ -863,14 +863,4 @@ async fn waiting(stage: &mut Stage, people: usize) -> anyhow::Result<()> {
     };
     stage.until(what, missing).await?;
     Ok(())
-}
-
-/// For a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-".contains(c);
-    if text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
