@@ -69,7 +69,7 @@ async fn play(arguments: Arguments, screen: &Arc<Screen>) -> anyhow::Result<bool
         () = &mut stop => {
             screen.line("");
             screen.say("Stopped in the middle of the story.");
-            stage.strike(true).await?;
+            stage.strike(false).await?;
             return Ok(false);
         }
         told = story::tell(&mut stage) => told,
