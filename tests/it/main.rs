@@ -9,6 +9,7 @@
 )]
 
 mod crash;
+mod demo;
 mod guide;
 mod harness;
 mod smoke;
