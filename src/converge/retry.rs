@@ -100,7 +100,7 @@ pub(super) fn verdict(
 
 /// When an item is tried again that somebody else's work has to make room for. `None`: it was tried often
 /// enough, and a person should look.
-pub fn behind(attempts: i32, now: Micros, random: f64) -> Option<Micros> {
+pub(super) fn behind(attempts: i32, now: Micros, random: f64) -> Option<Micros> {
     let wait = backoff(attempts - 1, LONGEST_ITEM_WAIT, random);
     (attempts < BEHIND_ATTEMPTS).then(|| now + i64::try_from(wait.as_micros()).unwrap_or(0))
 }

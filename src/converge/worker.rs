@@ -1164,13 +1164,6 @@ impl Writes {
                     .map(|name| (fold_text(name), (*name).clone(), Owner::Created)),
             );
         for (folded, name, owner) in candidates {
-<<<<<<< HEAD
-            let intended = intended.iter().any(|g| fold_text(g) == folded);
-            let keep_foreign = owner == Owner::Foreign && !read;
-            // While the outcome is unknown, what was about to be made stays written down as Usher's.
-            let kept = groups.contains_key(&folded) || keep_foreign || (unknown && intended);
-            if !kept {
-=======
             // What was read replaces the ledger's foreign rows; what was trusted says nothing about them.
             let keep_foreign = owner == Owner::Foreign
                 && !job.read
@@ -1180,12 +1173,11 @@ impl Writes {
                 .account
                 .as_ref()
                 .is_some_and(|a| a.standing == Standing::Expected && in_flight && failed.is_none());
-            if !groups.contains_key(&folded)
-                && !keep_foreign
-                && !keep_expected
-                && unknown.as_ref() != Some(&folded)
-            {
->>>>>>> crash
+            let kept = groups.contains_key(&folded)
+                || keep_foreign
+                || keep_expected
+                || unknown.as_ref() == Some(&folded);
+            if !kept {
                 remove.push(name);
             }
         }
