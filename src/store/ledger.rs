@@ -382,7 +382,9 @@ pub fn target_group(
         .optional()?)
 }
 
-/// Writes a target group down. A group that is known keeps its owner.
+/// Writes a target group down. A group that is known keeps its owner, except that only Usher itself can know
+/// that it made one: of several workers that need a new group at once, those who come second find it there
+/// and may be the first to write it down.
 pub fn put_group(
     tx: &mut Tx<'_>,
     target: &TargetId,
@@ -398,6 +400,11 @@ pub fn put_group(
         ))
         .on_conflict_do_nothing()
         .execute(c))?;
+    if owner == Owner::Created {
+        diesel::update(target_group::table.find((target.as_str(), fold_text(name))))
+            .set(target_group::owner.eq(owner.as_str()))
+            .execute(tx.conn())?;
+    }
     Ok(())
 }
 
@@ -458,4 +465,55 @@ pub fn put_alias(
         .on_conflict_do_nothing()
         .execute(c))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::server::DatabaseUrl;
+    use crate::domain::{SecretRef, TargetAuth, TargetKind, TargetSettings};
+    use crate::store::{Store, settings};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_made_a_group_owns_it_whoever_writes_it_down_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("usher.db"));
+        let store = Store::open(&url).unwrap();
+        let jira = TargetSettings {
+            name: "jira".to_owned(),
+            kind: TargetKind::JiraDc,
+            base_url: "http://127.0.0.1:1".to_owned(),
+            auth: TargetAuth::Token(SecretRef::Env("NONE".to_owned())),
+            concurrency: 4,
+            timeout_s: 20,
+        };
+        let groups = store
+            .write(move |tx| -> Result<Vec<(String, String)>, Error> {
+                let (id, _) = settings::put_target(tx, &jira, 0)?;
+                for (name, owner) in [
+                    ("second first", Owner::Foreign),
+                    ("second first", Owner::Created),
+                    ("maker first", Owner::Created),
+                    ("maker first", Owner::Foreign),
+                    ("not ours", Owner::Foreign),
+                ] {
+                    put_group(tx, &id, name, owner)?;
+                }
+                let rows = target_group::table.order(target_group::name);
+                let columns = (target_group::name, target_group::owner);
+                Ok(rows.select(columns).load(tx.conn())?)
+            })
+            .await
+            .unwrap();
+        let created = Owner::Created.as_str().to_owned();
+        let foreign = Owner::Foreign.as_str().to_owned();
+        assert_eq!(
+            groups,
+            [
+                ("maker first".to_owned(), created.clone()),
+                ("not ours".to_owned(), foreign),
+                ("second first".to_owned(), created),
+            ]
+        );
+    }
 }

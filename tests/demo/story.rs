@@ -586,7 +586,7 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
         ("  there before", stage.others.len().to_string()),
         ("  made twice", twice.len().to_string()),
         ("requests from IDCS", pushes.to_string()),
-        ("writes to Jira", stage.jira.writes().to_string()),
+        ("write requests to Jira", stage.jira.writes().to_string()),
         ("time", shown(took)),
     ]);
     let broken = stage.broken_claims();
