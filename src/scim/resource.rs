@@ -107,17 +107,30 @@ pub fn apply_put(
     let (mut doc, members) = if quirks::put_is_partial(dialect) {
         let mut doc = current.clone();
         for (name, value) in stated {
-            doc.insert(name, value);
+            match (doc.get_mut(&name), value) {
+                // The parts of a name or an extension are partial in the same way.
+                (Some(Value::Object(stored)), Value::Object(parts)) => stored.extend(parts),
+                (_, value) => {
+                    doc.insert(name, value);
+                }
+            }
         }
         (doc, members)
     } else {
+        let mut doc = stated;
+        // A client that does not speak of `active` does not mean to give access back.
+        if rt == ResourceType::User
+            && !doc.contains_key("active")
+            && let Some(active) = current.get("active")
+        {
+            doc.insert("active".to_owned(), active.clone());
+        }
         // For users `members` stays unsaid: their groups are read-only.
-        let members = if rt == ResourceType::Group {
-            Some(members.unwrap_or_default())
-        } else {
-            None
+        let members = match rt {
+            ResourceType::Group => Some(members.unwrap_or_default()),
+            ResourceType::User => None,
         };
-        (stated, members)
+        (doc, members)
     };
     prune(&mut doc);
     default_active(rt, &mut doc);
@@ -210,6 +223,9 @@ pub(super) fn is_urn(name: &str) -> bool {
 
 fn normalise(rt: ResourceType, dialect: Dialect, body: Doc) -> Result<Parts, Error> {
     check_schemas(rt, dialect, &body)?;
+    let Value::Object(body) = without_passwords(Value::Object(body)) else {
+        return Err(Error::invalid_syntax("the body must be a JSON object"));
+    };
     let mut parts = Parts {
         doc: Doc::new(),
         members: None,
@@ -240,7 +256,6 @@ fn put(
     value: Value,
 ) -> Result<(), Error> {
     match (rt, schema::attribute(rt, name)) {
-        (_, None) if is_password(name) => {}
         (_, None) => {
             check_raw(name, &value)?;
             parts.doc.insert(name.to_owned(), value);
@@ -266,9 +281,26 @@ fn put(
     Ok(())
 }
 
-/// Whatever the resource type: Usher keeps no passwords.
+/// Whatever the resource type or the schema: Usher keeps no passwords.
 pub(super) fn is_password(name: &str) -> bool {
-    name.eq_ignore_ascii_case("password")
+    let last = name.rsplit([':', '.']).next().unwrap_or_default();
+    last.eq_ignore_ascii_case("password")
+}
+
+/// Takes passwords out of what is kept as it was sent, however deep they are.
+pub(super) fn without_passwords(mut value: Value) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                object.retain(|name, _| !is_password(name));
+                object.values_mut().for_each(strip);
+            }
+            Value::Array(elements) => elements.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    strip(&mut value);
+    value
 }
 
 /// RFC 7643 section 3: `schemas` names at least the core schema.
@@ -392,7 +424,13 @@ pub(super) fn single_element(
     value: Value,
 ) -> Result<Value, Error> {
     match value {
-        Value::Object(object) if a.kind == Kind::Complex => complex(dialect, a, label, object),
+        Value::Object(object) if a.kind == Kind::Complex => {
+            let mut element = complex(dialect, a, label, object)?;
+            if let Value::Object(element) = &mut element {
+                element.retain(|_, part| !is_empty(part));
+            }
+            Ok(element)
+        }
         _ if a.kind == Kind::Complex => Err(Error::invalid_value(format!(
             "each element of {label} must be an object"
         ))),
@@ -449,15 +487,12 @@ fn complex(
             Some(sub) if sub.mutability == Mutability::ReadOnly => {}
             Some(sub) => {
                 let value = attribute_value(dialect, sub, &format!("{label}.{}", sub.name), value)?;
-                if !is_empty(&value) {
-                    normal.insert(sub.name.to_owned(), value);
-                }
+                // An empty one stays for now: it clears what is stored.
+                normal.insert(sub.name.to_owned(), value);
             }
             None => {
                 check_raw(&name, &value)?;
-                if !is_empty(&value) {
-                    normal.insert(name, value);
-                }
+                normal.insert(name, value);
             }
         }
     }
@@ -681,7 +716,7 @@ mod tests {
         let change = apply_put(ResourceType::User, Dialect::Rfc, &current, body).unwrap();
         assert_eq!(
             Value::Object(change.doc),
-            json!({"userName": "ada", "active": true})
+            json!({"userName": "ada", "active": false})
         );
     }
 
