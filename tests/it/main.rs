@@ -9,6 +9,8 @@
 )]
 
 mod crash;
+mod faults;
 mod harness;
+mod requests;
 mod smoke;
 mod targets;
