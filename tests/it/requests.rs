@@ -82,10 +82,12 @@ impl Scene {
     }
 
     async fn person(&self, name: &str) -> String {
+        let letters = name.chars().filter(char::is_ascii_alphabetic);
+        let email = format!("{}@example.com", letters.collect::<String>());
         let body = json!({
             "userName": name,
             "displayName": format!("The {name}"),
-            "emails": [{"value": format!("{name}@example.com"), "primary": true}],
+            "emails": [{"value": email, "primary": true}],
         });
         self.send("POST", "/Users", body).await
     }
