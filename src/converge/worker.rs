@@ -594,7 +594,18 @@ impl Engine {
         let mut done: Vec<(Action, Applied)> = Vec::new();
         let mut failed: Option<(Action, Failure)> = None;
         let actions = job.plan.actions.clone();
+        let mut renewed_at = self.clock.now();
         for action in actions {
+            // Beside the renewals of `keep`: after a halt of the whole process an operation may get its answer
+            // before that one gets its turn.
+            if self.clock.now() - renewed_at > self.lease / 3 {
+                renewed_at = self.clock.now();
+                let (item, until) = (job.item.clone(), renewed_at + self.lease);
+                let renewal = self.store.write(move |tx| work::renew(tx, &item, until));
+                if !renewal.await? {
+                    return Err(Stop::Lost);
+                }
+            }
             if job.is_done_by_itself(&action) {
                 continue;
             }
@@ -850,9 +861,15 @@ impl Engine {
                 }
                 let Some(health) = work::health(tx.conn(), &item.target_id)? else { return Ok(true) };
                 let text = failure.to_string();
+                // What was under way when another item found out counts once, or the first hour of an outage
+                // would depend on how many items are worked on at a time.
+                let found_out = health.state != "up" && health.retry_at.is_some_and(|at| at > now);
                 match retry::verdict(&failure, item.attempts, &health, now, random) {
                     Verdict::Again { due_at, target_down_until } => {
                         work::postpone(tx, &item, due_at, &text, true)?;
+                        if found_out {
+                            return Ok(true);
+                        }
                         let state = match target_down_until {
                             Some(_) => "down",
                             None => health.state.as_str(),
@@ -865,6 +882,10 @@ impl Engine {
                     Verdict::Wait { until } => {
                         work::postpone(tx, &item, until, &text, false)?;
                         work::target_throttled(tx, &item.target_id, until)?;
+                    }
+                    Verdict::Stop { .. } if found_out && health.state == "unauthorized" => {
+                        let due_at = health.retry_at.unwrap_or(now);
+                        work::postpone(tx, &item, due_at, &text, false)?;
                     }
                     Verdict::Stop { retry_at } => {
                         work::postpone(tx, &item, retry_at, &text, false)?;

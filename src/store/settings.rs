@@ -160,7 +160,9 @@ pub fn put_target(
                     target::retry_at.eq(None::<i64>),
                 ))
                 .execute(tx.conn())?;
-            Ok((TargetId(id), true))
+            let id = TargetId(id);
+            super::work::make_due(tx, &id, now)?;
+            Ok((id, true))
         }
         None => {
             let id = new_id();

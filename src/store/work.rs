@@ -610,15 +610,21 @@ pub fn target_succeeded(tx: &mut Tx<'_>, id: &TargetId, now: Micros) -> Result<(
         ))
         .execute(tx.conn())?;
     if before.state != "up" {
-        diesel::update(
-            work_item::table
-                .filter(work_item::target_id.eq(id.as_str()))
-                .filter(work_item::state.eq("pending"))
-                .filter(work_item::due_at.gt(now)),
-        )
-        .set(work_item::due_at.eq(now))
-        .execute(tx.conn())?;
+        make_due(tx, id, now)?;
     }
+    Ok(())
+}
+
+/// Makes everything due that waits for its next attempt at a target.
+pub fn make_due(tx: &mut Tx<'_>, id: &TargetId, now: Micros) -> Result<(), Error> {
+    diesel::update(
+        work_item::table
+            .filter(work_item::target_id.eq(id.as_str()))
+            .filter(work_item::state.eq("pending"))
+            .filter(work_item::due_at.gt(now)),
+    )
+    .set(work_item::due_at.eq(now))
+    .execute(tx.conn())?;
     Ok(())
 }
 

@@ -42,7 +42,7 @@ async fn nothing_is_lost_when_the_server_is_killed_on_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_jira_is_bad_as_well_on_sqlite() {
-    let trial = Trial::new(sqlite(), 3, 10).await;
+    let trial = Trial::new(sqlite(), 3, 16).await;
     let chaos = bad_days(trial.seed);
     trial.run(Some(chaos)).await;
 }
@@ -50,7 +50,7 @@ async fn nothing_is_lost_when_jira_is_bad_as_well_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_jira_is_bad_as_well_on_postgres() {
     if let Some(database) = postgres() {
-        let trial = Trial::new(database, 4, 10).await;
+        let trial = Trial::new(database, 4, 16).await;
         let chaos = bad_days(trial.seed);
         trial.run(Some(chaos)).await;
     }
@@ -62,8 +62,8 @@ fn bad_days(seed: u64) -> Chaos {
         seed,
         only: Only::Any,
         mix: vec![
-            (0.02, FaultKind::throttled(1)),
-            (0.02, FaultKind::status(429)),
+            (0.008, FaultKind::throttled(1)),
+            (0.008, FaultKind::status(429)),
             (0.03, FaultKind::status(500)),
             (0.03, FaultKind::status(503)),
             (0.03, FaultKind::DropBefore),
@@ -88,6 +88,7 @@ kind = "jira-dc"
 base_url = "{}"
 token = {{ env = "JIRA_TOKEN" }}
 timeout = "1s"
+concurrency = 8
 
 [[mapping]]
 connection = "corp"
@@ -182,7 +183,8 @@ impl Trial {
             .collect();
         for _ in 0..self.kills {
             // Both moments right after the start, when work is taken up again, and moments of full load.
-            let ms = random.random_range(1..250);
+            // A Jira that throttles and fails slows everything down: longer, or little would be begun.
+            let ms = random.random_range(1..if bad { 1800 } else { 500 });
             tokio::time::sleep(Duration::from_millis(ms)).await;
             server.kill();
             server = self.serve().await;
@@ -202,6 +204,13 @@ impl Trial {
         );
         self.jira.chaos(None);
         if bad {
+            let struck = self
+                .jira
+                .requests()
+                .iter()
+                .filter(|r| r.fault.is_some())
+                .count();
+            assert!(struck >= 20, "only {struck} requests went wrong: no test");
             // Whatever waits for its next attempt need not wait for longer.
             apply(
                 &self.database,
@@ -547,10 +556,11 @@ impl Pusher {
         }
     }
 
-    /// A name that nobody has: often one that somebody had.
-    fn name(&mut self) -> String {
+    /// A name that nobody has. For a new person it may be one that somebody had; whoever is renamed to the
+    /// name of a leaver meets that one's account, and a person has to decide.
+    fn name(&mut self, used: bool) -> String {
         self.next += 1;
-        let name = if !self.free_names.is_empty() && self.random.random_bool(0.5) {
+        let name = if used && !self.free_names.is_empty() && self.random.random_bool(0.5) {
             let at = self.random.random_range(0..self.free_names.len());
             self.free_names.swap_remove(at)
         } else {
@@ -561,7 +571,7 @@ impl Pusher {
     }
 
     async fn create(&mut self) {
-        let name = self.name();
+        let name = self.name(true);
         let person = Person {
             id: String::new(),
             display_name: format!("Person {name} {}", self.next),
@@ -610,7 +620,7 @@ impl Pusher {
     }
 
     async fn rename(&mut self, at: usize) {
-        let name = self.name();
+        let name = self.name(false);
         let path = format!("/Users/{}", self.people[at].id);
         let operations = json!([{"op": "replace", "path": "userName", "value": name}]);
         self.client.patch(&path, operations).await;

@@ -10,7 +10,9 @@
 
 mod crash;
 mod demo;
+mod faults;
 mod guide;
 mod harness;
+mod requests;
 mod smoke;
 mod targets;
