@@ -8,6 +8,11 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod cli;
+mod conformance;
 mod harness;
+mod scim;
 mod smoke;
+mod store;
 mod targets;
+mod tidy;
