@@ -11,6 +11,8 @@ use super::{Dialect, Doc, Error, ResourceType, quirks};
 
 /// The longest text of one attribute, in bytes.
 const MAX_TEXT: usize = 10_000;
+/// The longest text of an attribute that look-ups go by, in bytes: PostgreSQL takes no index entry above 2704.
+const MAX_KEY: usize = 1000;
 /// The longest base64 of one certificate, in bytes.
 const MAX_BINARY: usize = 100_000;
 /// How many values one request may name as members.
@@ -143,7 +145,13 @@ pub fn apply_put(
 
 /// The keys of a stored document.
 pub fn keys(rt: ResourceType, doc: &Doc) -> Keys {
-    let text = |name: &str| doc.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+    // An empty text is no value for a filter (see `scim::fold`), so it is none for a look-up.
+    let text = |name: &str| {
+        doc.get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+            .map(ToOwned::to_owned)
+    };
     let display_name = text("displayName");
     Keys {
         name: match rt {
@@ -611,12 +619,25 @@ fn default_active(rt: ResourceType, doc: &mut Doc) {
     }
 }
 
-/// Required attributes are there and not blank.
+/// Required attributes are there and not blank, and what look-ups go by fits into an index.
 pub(super) fn check_required(rt: ResourceType, doc: &Doc) -> Result<(), Error> {
     for a in schema::core(rt).iter().filter(|a| a.required) {
         match doc.get(a.name).and_then(Value::as_str) {
             Some(text) if !text.trim().is_empty() => {}
             _ => return Err(Error::invalid_value(format!("{} is required", a.name))),
+        }
+    }
+    let keys = keys(rt, doc);
+    let all = [
+        Some(&keys.name),
+        keys.external_id.as_ref(),
+        keys.display_name.as_ref(),
+    ];
+    for key in all.into_iter().flatten().chain(&keys.emails) {
+        if key.len() > MAX_KEY {
+            return Err(Error::invalid_value(format!(
+                "userName, displayName, externalId and e-mail addresses have at most {MAX_KEY} bytes"
+            )));
         }
     }
     Ok(())

@@ -8,11 +8,16 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod cli;
+mod conformance;
 mod crash;
 mod demo;
 mod faults;
 mod guide;
 mod harness;
 mod requests;
+mod scim;
 mod smoke;
+mod store;
 mod targets;
+mod tidy;
