@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     reason = "a test that panics is a test that fails"
 )]
+#![expect(unreachable_pub, reason = "nothing imports a test binary")]
 
 mod cli;
 mod conformance;
