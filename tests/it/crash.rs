@@ -258,7 +258,8 @@ impl Trial {
         }
         let status = store.read(work::status).await.unwrap();
         let log = server.log();
-        let tail: Vec<&str> = log.lines().rev().take(60).collect();
+        let told = |line: &&str| line.contains("parked") || line.contains("ERROR");
+        let tail: Vec<&str> = log.lines().rev().filter(told).take(60).collect();
         panic!(
             "seed {}: not in step within a minute: {status:#?}\n{}",
             self.seed,

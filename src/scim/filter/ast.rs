@@ -195,7 +195,8 @@ pub(crate) mod tests {
 
     fn literals() -> impl Strategy<Value = Literal> {
         prop_oneof![
-            4 => ".{0,12}".prop_map(Literal::String),
+            // The parser refuses U+0000, as no database takes it.
+            4 => "[^\\x00]{0,12}".prop_map(Literal::String),
             1 => any::<i64>().prop_map(|n| Literal::Number(n.into())),
             1 => any::<bool>().prop_map(Literal::Bool),
             1 => Just(Literal::Null),
