@@ -13,7 +13,7 @@ use crate::targets::Target;
 pub type Connect = Arc<dyn Fn(&TargetSettings) -> Result<Arc<dyn Target>, String> + Send + Sync>;
 
 /// A target with the rules that lead to it.
-pub struct LiveTarget {
+pub(super) struct LiveTarget {
     /// Identifier.
     pub id: TargetId,
     /// Settings.
@@ -36,7 +36,7 @@ impl LiveTarget {
 }
 
 /// Everything, as of one generation of the configuration.
-pub struct Live {
+pub(super) struct Live {
     pub(super) generation: i64,
     pub(super) targets: Vec<Arc<LiveTarget>>,
 }

@@ -9,7 +9,7 @@ use crate::scim::fold::fold_text;
 
 /// What a target has for one user, as far as it is known: the ledger, corrected by what was just read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Current {
+pub(super) struct Current {
     /// The account, if there is one.
     pub account: Option<CurrentAccount>,
     /// Its memberships by folded group name: the name as the target writes it, and whose it is.
@@ -18,7 +18,7 @@ pub struct Current {
 
 /// The account part of [`Current`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CurrentAccount {
+pub(super) struct CurrentAccount {
     /// The product's own stable key.
     pub remote_id: String,
     /// User name.
@@ -35,7 +35,7 @@ pub struct CurrentAccount {
 
 /// What the planner needs to know about a wanted group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupState {
+pub(super) enum GroupState {
     /// The target has it.
     Exists,
     /// The target does not have it.
@@ -44,7 +44,7 @@ pub enum GroupState {
 
 /// What has to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub(super) struct Plan {
     /// In this order. Memberships of an account that is yet to be made carry an empty `remote_id`.
     pub actions: Vec<Action>,
     /// Memberships that are wanted and were there before Usher: they become Usher's.
@@ -56,7 +56,7 @@ pub struct Plan {
 }
 
 /// The protections that hold for one target: names that are never changed.
-pub trait Protection {
+pub(super) trait Protection {
     /// The pattern that protects this user name.
     fn user(&self, name: &str) -> Option<String>;
     /// The pattern that protects this group.
@@ -64,7 +64,7 @@ pub trait Protection {
 }
 
 /// Plans. `groups` tells about every wanted group that the account is not in yet.
-pub fn plan(
+pub(super) fn plan(
     desired: &Desired,
     settings: &MappingSettings,
     current: &Current,

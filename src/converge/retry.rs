@@ -26,7 +26,7 @@ const BEHIND_ATTEMPTS: i32 = 10;
 
 /// What to do with the item and the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Try this record again at `due_at`; the target failed (`target_down_until`: its breaker opens).
     Again {
         /// When.
@@ -54,7 +54,7 @@ pub enum Verdict {
 }
 
 /// Decides. `random` is in `0.0..1.0`.
-pub fn verdict(
+pub(super) fn verdict(
     failure: &Failure,
     attempts: i32,
     health: &Health,
@@ -100,7 +100,7 @@ pub fn verdict(
 
 /// When an item is tried again that somebody else's work has to make room for. `None`: it was tried often
 /// enough, and a person should look.
-pub fn behind(attempts: i32, now: Micros, random: f64) -> Option<Micros> {
+pub(super) fn behind(attempts: i32, now: Micros, random: f64) -> Option<Micros> {
     let wait = backoff(attempts - 1, LONGEST_ITEM_WAIT, random);
     (attempts < BEHIND_ATTEMPTS).then(|| now + i64::try_from(wait.as_micros()).unwrap_or(0))
 }
@@ -114,7 +114,7 @@ fn backoff(attempts: i32, longest: Duration, random: f64) -> Duration {
 }
 
 /// The randomness of [`verdict`] outside tests.
-pub fn random() -> f64 {
+pub(super) fn random() -> f64 {
     rand::rng().random_range(0.0..1.0)
 }
 

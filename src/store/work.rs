@@ -562,7 +562,8 @@ pub fn due(
 
 /// The breaker of a target.
 pub fn health(conn: &mut AnyConn, id: &TargetId) -> Result<Option<Health>, Error> {
-    let row: Option<(String, i32, Option<i64>, Option<String>, Option<i64>)> = target::table
+    type Row = (String, i32, Option<i64>, Option<String>, Option<i64>);
+    let row: Option<Row> = target::table
         .find(id.as_str())
         .select((
             target::state,
