@@ -120,7 +120,7 @@ impl Trial {
             .ok()
             .and_then(|text| text.parse().ok())
             .unwrap_or_else(|| rand::rng().random::<u64>() ^ number);
-        println!("{}: USHER_TEST_SEED={seed}", database.name);
+        eprintln!("{}: USHER_TEST_SEED={seed}", database.name);
         let jira = Jira::start(JiraOptions {
             // Requests are under way when the server dies.
             latency: Duration::from_millis(4),
@@ -194,7 +194,7 @@ impl Trial {
         for pusher in pushers {
             pushed.push(pusher.await.unwrap());
         }
-        println!(
+        eprintln!(
             "{}: {} kills, {} acknowledged requests, {} accounts, {} requests to Jira",
             self.database.name,
             self.kills,
