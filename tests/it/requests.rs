@@ -202,6 +202,10 @@ async fn every_request_fits_the_vendors_description() {
         ))
         .await;
     scene.work().await;
+    // Jira puts new accounts into a group of its own accord; these rules take them out again.
+    scene.person("fresh").await;
+    scene.work().await;
+    assert!(jira.user("fresh").unwrap().groups.is_empty());
     scene
         .send("DELETE", &format!("/Users/{late}"), Value::Null)
         .await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use usher::domain::Failure;
+use usher::store::{users, work};
 use usher::targets::memory::Memory;
 
 use super::{World, configuration, connected, databases, person, rejected, throttled, transient};
@@ -312,5 +313,55 @@ async fn whoever_loses_access_goes_first() {
         let last = names.iter().rposition(|n| *n == "deactivate");
         assert!(last.unwrap() < 6, "{}: {names:?}", database.name);
         assert_eq!(names.len(), 30);
+    }
+}
+
+/// What was under way when the target asked for a pause may succeed after that, or fail for another reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_not_cut_short_by_other_answers() {
+    for database in databases() {
+        let world = World::new(&database).await;
+        let (id, now) = (world.status().await.target_id, world.app.clock.now());
+        let until = now + 7_000_000;
+        world
+            .app
+            .store()
+            .write(move |tx| -> Result<(), usher::store::Error> {
+                work::target_throttled(tx, &id, until)?;
+                work::target_succeeded(tx, &id, now)?;
+                work::target_failed(tx, &id, "up", None, "HTTP 500")
+            })
+            .await
+            .unwrap();
+        assert_eq!(world.status().await.health.retry_at, Some(until));
+    }
+}
+
+/// A tombstone whose account is known to be gone tells nobody anything; one with an account does.
+#[tokio::test(flavor = "multi_thread")]
+async fn tombstones_stay_for_as_long_as_there_is_an_account() {
+    for database in databases() {
+        let world = World::new(&database).await;
+        let ada = world.create(person("ada")).await;
+        world.settle().await;
+        world.memory.refuse("joe", Some(rejected("no")));
+        let joe = world.create(person("joe")).await;
+        world.settle().await;
+        world.delete(&ada).await;
+        world.delete(&joe).await;
+        world.settle().await;
+        let before = world.app.clock.now() + 1;
+        let purged = world
+            .app
+            .store()
+            .write(move |tx| users::purge(tx, before))
+            .await
+            .unwrap();
+        assert_eq!(purged, 1, "{}", database.name);
+        assert!(world.item(&joe).await.is_none());
+        world.create(person("ada")).await;
+        world.settle().await;
+        assert!(world.memory.user("ada").unwrap().active);
+        assert_eq!(world.memory.users().len(), 1);
     }
 }
