@@ -38,6 +38,8 @@ pub struct ServeOptions {
     pub database: DatabaseUrl,
     /// The address under which identity providers see this server, if it is not the one they send.
     pub public_url: Option<String>,
+    /// How the engine works.
+    pub engine: Options,
 }
 
 /// The parts of a running server.
@@ -109,6 +111,15 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let _only = lock::take(&options.database)?;
     let store = Store::open(&options.database)?;
     let clock = Clock::System;
+    // A new server may come with a new credential, or after a repair.
+    store
+        .write(|tx| -> Result<(), store::Error> {
+            if work::try_again(tx, None)? == 0 {
+                tx.discard();
+            }
+            Ok(())
+        })
+        .await?;
     if !store.is_shared() {
         // Nobody else can hold a lease on this file: whatever is leased was cut off by a crash.
         let released = store
@@ -129,7 +140,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         clock,
         connector(),
         options.public_url,
-        &Options::default(),
+        &options.engine,
     );
     let server = http_server(parts.state.clone(), listener)?;
     let handle = server.handle();

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::config::server::DatabaseUrl;
+use crate::config::server::{DatabaseUrl, DatabaseUrlError};
 use crate::store::Store;
 use crate::telemetry;
 
@@ -31,9 +31,10 @@ struct Arguments {
         env = "USHER_DATABASE_URL",
         hide_env_values = true,
         default_value = "sqlite:usher.db",
-        value_name = "URL"
+        value_name = "URL",
+        value_parser = unread
     )]
-    database_url: DatabaseUrl,
+    database_url: Result<DatabaseUrl, DatabaseUrlError>,
 
     #[command(subcommand)]
     command: Command,
@@ -58,6 +59,12 @@ enum Command {
     Retry(retry::Arguments),
 }
 
+/// Reads the address without refusing it: clap would repeat the text, and with it the password, in its error.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a parser")]
+fn unread(text: &str) -> Result<Result<DatabaseUrl, DatabaseUrlError>, std::convert::Infallible> {
+    Ok(text.parse())
+}
+
 /// Runs one command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -66,6 +73,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             // Help and version are answers, not errors; clap knows which goes where.
             let _ = e.print();
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let url = match arguments.database_url {
+        Ok(url) => url,
+        Err(e) => {
+            output::error(&anyhow::Error::new(e).context("--database-url (USHER_DATABASE_URL)"));
+            return ExitCode::from(2);
         }
     };
     telemetry::init();
@@ -79,7 +93,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(dispatch(arguments));
+    let result = runtime.block_on(dispatch(url, arguments.command));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,9 +104,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
-    let url = arguments.database_url;
-    match arguments.command {
+async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Serve(options) => serve::run(url, options).await,
         Command::Apply(options) => apply::run(&Context::open(&url)?, options).await,
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,

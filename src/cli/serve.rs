@@ -1,9 +1,12 @@
 //! `usher serve`
 
+use std::time::Duration;
+
 use anyhow::bail;
 
 use crate::app::{self, ServeOptions};
 use crate::config::server::DatabaseUrl;
+use crate::converge::{DEFAULT_LEASE, Options};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -19,6 +22,11 @@ pub(super) struct Arguments {
     /// behind a proxy that does not pass on the Host header.
     #[arg(long, env = "USHER_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// With several servers on one PostgreSQL database: after how many seconds without a sign of life the work
+    /// of one is taken over by the others. Their clocks must not differ by as much.
+    #[arg(long, env = "USHER_LEASE", default_value_t = DEFAULT_LEASE.as_secs(), value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(2..=3600))]
+    lease: u64,
 }
 
 pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::Result<()> {
@@ -35,6 +43,9 @@ pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::
         listen: arguments.listen,
         database,
         public_url,
+        engine: Options {
+            lease: Duration::from_secs(arguments.lease),
+        },
     })
     .await
 }

@@ -24,14 +24,19 @@ const PURGE_EVERY: Micros = 60 * 60 * 1_000_000;
 /// What can be set.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long a worker may hold an item without a sign of life.
+    /// How long a worker may hold an item without a sign of life: so long is the work of a crashed server
+    /// left alone by the others. Longer than the clocks of the servers may differ.
     pub lease: Duration,
 }
+
+/// The lease unless something else is asked for. Workers renew it three times as often, so it limits how
+/// soon another server takes over, not how long an operation may take.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(60),
+            lease: DEFAULT_LEASE,
         }
     }
 }
@@ -45,7 +50,6 @@ pub struct Engine {
     pub(super) lease: Micros,
     connect: Connect,
     wake: Arc<Notify>,
-    owner: String,
     live: Arc<Mutex<Arc<Live>>>,
     busy: Arc<Mutex<HashMap<TargetId, u32>>>,
 }
@@ -65,7 +69,6 @@ impl Engine {
             lease: i64::try_from(options.lease.as_micros()).unwrap_or(i64::MAX / 4),
             connect,
             wake,
-            owner: crate::domain::new_id(),
             live: Arc::new(Mutex::new(Arc::new(Live {
                 generation: -1,
                 targets: Vec::new(),
@@ -154,7 +157,7 @@ impl Engine {
         let wanted = Wanted {
             target: target.id.clone(),
             connections,
-            owner: self.owner.clone(),
+            owner: crate::domain::new_id(),
             now,
             lease_until: now + self.lease,
             limit: if probe { 1 } else { i64::from(room) },
@@ -218,6 +221,16 @@ impl Engine {
         let fresh = Arc::new(Live::build(configuration, &self.connect));
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = fresh.clone();
         Ok(fresh)
+    }
+
+    /// Reads the configuration again at the next look although it did not change: what it refers to, such as
+    /// the file with a token, may have.
+    pub(super) fn forget_configuration(&self) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        *live = Arc::new(Live {
+            generation: -1,
+            targets: live.targets.clone(),
+        });
     }
 
     fn running(&self, target: &TargetId) -> u32 {

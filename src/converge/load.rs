@@ -1,6 +1,6 @@
 //! Everything that the store knows about one user at one target, read in one go.
 
-use crate::clock::rfc3339;
+use crate::clock::{Micros, rfc3339};
 use crate::domain::{Account, ConnectionId, Desired, TargetId, UserId};
 use crate::mapping::{self, Rules, SourceGroup, SourceUser};
 use crate::scim::resource::Meta;
@@ -24,6 +24,8 @@ pub(super) struct Person {
 pub(super) struct Entry {
     pub(super) account: Option<Account>,
     pub(super) memberships: Vec<Membership>,
+    /// Since when the account is in flight, if it is.
+    pub(super) in_flight_since: Option<Micros>,
     /// Source group id to target group name.
     aliases: Vec<(String, String)>,
 }
@@ -103,14 +105,18 @@ pub(super) fn entry(
     person: &Person,
 ) -> Result<Entry, Error> {
     let account = ledger::account(conn, target, user)?;
-    let memberships = match &account {
-        Some(account) => ledger::memberships(conn, &account.id)?,
-        None => Vec::new(),
+    let (memberships, in_flight_since) = match &account {
+        Some(account) => (
+            ledger::memberships(conn, &account.id)?,
+            ledger::in_flight_since(conn, &account.id)?,
+        ),
+        None => (Vec::new(), None),
     };
     let source_groups: Vec<String> = person.reached.iter().map(|g| g.id.clone()).collect();
     Ok(Entry {
         account,
         memberships,
+        in_flight_since,
         aliases: ledger::aliases(conn, target, &source_groups)?,
     })
 }

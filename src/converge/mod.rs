@@ -12,6 +12,6 @@ mod plan;
 mod retry;
 mod worker;
 
-pub use engine::{Engine, Options};
+pub use engine::{DEFAULT_LEASE, Engine, Options};
 pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;

@@ -20,6 +20,10 @@ const LONGEST_CREDENTIAL_WAIT: Duration = Duration::from_secs(3600);
 /// After so many looks at something that is not there, a person should look.
 const GONE_ATTEMPTS: i32 = 5;
 
+/// After so many looks at a name that another user's work was to set free, a person should look: two users
+/// may have swapped names, and neither can go first.
+const BEHIND_ATTEMPTS: i32 = 10;
+
 /// What to do with the item and the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -92,6 +96,13 @@ pub(super) fn verdict(
         },
         Failure::Gone { .. } | Failure::Rejected { .. } => Verdict::Reject,
     }
+}
+
+/// When an item is tried again that somebody else's work has to make room for. `None`: it was tried often
+/// enough, and a person should look.
+pub(super) fn behind(attempts: i32, now: Micros, random: f64) -> Option<Micros> {
+    let wait = backoff(attempts - 1, LONGEST_ITEM_WAIT, random);
+    (attempts < BEHIND_ATTEMPTS).then(|| now + i64::try_from(wait.as_micros()).unwrap_or(0))
 }
 
 /// Exponential with jitter: 1 s, 2 s, 4 s, … up to `longest`, each shortened by up to a half, so that

@@ -81,7 +81,7 @@ pub(super) fn edit_members_of(
     for edit in edits {
         match edit {
             MemberEdit::Add(members) => changed |= add(tx, source, group, members, affected)?,
-            MemberEdit::Remove(ids) => changed |= remove(tx, source, group, ids, affected)?,
+            MemberEdit::Remove(ids) => changed |= remove(tx, group, ids, affected)?,
             MemberEdit::RemoveWhere(filter) => {
                 let ids = match exact_value(filter) {
                     // The usual `members[value eq "…"]` must not read 20,000 rows to remove one.
@@ -91,7 +91,7 @@ pub(super) fn edit_members_of(
                         matching(&members, ResourceType::Group, filter)
                     }
                 };
-                changed |= remove(tx, source, group, &ids, affected)?;
+                changed |= remove(tx, group, &ids, affected)?;
             }
             MemberEdit::ReplaceAll(members) => {
                 let wanted: HashSet<&str> = members.iter().map(|m| m.value.as_str()).collect();
@@ -99,7 +99,7 @@ pub(super) fn edit_members_of(
                     .into_iter()
                     .filter(|id| !wanted.contains(id.as_str()))
                     .collect();
-                changed |= remove(tx, source, group, &gone, affected)?;
+                changed |= remove(tx, group, &gone, affected)?;
                 changed |= add(tx, source, group, members, affected)?;
             }
         }
@@ -157,7 +157,7 @@ pub(super) fn edit_groups_of(
             let touched = if joining {
                 groups::add_member(tx, id, user, MemberType::User)?
             } else {
-                groups::remove_member(tx, id, user)?
+                groups::remove_member(tx, id, user)?.is_some()
             };
             if touched {
                 groups::save(tx, &locked, &locked.doc, now)?;
@@ -185,7 +185,7 @@ fn add(
     let mut ids = values(members);
     ids.sort();
     ids.dedup();
-    let people: HashSet<String> = users::which_are_there(tx.conn(), &source.connection, &ids)?
+    let people: HashSet<String> = users::hold(tx, &source.connection, &ids)?
         .into_iter()
         .collect();
     let others: Vec<String> = ids
@@ -193,7 +193,7 @@ fn add(
         .filter(|id| !people.contains(*id))
         .cloned()
         .collect();
-    let nested: HashSet<String> = groups::which_are_there(tx.conn(), &source.connection, &others)?
+    let nested: HashSet<String> = groups::hold(tx, &source.connection, &others)?
         .into_iter()
         .collect();
     let mut changed = false;
@@ -223,22 +223,21 @@ fn add(
 
 fn remove(
     tx: &mut Tx<'_>,
-    source: &Source,
     group: &str,
     ids: &[String],
     affected: &mut Affected,
 ) -> Result<bool, Error> {
     let mut changed = false;
     for id in ids {
-        if groups::remove_member(tx, group, id)? {
-            changed = true;
-            let nested =
-                groups::which_are_there(tx.conn(), &source.connection, std::slice::from_ref(id))?;
-            if nested.is_empty() {
-                affected.leaver(id)
-            } else {
-                affected.everyone_below(id)
-            }
+        let Some(member_type) = groups::remove_member(tx, group, id)? else {
+            continue;
+        };
+        changed = true;
+        match member_type {
+            MemberType::User => affected.leaver(id),
+            MemberType::Group => affected.everyone_below(id),
+            // Nobody here, and perhaps somebody of another connection: no mark may follow from it.
+            MemberType::Unknown => {}
         }
     }
     Ok(changed)

@@ -6,7 +6,7 @@ use super::filter::{CompareOp, Compiled, Filter, Literal, compile_elements, name
 use super::path::{self, PatchPath};
 use super::resource::{
     self, Change, MemberEdit, attribute_value, check_raw, is_urn, member_refs, object, one_primary,
-    single_element,
+    single_element, without_passwords,
 };
 use super::schema::{self, Attribute, Kind, Mutability};
 use super::{Dialect, Doc, Error, ResourceType, fold, quirks};
@@ -91,7 +91,7 @@ fn operation(value: Value) -> Result<PatchOp, Error> {
     Ok(PatchOp {
         kind,
         path,
-        value: take(&mut object, "value"),
+        value: take(&mut object, "value").map(without_passwords),
     })
 }
 
@@ -197,6 +197,9 @@ impl Patch {
         value: Option<Value>,
         has_path: bool,
     ) -> Result<(), Error> {
+        if resource::is_password(&path.to_string()) {
+            return Ok(());
+        }
         match self.resolve(path) {
             Place::Extension { urn } => self.extension(kind, &urn, value),
             Place::InExtension {
@@ -306,7 +309,8 @@ impl Patch {
         }
         match attribute {
             Some(a) if a.mutability == Mutability::ReadOnly || a.name == "schemas" => {
-                if !has_path && quirks::read_only_passed_over(self.dialect) {
+                // Clients send back what they got: without a path it is passed over, as in a PUT.
+                if !has_path {
                     return Ok(());
                 }
                 return Err(Error::mutability(format!("{name} is read-only")));
@@ -318,7 +322,6 @@ impl Patch {
                 }
                 return Ok(());
             }
-            None if resource::is_password(name) => return Ok(()),
             None if !self.doc.contains_key(name)
                 && !quirks::unknown_path_kept(self.dialect)
                 && has_path =>

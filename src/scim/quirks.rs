@@ -90,11 +90,6 @@ pub(super) fn first_primary_wins(dialect: Dialect) -> bool {
     dialect == Dialect::Idcs
 }
 
-/// Values of read-only attributes in a PATCH without a path: passed over instead of refused.
-pub(super) fn read_only_passed_over(dialect: Dialect) -> bool {
-    dialect == Dialect::Idcs
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -11,6 +11,8 @@ use super::{Dialect, Doc, Error, ResourceType, quirks};
 
 /// The longest text of one attribute, in bytes.
 const MAX_TEXT: usize = 10_000;
+/// The longest text of an attribute that look-ups go by, in bytes: PostgreSQL takes no index entry above 2704.
+const MAX_KEY: usize = 1000;
 /// The longest base64 of one certificate, in bytes.
 const MAX_BINARY: usize = 100_000;
 /// How many values one request may name as members.
@@ -107,17 +109,30 @@ pub fn apply_put(
     let (mut doc, members) = if quirks::put_is_partial(dialect) {
         let mut doc = current.clone();
         for (name, value) in stated {
-            doc.insert(name, value);
+            match (doc.get_mut(&name), value) {
+                // The parts of a name or an extension are partial in the same way.
+                (Some(Value::Object(stored)), Value::Object(parts)) => stored.extend(parts),
+                (_, value) => {
+                    doc.insert(name, value);
+                }
+            }
         }
         (doc, members)
     } else {
+        let mut doc = stated;
+        // A client that does not speak of `active` does not mean to give access back.
+        if rt == ResourceType::User
+            && !doc.contains_key("active")
+            && let Some(active) = current.get("active")
+        {
+            doc.insert("active".to_owned(), active.clone());
+        }
         // For users `members` stays unsaid: their groups are read-only.
-        let members = if rt == ResourceType::Group {
-            Some(members.unwrap_or_default())
-        } else {
-            None
+        let members = match rt {
+            ResourceType::Group => Some(members.unwrap_or_default()),
+            ResourceType::User => None,
         };
-        (stated, members)
+        (doc, members)
     };
     prune(&mut doc);
     default_active(rt, &mut doc);
@@ -130,7 +145,13 @@ pub fn apply_put(
 
 /// The keys of a stored document.
 pub fn keys(rt: ResourceType, doc: &Doc) -> Keys {
-    let text = |name: &str| doc.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+    // An empty text is no value for a filter (see `scim::fold`), so it is none for a look-up.
+    let text = |name: &str| {
+        doc.get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+            .map(ToOwned::to_owned)
+    };
     let display_name = text("displayName");
     Keys {
         name: match rt {
@@ -210,6 +231,9 @@ pub(super) fn is_urn(name: &str) -> bool {
 
 fn normalise(rt: ResourceType, dialect: Dialect, body: Doc) -> Result<Parts, Error> {
     check_schemas(rt, dialect, &body)?;
+    let Value::Object(body) = without_passwords(Value::Object(body)) else {
+        return Err(Error::invalid_syntax("the body must be a JSON object"));
+    };
     let mut parts = Parts {
         doc: Doc::new(),
         members: None,
@@ -240,7 +264,6 @@ fn put(
     value: Value,
 ) -> Result<(), Error> {
     match (rt, schema::attribute(rt, name)) {
-        (_, None) if is_password(name) => {}
         (_, None) => {
             check_raw(name, &value)?;
             parts.doc.insert(name.to_owned(), value);
@@ -266,9 +289,26 @@ fn put(
     Ok(())
 }
 
-/// Whatever the resource type: Usher keeps no passwords.
+/// Whatever the resource type or the schema: Usher keeps no passwords.
 pub(super) fn is_password(name: &str) -> bool {
-    name.eq_ignore_ascii_case("password")
+    let last = name.rsplit([':', '.']).next().unwrap_or_default();
+    last.eq_ignore_ascii_case("password")
+}
+
+/// Takes passwords out of what is kept as it was sent, however deep they are.
+pub(super) fn without_passwords(mut value: Value) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                object.retain(|name, _| !is_password(name));
+                object.values_mut().for_each(strip);
+            }
+            Value::Array(elements) => elements.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    strip(&mut value);
+    value
 }
 
 /// RFC 7643 section 3: `schemas` names at least the core schema.
@@ -392,7 +432,13 @@ pub(super) fn single_element(
     value: Value,
 ) -> Result<Value, Error> {
     match value {
-        Value::Object(object) if a.kind == Kind::Complex => complex(dialect, a, label, object),
+        Value::Object(object) if a.kind == Kind::Complex => {
+            let mut element = complex(dialect, a, label, object)?;
+            if let Value::Object(element) = &mut element {
+                element.retain(|_, part| !is_empty(part));
+            }
+            Ok(element)
+        }
         _ if a.kind == Kind::Complex => Err(Error::invalid_value(format!(
             "each element of {label} must be an object"
         ))),
@@ -449,15 +495,12 @@ fn complex(
             Some(sub) if sub.mutability == Mutability::ReadOnly => {}
             Some(sub) => {
                 let value = attribute_value(dialect, sub, &format!("{label}.{}", sub.name), value)?;
-                if !is_empty(&value) {
-                    normal.insert(sub.name.to_owned(), value);
-                }
+                // An empty one stays for now: it clears what is stored.
+                normal.insert(sub.name.to_owned(), value);
             }
             None => {
                 check_raw(&name, &value)?;
-                if !is_empty(&value) {
-                    normal.insert(name, value);
-                }
+                normal.insert(name, value);
             }
         }
     }
@@ -576,12 +619,25 @@ fn default_active(rt: ResourceType, doc: &mut Doc) {
     }
 }
 
-/// Required attributes are there and not blank.
+/// Required attributes are there and not blank, and what look-ups go by fits into an index.
 pub(super) fn check_required(rt: ResourceType, doc: &Doc) -> Result<(), Error> {
     for a in schema::core(rt).iter().filter(|a| a.required) {
         match doc.get(a.name).and_then(Value::as_str) {
             Some(text) if !text.trim().is_empty() => {}
             _ => return Err(Error::invalid_value(format!("{} is required", a.name))),
+        }
+    }
+    let keys = keys(rt, doc);
+    let all = [
+        Some(&keys.name),
+        keys.external_id.as_ref(),
+        keys.display_name.as_ref(),
+    ];
+    for key in all.into_iter().flatten().chain(&keys.emails) {
+        if key.len() > MAX_KEY {
+            return Err(Error::invalid_value(format!(
+                "userName, displayName, externalId and e-mail addresses have at most {MAX_KEY} bytes"
+            )));
         }
     }
     Ok(())
@@ -681,7 +737,7 @@ mod tests {
         let change = apply_put(ResourceType::User, Dialect::Rfc, &current, body).unwrap();
         assert_eq!(
             Value::Object(change.doc),
-            json!({"userName": "ada", "active": true})
+            json!({"userName": "ada", "active": false})
         );
     }
 

@@ -10,6 +10,7 @@ use diesel::sql_types::{BigInt, Double, Text};
 
 use super::conn::{AnyConn, on_each};
 use super::error::Error;
+use super::groups::UNKNOWN;
 use super::users::{Stored, read_doc};
 use crate::clock::parse_rfc3339;
 use crate::domain::ConnectionId;
@@ -207,7 +208,10 @@ impl Json {
                  THEN ({alias}.value #>> '{{}}')::float8 {comparison} {bind} ELSE FALSE END)"
             )
         } else {
-            format!("({alias}.type IN ('integer', 'real') AND {alias}.value {comparison} {bind})")
+            // CAST: SQLite compares an integer and a real exactly, Rust and PostgreSQL as two reals.
+            format!(
+                "({alias}.type IN ('integer', 'real') AND CAST({alias}.value AS REAL) {comparison} {bind})"
+            )
         }
     }
 
@@ -322,6 +326,10 @@ impl Sql {
                 (Parent::Document, Some(rows)) => {
                     let condition = self.row_condition(rows, filter)?;
                     format!("EXISTS (SELECT 1 FROM {} AND {condition})", rows.from())
+                }
+                // There is always one `meta`, and its parts are columns.
+                (Parent::Document, None) if path.as_slice() == ["meta"] => {
+                    self.condition(&below("meta", filter), parent)?
                 }
                 _ => self.in_json(path, parent, |sql, alias| {
                     sql.condition(filter, &Parent::Element(alias.to_owned()))
@@ -471,8 +479,8 @@ impl Sql {
         }
         Ok(match path.as_slice() {
             ["active"] if user => match test {
-                Test::Present => Some("(1 = 1)".to_owned()),
-                Test::Eq(Operand::Bool(true)) => Some("r.active".to_owned()),
+                // The column is true where the document says nothing.
+                Test::Present | Test::Eq(Operand::Bool(true)) => None,
                 Test::Eq(Operand::Bool(false)) => Some("(NOT r.active)".to_owned()),
                 _ => Some("(1 = 0)".to_owned()),
             },
@@ -486,12 +494,9 @@ impl Sql {
             ["meta", "created"] => Some(self.instant("r.created_at", test)?),
             ["meta", "lastmodified"] => Some(self.instant("r.modified_at", test)?),
             ["meta", "resourcetype"] => {
-                let name = self.rt.name().to_lowercase();
-                let bind = self.text(name);
-                Some(format!(
-                    "({})",
-                    self.on_text(&format!("CAST({bind} AS TEXT)"), test)?
-                ))
+                // Case matters here: the schema says so.
+                let name = format!("'{}'", self.rt.name());
+                Some(format!("({})", self.on_text(&name, test)?))
             }
             ["meta"] => Some(
                 if matches!(test, Test::Present) {
@@ -591,12 +596,16 @@ impl Sql {
     }
 
     fn row_test(&mut self, rows: Rows, sub: &str, test: &Test) -> Result<String, Error> {
+        // Of a member that is not known, the type is not known either.
+        if let (Rows::MembersOfGroup, "type") = (rows, sub) {
+            let condition = self.on_text("lower(m.member_type)", test)?;
+            return Ok(format!("(m.member_type <> '{UNKNOWN}' AND {condition})"));
+        }
         let column = match (rows, sub) {
             (Rows::GroupsOfUser, "value") => "m.group_id",
             (Rows::GroupsOfUser, "display") => "g.display_name_ci",
             (Rows::GroupsOfUser, "type") => "'direct'",
             (Rows::MembersOfGroup, "value") => "m.member_id",
-            (Rows::MembersOfGroup, "type") => "lower(m.member_type)",
             (Rows::GroupsOfUser, _) => {
                 return Err(Error::Filter(format!(
                     "groups.{sub} cannot be used in a filter"
@@ -609,6 +618,31 @@ impl Sql {
             }
         };
         Ok(format!("({})", self.on_text(column, test)?))
+    }
+}
+
+/// A filter on the parts of a single-valued attribute as one on the resource.
+fn below(name: &str, filter: &Compiled) -> Compiled {
+    let longer = |path: &[String]| {
+        let mut whole = vec![name.to_owned()];
+        whole.extend_from_slice(path);
+        whole
+    };
+    let all = |parts: &[Compiled]| parts.iter().map(|p| below(name, p)).collect();
+    match filter {
+        Compiled::True => Compiled::True,
+        Compiled::False => Compiled::False,
+        Compiled::And(parts) => Compiled::And(all(parts)),
+        Compiled::Or(parts) => Compiled::Or(all(parts)),
+        Compiled::Not(inner) => Compiled::Not(Box::new(below(name, inner))),
+        Compiled::Test { path, test } => Compiled::Test {
+            path: longer(path),
+            test: test.clone(),
+        },
+        Compiled::Any { path, filter } => Compiled::Any {
+            path: longer(path),
+            filter: filter.clone(),
+        },
     }
 }
 

@@ -126,9 +126,20 @@ pub fn save(tx: &mut Tx<'_>, locked: &Stored, doc: &Doc, now: Micros) -> Result<
 
 /// Removes a locked group; its memberships go with it, and it leaves the groups it was nested in.
 pub fn delete(tx: &mut Tx<'_>, locked: &Stored) -> Result<(), Error> {
-    diesel::delete(membership::table.filter(membership::member_id.eq(&locked.id)))
-        .execute(tx.conn())?;
+    leave_all(tx, &locked.id)?;
     diesel::delete(scim_group::table.find(&locked.id)).execute(tx.conn())?;
+    Ok(())
+}
+
+/// Takes a user or a group that ends out of the groups it is in. An unknown member of that id stays: it is
+/// in a group of another connection, which must not learn from it that there was such a resource.
+pub(super) fn leave_all(tx: &mut Tx<'_>, member: &str) -> Result<(), Error> {
+    diesel::delete(
+        membership::table
+            .filter(membership::member_id.eq(member))
+            .filter(membership::member_type.ne(UNKNOWN)),
+    )
+    .execute(tx.conn())?;
     Ok(())
 }
 
@@ -148,21 +159,28 @@ pub fn get(
         .transpose()
 }
 
-/// Which of these ids are groups of this connection.
-pub fn which_are_there(
-    conn: &mut AnyConn,
+/// As [`super::users::hold`], for groups.
+pub fn hold(
+    tx: &mut Tx<'_>,
     connection: &ConnectionId,
     ids: &[String],
 ) -> Result<Vec<String>, Error> {
     let mut found = Vec::with_capacity(ids.len());
     for some in ids.chunks(CHUNK) {
-        found.extend(
-            scim_group::table
-                .filter(scim_group::id.eq_any(some))
-                .filter(scim_group::connection_id.eq(connection.as_str()))
-                .select(scim_group::id)
-                .load::<String>(conn)?,
-        );
+        macro_rules! there {
+            () => {
+                scim_group::table
+                    .filter(scim_group::id.eq_any(some))
+                    .filter(scim_group::connection_id.eq(connection.as_str()))
+                    .order(scim_group::id)
+                    .select(scim_group::id)
+            };
+        }
+        let there: Vec<String> = match tx.conn() {
+            AnyConn::Postgres(c) => there!().for_share().load(c)?,
+            AnyConn::Sqlite(c) => there!().load(c)?,
+        };
+        found.extend(there);
     }
     Ok(found)
 }
@@ -246,9 +264,17 @@ pub fn add_member(
     Ok(added > 0)
 }
 
-/// Removes one member. Returns whether it was there.
-pub fn remove_member(tx: &mut Tx<'_>, group: &str, member: &str) -> Result<bool, Error> {
-    Ok(diesel::delete(membership::table.find((group, member))).execute(tx.conn())? > 0)
+/// Removes one member. Returns what it was, if it was there.
+pub fn remove_member(
+    tx: &mut Tx<'_>,
+    group: &str,
+    member: &str,
+) -> Result<Option<MemberType>, Error> {
+    let member_type: Option<String> = diesel::delete(membership::table.find((group, member)))
+        .returning(membership::member_type)
+        .get_result(tx.conn())
+        .optional()?;
+    Ok(member_type.map(|text| MemberType::read(&text)))
 }
 
 /// The ids of the direct members of a group.

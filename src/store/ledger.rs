@@ -194,6 +194,67 @@ pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Er
     Ok(())
 }
 
+/// Since when an account is in flight: what was begun and never recorded was begun by then. `None`: it is not.
+pub fn in_flight_since(conn: &mut AnyConn, id: &str) -> Result<Option<Micros>, Error> {
+    Ok(account::table
+        .find(id)
+        .filter(account::in_flight.eq(true))
+        .select(account::updated_at)
+        .first(conn)
+        .optional()?)
+}
+
+/// The account of a tombstone that may exist under this name at the target: it was about to be made, and
+/// whether it was is unknown.
+pub fn expected_by_tombstone(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    username: &str,
+) -> Result<Option<Account>, Error> {
+    account::table
+        .inner_join(scim_user::table)
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(account::username_ci.eq(fold_text(username)))
+        .filter(account::standing.eq(standing_text(Standing::Expected)))
+        .filter(scim_user::deleted_at.is_not_null())
+        .select(COLUMNS)
+        .first::<Row>(conn)
+        .optional()?
+        .map(read)
+        .transpose()
+}
+
+/// Another user than `except` whose account has this name, as far as is known.
+pub fn holder_of_name(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    username: &str,
+    except: &UserId,
+) -> Result<Option<UserId>, Error> {
+    let id: Option<String> = account::table
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(account::username_ci.eq(fold_text(username)))
+        .filter(account::standing.ne(standing_text(Standing::Absent)))
+        .filter(account::user_id.ne(except.as_str()))
+        .select(account::user_id)
+        .first(conn)
+        .optional()?;
+    Ok(id.map(UserId))
+}
+
+/// Takes back what is believed about an account: something was done to it that nobody could record, so the
+/// target is read before the row is trusted again.
+pub fn doubt(tx: &mut Tx<'_>, target: &TargetId, user: &UserId, now: Micros) -> Result<(), Error> {
+    diesel::update(
+        account::table
+            .filter(account::target_id.eq(target.as_str()))
+            .filter(account::user_id.eq(user.as_str())),
+    )
+    .set((account::in_flight.eq(true), account::updated_at.eq(now)))
+    .execute(tx.conn())?;
+    Ok(())
+}
+
 /// Marks an account as being worked on. False: it is not this user's any more.
 pub fn set_in_flight(tx: &mut Tx<'_>, id: &str, user: &UserId) -> Result<bool, Error> {
     Ok(diesel::update(
@@ -206,25 +267,33 @@ pub fn set_in_flight(tx: &mut Tx<'_>, id: &str, user: &UserId) -> Result<bool, E
         > 0)
 }
 
-/// Gives the account of a tombstone to the user who came back under another SCIM id. False: somebody is
-/// working on it, or it has changed hands.
-pub fn hand_over(
-    tx: &mut Tx<'_>,
-    id: &str,
-    from: &UserId,
-    to: &UserId,
-    now: Micros,
-) -> Result<bool, Error> {
+/// Gives the account of a tombstone to the user who came back under another SCIM id; one in flight stays so.
+/// The caller makes sure that no worker is at it (`work::lock_idle`). False: it has changed hands already, or
+/// the user has an account.
+pub fn hand_over(tx: &mut Tx<'_>, id: &str, from: &UserId, to: &UserId) -> Result<bool, Error> {
+    let Some(target) = account::table
+        .find(id)
+        .filter(account::user_id.eq(from.as_str()))
+        .select(account::target_id)
+        .first::<String>(tx.conn())
+        .optional()?
+    else {
+        return Ok(false);
+    };
+    // A user has one row for each target; one that never led to an account makes way.
+    let own = account::table
+        .filter(account::target_id.eq(&target))
+        .filter(account::user_id.eq(to.as_str()));
+    diesel::delete(own.filter(account::remote_id.is_null())).execute(tx.conn())?;
+    if own.count().get_result::<i64>(tx.conn())? > 0 {
+        return Ok(false);
+    }
     Ok(diesel::update(
         account::table
             .filter(account::id.eq(id))
-            .filter(account::user_id.eq(from.as_str()))
-            .filter(account::in_flight.eq(false)),
+            .filter(account::user_id.eq(from.as_str())),
     )
-    .set((
-        account::user_id.eq(to.as_str()),
-        account::updated_at.eq(now),
-    ))
+    .set(account::user_id.eq(to.as_str()))
     .execute(tx.conn())?
         > 0)
 }
@@ -313,7 +382,9 @@ pub fn target_group(
         .optional()?)
 }
 
-/// Writes a target group down. A group that is known keeps its owner.
+/// Writes a target group down. A group that is known keeps its owner, except that only Usher itself can know
+/// that it made one: of several workers that need a new group at once, those who come second find it there
+/// and may be the first to write it down.
 pub fn put_group(
     tx: &mut Tx<'_>,
     target: &TargetId,
@@ -329,6 +400,11 @@ pub fn put_group(
         ))
         .on_conflict_do_nothing()
         .execute(c))?;
+    if owner == Owner::Created {
+        diesel::update(target_group::table.find((target.as_str(), fold_text(name))))
+            .set(target_group::owner.eq(owner.as_str()))
+            .execute(tx.conn())?;
+    }
     Ok(())
 }
 
@@ -336,6 +412,24 @@ pub fn put_group(
 pub fn remove_group(tx: &mut Tx<'_>, target: &TargetId, name: &str) -> Result<(), Error> {
     diesel::delete(target_group::table.find((target.as_str(), fold_text(name))))
         .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Strikes out every membership in a group that the target does not have any more, but for one account's.
+pub fn strike_memberships(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    group: &str,
+    except: &UserId,
+) -> Result<(), Error> {
+    const SQL: &str = "\
+        DELETE FROM target_membership WHERE group_ci = $1 \
+        AND account_id IN (SELECT id FROM account WHERE target_id = $2 AND user_id <> $3)";
+    on_each!(tx.conn(), |c| diesel::sql_query(SQL)
+        .bind::<diesel::sql_types::Text, _>(fold_text(group))
+        .bind::<diesel::sql_types::Text, _>(target.as_str())
+        .bind::<diesel::sql_types::Text, _>(except.as_str())
+        .execute(c))?;
     Ok(())
 }
 
@@ -371,4 +465,55 @@ pub fn put_alias(
         .on_conflict_do_nothing()
         .execute(c))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::server::DatabaseUrl;
+    use crate::domain::{SecretRef, TargetAuth, TargetKind, TargetSettings};
+    use crate::store::{Store, settings};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_made_a_group_owns_it_whoever_writes_it_down_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("usher.db"));
+        let store = Store::open(&url).unwrap();
+        let jira = TargetSettings {
+            name: "jira".to_owned(),
+            kind: TargetKind::JiraDc,
+            base_url: "http://127.0.0.1:1".to_owned(),
+            auth: TargetAuth::Token(SecretRef::Env("NONE".to_owned())),
+            concurrency: 4,
+            timeout_s: 20,
+        };
+        let groups = store
+            .write(move |tx| -> Result<Vec<(String, String)>, Error> {
+                let (id, _) = settings::put_target(tx, &jira, 0)?;
+                for (name, owner) in [
+                    ("second first", Owner::Foreign),
+                    ("second first", Owner::Created),
+                    ("maker first", Owner::Created),
+                    ("maker first", Owner::Foreign),
+                    ("not ours", Owner::Foreign),
+                ] {
+                    put_group(tx, &id, name, owner)?;
+                }
+                let rows = target_group::table.order(target_group::name);
+                let columns = (target_group::name, target_group::owner);
+                Ok(rows.select(columns).load(tx.conn())?)
+            })
+            .await
+            .unwrap();
+        let created = Owner::Created.as_str().to_owned();
+        let foreign = Owner::Foreign.as_str().to_owned();
+        assert_eq!(
+            groups,
+            [
+                ("maker first".to_owned(), created.clone()),
+                ("not ours".to_owned(), foreign),
+                ("second first".to_owned(), created),
+            ]
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! The schema, embedded and brought up to date at every start.
 
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::conn::AnyConn;
@@ -11,12 +12,23 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// A number of our own for PostgreSQL's advisory locks: replicas that start together migrate one by one.
 const LOCK: i64 = 0x7573_6865_7200;
 
-/// Applies what is missing.
-pub(super) fn run(conn: &mut AnyConn) -> Result<(), Error> {
+/// Applies what is missing. [`super::Store::open`] does so.
+pub fn run(conn: &mut AnyConn) -> Result<(), Error> {
     match conn {
         AnyConn::Sqlite(c) => {
-            c.run_pending_migrations(SQLITE)
-                .map_err(|e| failed(e.as_ref()))?;
+            // Commands may start at the same moment on a new file: one after the other looks what is missing.
+            AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")?;
+            let result = c
+                .run_pending_migrations(SQLITE)
+                .map(|_| ())
+                .map_err(|e| failed(e.as_ref()));
+            match result {
+                Ok(()) => AnsiTransactionManager::commit_transaction(c)?,
+                Err(e) => {
+                    let _ = AnsiTransactionManager::rollback_transaction(c);
+                    return Err(e);
+                }
+            }
         }
         AnyConn::Postgres(c) => {
             use diesel::connection::SimpleConnection;
@@ -34,8 +46,8 @@ pub(super) fn run(conn: &mut AnyConn) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes the schema back to nothing, for the test that migrates up, down and up again.
-pub(super) fn revert(conn: &mut AnyConn) -> Result<(), Error> {
+/// Takes the schema, and with it all data, back to nothing: what proves that every migration has a way back.
+pub fn revert(conn: &mut AnyConn) -> Result<(), Error> {
     match conn {
         AnyConn::Sqlite(c) => c
             .revert_all_migrations(SQLITE)

@@ -1,18 +1,18 @@
 //! All SQL and nothing else: the mirror, the ledger, the work queue, the configuration, the audit.
 //!
 //! Invariants: no other layer names `diesel`; [`Store::write`] is the only way to a writing transaction;
-//! every query has one text for SQLite and PostgreSQL (see `on_each!`), but for the claim of work and the
-//! reach into JSON of filters.
+//! every query has one text for SQLite and PostgreSQL (see `on_each!`), but for the claim of work, the
+//! row locks that SQLite does not need, and the reach into JSON of filters.
 
 mod conn;
 mod error;
 mod filter_sql;
-mod migrate;
 mod schema;
 
 pub mod audit;
 pub mod groups;
 pub mod ledger;
+pub mod migrate;
 pub mod settings;
 pub mod tokens;
 pub mod users;

@@ -134,22 +134,23 @@ pub fn put_connection(
     }
 }
 
-/// Stores a target under its name. Returns its id and whether anything changed. A changed target is tried
-/// again at once, whatever its breaker says.
+/// Stores a target under its name. Returns its id and whether anything changed. A target whose breaker is
+/// open is tried again at once, and that is a change: whoever states it anew may have put right what the
+/// settings only refer to, such as the file with the token.
 pub fn put_target(
     tx: &mut Tx<'_>,
     settings: &TargetSettings,
     now: Micros,
 ) -> Result<(TargetId, bool), Error> {
     let text = print(settings)?;
-    let found: Option<(String, String)> = target::table
+    let found: Option<(String, String, String)> = target::table
         .filter(target::name.eq(&settings.name))
-        .select((target::id, target::settings))
+        .select((target::id, target::settings, target::state))
         .first(tx.conn())
         .optional()?;
     match found {
-        Some((id, old)) if old == text => Ok((TargetId(id), false)),
-        Some((id, _)) => {
+        Some((id, old, state)) if old == text && state == "up" => Ok((TargetId(id), false)),
+        Some((id, ..)) => {
             diesel::update(target::table.find(&id))
                 .set((
                     target::settings.eq(text),
@@ -159,7 +160,9 @@ pub fn put_target(
                     target::retry_at.eq(None::<i64>),
                 ))
                 .execute(tx.conn())?;
-            Ok((TargetId(id), true))
+            let id = TargetId(id);
+            super::work::make_due(tx, &id, now)?;
+            Ok((id, true))
         }
         None => {
             let id = new_id();

@@ -179,9 +179,7 @@ pub fn bury(tx: &mut Tx<'_>, locked: &Stored, now: Micros) -> Result<(), Error> 
         .execute(tx.conn())?;
     diesel::delete(user_email::table.filter(user_email::user_id.eq(&locked.id)))
         .execute(tx.conn())?;
-    diesel::delete(membership::table.filter(membership::member_id.eq(&locked.id)))
-        .execute(tx.conn())?;
-    Ok(())
+    super::groups::leave_all(tx, &locked.id)
 }
 
 fn insert_emails(conn: &mut AnyConn, id: &str, emails: &[String]) -> Result<(), Error> {
@@ -244,22 +242,30 @@ pub fn named(conn: &mut AnyConn, name: &str) -> Result<Vec<UserId>, Error> {
     Ok(ids.into_iter().map(UserId).collect())
 }
 
-/// Which of these ids are living users of this connection.
-pub fn which_are_there(
-    conn: &mut AnyConn,
+/// Which of these ids are living users of this connection. They stay so until the transaction ends: a user
+/// who is deleted meanwhile on PostgreSQL would remain a member for ever. On SQLite one thread writes.
+pub fn hold(
+    tx: &mut Tx<'_>,
     connection: &ConnectionId,
     ids: &[String],
 ) -> Result<Vec<String>, Error> {
     let mut found = Vec::with_capacity(ids.len());
     for some in ids.chunks(CHUNK) {
-        found.extend(
-            scim_user::table
-                .filter(scim_user::id.eq_any(some))
-                .filter(scim_user::connection_id.eq(connection.as_str()))
-                .filter(scim_user::deleted_at.is_null())
-                .select(scim_user::id)
-                .load::<String>(conn)?,
-        );
+        macro_rules! living {
+            () => {
+                scim_user::table
+                    .filter(scim_user::id.eq_any(some))
+                    .filter(scim_user::connection_id.eq(connection.as_str()))
+                    .filter(scim_user::deleted_at.is_null())
+                    .order(scim_user::id)
+                    .select(scim_user::id)
+            };
+        }
+        let living: Vec<String> = match tx.conn() {
+            AnyConn::Postgres(c) => living!().for_share().load(c)?,
+            AnyConn::Sqlite(c) => living!().load(c)?,
+        };
+        found.extend(living);
     }
     Ok(found)
 }
@@ -339,12 +345,14 @@ pub fn all_groups_of(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Reached>, 
         .load(c))?)
 }
 
-/// Removes tombstones that nothing waits for any more: no work, and no account left to know about.
+/// Removes tombstones that nothing waits for any more: no work, and no account left to know about. An account
+/// that is known to be gone is none; its row goes with the tombstone.
 pub fn purge(tx: &mut Tx<'_>, before: Micros) -> Result<usize, Error> {
     const SQL: &str = "\
         DELETE FROM scim_user WHERE deleted_at IS NOT NULL AND deleted_at < $1 \
         AND NOT EXISTS (SELECT 1 FROM work_item w WHERE w.user_id = scim_user.id) \
-        AND NOT EXISTS (SELECT 1 FROM account a WHERE a.user_id = scim_user.id)";
+        AND NOT EXISTS (SELECT 1 FROM account a WHERE a.user_id = scim_user.id \
+            AND (a.standing <> 'absent' OR a.in_flight))";
     Ok(on_each!(tx.conn(), |c| diesel::sql_query(SQL)
         .bind::<diesel::sql_types::BigInt, _>(before)
         .execute(c))?)

@@ -212,6 +212,57 @@ pub fn mark_all(
         .execute(c))?)
 }
 
+/// Marks one user at one target.
+pub fn mark_one(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    user: &UserId,
+    priority: Priority,
+    cause: &str,
+    now: Micros,
+) -> Result<(), Error> {
+    let sql = format!(
+        "INSERT INTO work_item (priority, due_at, marked_at, cause, target_id, user_id, connection_id, state, \
+         generation, attempts) \
+         SELECT $1, $2, $2, $3, $4, u.id, u.connection_id, 'pending', 1, 0 \
+         FROM scim_user u WHERE u.id = $5{ON_CONFLICT}"
+    );
+    on_each!(tx.conn(), |c| diesel::sql_query(sql)
+        .bind::<Integer, _>(priority as i32)
+        .bind::<BigInt, _>(now)
+        .bind::<Text, _>(cause)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(user.as_str())
+        .execute(c))?;
+    Ok(())
+}
+
+/// Marks everyone but `except` who is in a target group according to the ledger.
+pub fn mark_recorded_members(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    group: &str,
+    except: &UserId,
+    cause: &str,
+    now: Micros,
+) -> Result<usize, Error> {
+    let sql = format!(
+        "INSERT INTO work_item (priority, due_at, marked_at, cause, target_id, user_id, connection_id, state, \
+         generation, attempts) \
+         SELECT $1, $2, $2, $3, $4, u.id, u.connection_id, 'pending', 1, 0 \
+         FROM target_membership m JOIN account a ON a.id = m.account_id JOIN scim_user u ON u.id = a.user_id \
+         WHERE a.target_id = $4 AND m.group_ci = $5 AND u.id <> $6{ON_CONFLICT}"
+    );
+    Ok(on_each!(tx.conn(), |c| diesel::sql_query(sql)
+        .bind::<Integer, _>(Priority::Push as i32)
+        .bind::<BigInt, _>(now)
+        .bind::<Text, _>(cause)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(crate::scim::fold::fold_text(group))
+        .bind::<Text, _>(except.as_str())
+        .execute(c))?)
+}
+
 /// Makes refused and held items due again because a person asks for it: all of a target, or one user's.
 pub fn retry(
     tx: &mut Tx<'_>,
@@ -229,6 +280,7 @@ pub fn retry(
     if let Some(target) = target {
         query = query.filter(work_item::target_id.eq(target.as_str().to_owned()));
     }
+    try_again(tx, target)?;
     Ok(query
         .set((
             work_item::state.eq("pending"),
@@ -240,6 +292,21 @@ pub fn retry(
         .execute(tx.conn())?)
 }
 
+/// Lets targets that are not up be tried at once, all or one of them: whoever starts a server or asks for
+/// another try may just have put right what was wrong. It is one item that tries, so the breaker stays.
+pub fn try_again(tx: &mut Tx<'_>, id: Option<&TargetId>) -> Result<usize, Error> {
+    let mut query = diesel::update(target::table)
+        .filter(target::state.ne("up"))
+        .filter(target::retry_at.is_not_null())
+        .into_boxed();
+    if let Some(id) = id {
+        query = query.filter(target::id.eq(id.as_str().to_owned()));
+    }
+    Ok(query
+        .set(target::retry_at.eq(None::<i64>))
+        .execute(tx.conn())?)
+}
+
 /// What a worker asks for.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -247,7 +314,8 @@ pub struct Wanted {
     pub target: TargetId,
     /// Only of these connections: those whose mapping is not paused.
     pub connections: Vec<String>,
-    /// Who asks.
+    /// Who asks. Different for each claim, also by the same server: a lease that ran out and was taken again
+    /// must not look like the one that is still held.
     pub owner: String,
     /// The present.
     pub now: Micros,
@@ -444,19 +512,31 @@ pub fn of_user(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Item>, Error> {
         .load(conn)?)
 }
 
-/// Whether a user has an item at a target that a worker is at.
-pub fn is_leased(
-    conn: &mut AnyConn,
+/// Whether no worker is at a user's item at a target; if so, none begins before the transaction ends.
+pub fn lock_idle(
+    tx: &mut Tx<'_>,
     target: &TargetId,
     user: &UserId,
     now: Micros,
 ) -> Result<bool, Error> {
-    let until: Option<Option<i64>> = work_item::table
+    // An update locks the row on PostgreSQL, where a claim passes over locked rows.
+    let until: Option<Option<i64>> =
+        diesel::update(work_item::table.find((target.as_str(), user.as_str())))
+            .set(work_item::generation.eq(work_item::generation))
+            .returning(work_item::lease_until)
+            .get_result(tx.conn())
+            .optional()?;
+    Ok(until.flatten().is_none_or(|until| until < now))
+}
+
+/// Whether a user has work at a target that goes on by itself.
+pub fn is_pending(conn: &mut AnyConn, target: &TargetId, user: &UserId) -> Result<bool, Error> {
+    let state: Option<String> = work_item::table
         .find((target.as_str(), user.as_str()))
-        .select(work_item::lease_until)
+        .select(work_item::state)
         .first(conn)
         .optional()?;
-    Ok(until.flatten().is_some_and(|until| until > now))
+    Ok(state.is_some_and(|state| state == "pending"))
 }
 
 /// How many items of a target are due now, and when the next one is due if none is.
@@ -518,28 +598,38 @@ pub fn target_succeeded(tx: &mut Tx<'_>, id: &TargetId, now: Micros) -> Result<(
     {
         return Ok(());
     }
+    // A target that is up and has asked for a pause keeps it: what was under way when it asked may well
+    // succeed after that.
+    let pause = before.retry_at.filter(|_| before.state == "up");
     diesel::update(target::table.find(id.as_str()))
         .set((
             target::state.eq("up"),
             target::failures.eq(0),
-            target::retry_at.eq(None::<i64>),
+            target::retry_at.eq(pause),
             target::last_success_at.eq(now),
         ))
         .execute(tx.conn())?;
     if before.state != "up" {
-        diesel::update(
-            work_item::table
-                .filter(work_item::target_id.eq(id.as_str()))
-                .filter(work_item::state.eq("pending"))
-                .filter(work_item::due_at.gt(now)),
-        )
-        .set(work_item::due_at.eq(now))
-        .execute(tx.conn())?;
+        make_due(tx, id, now)?;
     }
     Ok(())
 }
 
+/// Makes everything due that waits for its next attempt at a target.
+pub fn make_due(tx: &mut Tx<'_>, id: &TargetId, now: Micros) -> Result<(), Error> {
+    diesel::update(
+        work_item::table
+            .filter(work_item::target_id.eq(id.as_str()))
+            .filter(work_item::state.eq("pending"))
+            .filter(work_item::due_at.gt(now)),
+    )
+    .set(work_item::due_at.eq(now))
+    .execute(tx.conn())?;
+    Ok(())
+}
+
 /// Notes a failure of a target: `state` as it is from now on, and when it is tried again if it is not up.
+/// Without such an instant a pause that was asked for stays.
 pub fn target_failed(
     tx: &mut Tx<'_>,
     id: &TargetId,
@@ -551,7 +641,8 @@ pub fn target_failed(
         .set((
             target::state.eq(state),
             target::failures.eq(target::failures + 1),
-            target::retry_at.eq(retry_at),
+            // `None` leaves the column as it is.
+            retry_at.map(|at| target::retry_at.eq(Some(at))),
             target::last_error.eq(error),
         ))
         .execute(tx.conn())?;

@@ -153,6 +153,13 @@ impl Memory {
         self.state().fail_after_apply.push_back(failure);
     }
 
+    /// Takes back the failures that [`Self::fail_next`] and [`Self::fail_after_apply`] ordered and that have not struck.
+    pub fn clear_faults(&self) {
+        let mut state = self.state();
+        state.fail_next.clear();
+        state.fail_after_apply.clear();
+    }
+
     /// Every read and write fails until this is called with `None`.
     pub fn outage(&self, failure: Option<Failure>) {
         self.state().outage = failure;

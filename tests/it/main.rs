@@ -7,8 +7,18 @@
     clippy::unwrap_used,
     reason = "a test that panics is a test that fails"
 )]
+#![expect(unreachable_pub, reason = "nothing imports a test binary")]
 
+mod cli;
+mod conformance;
+mod crash;
+mod demo;
+mod faults;
 mod guide;
 mod harness;
+mod requests;
+mod scim;
 mod smoke;
+mod store;
 mod targets;
+mod tidy;

@@ -230,7 +230,7 @@ pub(super) async fn read(
             || caller.dialect() == Dialect::Rfc
             || names_rows(rt, &projection));
     let connection = caller.caller.connection.clone();
-    let (id, wanted) = (id.into_inner(), request.clone());
+    let (id, wanted) = (possible(rt, id)?, request.clone());
     let unchanged = versions(&wanted, header::IF_NONE_MATCH);
     let lookup = id.clone();
     let found = state
@@ -281,7 +281,8 @@ pub(super) async fn replace(
     body: Body,
 ) -> Answer {
     let edit = Edit::Put(body.0);
-    modify(&caller, &state, **rt, &request, id.into_inner(), edit).await
+    let id = possible(**rt, id)?;
+    modify(&caller, &state, **rt, &request, id, edit).await
 }
 
 /// `PATCH /Users/{id}`, `PATCH /Groups/{id}`
@@ -294,7 +295,8 @@ pub(super) async fn patch(
     body: Body,
 ) -> Answer {
     let edit = Edit::Patch(scim::patch::parse(caller.dialect(), body.0)?);
-    modify(&caller, &state, **rt, &request, id.into_inner(), edit).await
+    let id = possible(**rt, id)?;
+    modify(&caller, &state, **rt, &request, id, edit).await
 }
 
 async fn modify(
@@ -325,7 +327,7 @@ pub(super) async fn delete(
     let if_match = versions(&request, header::IF_MATCH);
     state
         .intake
-        .delete(caller.source(), **rt, id.into_inner(), if_match)
+        .delete(caller.source(), **rt, possible(**rt, id)?, if_match)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -439,6 +441,15 @@ fn etag(stored: &Stored) -> String {
 
 fn location(rt: ResourceType, id: &str, base: &str) -> String {
     format!("{base}/{}/{id}", rt.endpoint())
+}
+
+/// An id as it may be asked for: PostgreSQL takes no text with U+0000, so such a resource cannot exist.
+fn possible(rt: ResourceType, id: web::Path<String>) -> Result<String, Failure> {
+    let id = id.into_inner();
+    if id.contains('\0') {
+        return Err(missing(rt, &id.replace('\0', "\u{fffd}")));
+    }
+    Ok(id)
 }
 
 fn missing(rt: ResourceType, id: &str) -> Failure {

@@ -113,10 +113,16 @@ fn walk(
         },
         Filter::Compare { path, op, value } => compare(path, resolve(path)?, *op, value)?,
         Filter::ValuePath { path, filter } => {
-            let Resolved { path, attribute } = resolve(path)?;
+            let Resolved {
+                path: names,
+                attribute,
+            } = resolve(path)?;
+            if attribute.is_some_and(|a| a.kind != Kind::Complex) {
+                return Err(Error::invalid_filter(format!("{path} has no parts")));
+            }
             let filter = walk(filter, &|inner| Ok(within(attribute, inner)))?;
             Compiled::Any {
-                path,
+                path: names,
                 filter: Box::new(filter),
             }
         }
@@ -240,6 +246,15 @@ fn compare(
             };
             if matches!(operand, Operand::Bool(_)) && !matches!(op, CompareOp::Eq | CompareOp::Ne) {
                 return unfit("booleans have no order (RFC 7644 section 3.4.2.2)");
+            }
+            // A user whose `active` was taken away has access (see `resource::keys`).
+            let is_active = attribute.is_some_and(|a| a.name == "active") && path.len() == 1;
+            if is_active && operand == Operand::Bool(true) {
+                let inactive = test(path, Test::Eq(Operand::Bool(false)));
+                return Ok(match op {
+                    CompareOp::Ne => inactive,
+                    _ => not(inactive),
+                });
             }
             match op {
                 CompareOp::Ne => not(test(path, Test::Eq(operand))),

@@ -273,7 +273,9 @@ pub(in crate::scim) fn literal(input: &str) -> IResult<&str, Literal, Trouble<'_
             return stop(input, "a closing quotation mark");
         };
         let (text, rest) = input.split_at(end);
-        return match serde_json::from_str(text) {
+        return match serde_json::from_str::<String>(text) {
+            // No attribute can hold it, and PostgreSQL takes no text that does.
+            Ok(text) if text.contains('\0') => stop(input, "text without the character U+0000"),
             Ok(text) => Ok((rest, Literal::String(text))),
             Err(_) => stop(input, "text by the rules of JSON"),
         };

@@ -82,6 +82,10 @@ fn start() -> Option<Cluster> {
         bin.join("postgres").display(),
         data.display(),
     );
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it lives as long as this process"
+    )]
     let watcher = as_postgres(Path::new("sh"))
         .args(["-c", &server])
         .stdin(Stdio::piped())

@@ -1,0 +1,248 @@
+//! Every request that Usher sends to Jira is one that the vendor's own description allows.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usher::domain::SecretRef;
+use usher::outbound::Credential;
+use usher::targets;
+use usher_emulators::jira::{Jira, JiraOptions};
+use usher_emulators::{Fault, FaultKind, Only};
+
+use super::harness::{App, python, sqlite};
+
+/// The vendor's description is not ours to hand on, so its absence is no failure anywhere.
+fn description() -> Option<PathBuf> {
+    let given = std::env::var_os("USHER_OPENAPI_JIRA").map(PathBuf::from);
+    let file = given.unwrap_or_else(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../shared/reference/openapi/jira-dc-10.3.24.json")
+    });
+    if !file.exists() {
+        eprintln!("SKIPPED: USHER_OPENAPI_JIRA does not name Jira's OpenAPI file");
+        return None;
+    }
+    Some(file)
+}
+
+fn configuration(jira: &Jira, users: &str, groups: &str) -> String {
+    format!(
+        r#"
+[[connection]]
+name = "corp"
+kind = "oracle-idcs"
+
+[[target]]
+name = "jira"
+kind = "jira-dc"
+base_url = "{}"
+token = {{ env = "NONE" }}
+timeout = "2s"
+
+[[mapping]]
+connection = "corp"
+target = "jira"
+mode = "live"
+
+[mapping.users]
+default_project_lead = "boss"
+default_component_lead = "boss"
+match_by = ["username", "email"]
+adopt = true
+{users}
+
+[mapping.groups]
+on_the_fly = true
+create_missing = true
+allow = ["jira-*"]
+{groups}
+"#,
+        jira.url()
+    )
+}
+
+struct Scene {
+    app: App,
+    jira: Jira,
+    token: String,
+}
+
+impl Scene {
+    async fn send(&self, method: &str, path: &str, body: Value) -> String {
+        let body = (!body.is_null()).then_some(body);
+        let reply = self.app.send(&self.token, method, path, body).await;
+        assert!(
+            (200..300).contains(&reply.status),
+            "{method} {path}: {reply:?}"
+        );
+        reply.json["id"].as_str().unwrap_or_default().to_owned()
+    }
+
+    async fn person(&self, name: &str) -> String {
+        let letters = name.chars().filter(char::is_ascii_alphabetic);
+        let email = format!("{}@example.com", letters.collect::<String>());
+        let body = json!({
+            "userName": name,
+            "displayName": format!("The {name}"),
+            "emails": [{"value": email, "primary": true}],
+        });
+        self.send("POST", "/Users", body).await
+    }
+
+    async fn set(&self, id: &str, attribute: &str, value: Value) {
+        let operations = json!([{"op": "replace", "path": attribute, "value": value}]);
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": operations,
+        });
+        self.send("PATCH", &format!("/Users/{id}"), body).await;
+        self.work().await;
+    }
+
+    async fn work(&self) {
+        self.app.drain().await;
+        self.app.pass(Duration::from_secs(20), 3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_fits_the_vendors_description() {
+    let (Some(file), Some(python)) = (description(), python()) else {
+        return;
+    };
+    let jira = Jira::start(JiraOptions {
+        // Context path and names that need care on the wire.
+        context_path: "/jira".to_owned(),
+        ..JiraOptions::default()
+    })
+    .unwrap();
+    let app = App::connected(
+        &sqlite(),
+        Arc::new(|settings| {
+            assert!(matches!(
+                settings.auth,
+                usher::domain::TargetAuth::Token(SecretRef::Env(_))
+            ));
+            let credential = Credential::Bearer("emulated-jira-token".into());
+            targets::connect(settings, credential).map_err(|e| e.to_string())
+        }),
+    )
+    .await;
+    app.apply(&configuration(
+        &jira,
+        "on_delete = \"deactivate\"",
+        "keep_existing = true",
+    ))
+    .await;
+    let token = app.token("corp").await;
+    let scene = Scene { app, jira, token };
+    let jira = &scene.jira;
+    jira.seed_user("boss", "Boss", "boss@example.com");
+    jira.seed_user("old.name", "Eve", "eve@example.com");
+
+    let ada = scene.person("ada+1@example.com").await;
+    let joe = scene.person("joe's \u{e4}/b").await;
+    let eve = scene.person("eve").await;
+    let members: Vec<Value> = [&ada, &joe, &eve]
+        .iter()
+        .map(|id| json!({"value": id}))
+        .collect();
+    let group = scene
+        .send(
+            "POST",
+            "/Groups",
+            json!({"displayName": "jira-R&D + more", "members": members}),
+        )
+        .await;
+    scene.work().await;
+    assert_eq!(
+        jira.members("jira-R&D + more").len(),
+        3,
+        "{:#?}",
+        jira.users()
+    );
+    scene.set(&ada, "displayName", json!("Ada")).await;
+    scene.set(&ada, "userName", json!("countess")).await;
+    // Whoever leads something hands it over.
+    jira.seed_project("ABC", "countess", &[("Engine", "countess")]);
+    scene.set(&ada, "active", json!(false)).await;
+    assert!(!jira.user("countess").unwrap().active);
+    assert_eq!(jira.project_lead("ABC").as_deref(), Some("boss"));
+    scene.set(&ada, "active", json!(true)).await;
+    // Answers that never come are looked up, and what is there already is looked at.
+    for (id, method) in [(&joe, "PUT"), (&eve, "PUT")] {
+        jira.fault(Fault::once(FaultKind::DropAfter).only(Only::method_path(method, "/user")));
+        scene.set(id, "displayName", json!("Changed")).await;
+    }
+    jira.remove_group("jira-R&D + more");
+    let late = scene.person("late").await;
+    let body = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "add", "path": "members", "value": [{"value": late}]}],
+    });
+    scene.send("PATCH", &format!("/Groups/{group}"), body).await;
+    scene.work().await;
+    assert_eq!(jira.members("jira-R&D + more").len(), 4);
+    let body = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "remove", "path": format!("members[value eq \"{joe}\"]")}],
+    });
+    scene.send("PATCH", &format!("/Groups/{group}"), body).await;
+    scene.work().await;
+    scene
+        .app
+        .apply(&configuration(
+            jira,
+            "on_delete = \"delete\"\noperations = [\"create\", \"update\", \"rename\", \"deactivate\", \
+             \"reactivate\", \"delete\"]",
+            "keep_existing = false",
+        ))
+        .await;
+    scene.work().await;
+    scene
+        .send("DELETE", &format!("/Users/{late}"), Value::Null)
+        .await;
+    scene.work().await;
+    assert!(jira.user("late").is_none());
+
+    let requests = jira.requests();
+    let seen = |method: &str, part: &str| {
+        requests
+            .iter()
+            .any(|r| r.method == method && r.path.contains(part))
+    };
+    for (method, part) in [
+        ("POST", "/user"),
+        ("PUT", "/user"),
+        ("DELETE", "/user"),
+        ("DELETE", "/user/session/"),
+        ("GET", "/user/search"),
+        ("POST", "/group"),
+        ("POST", "/group/user"),
+        ("DELETE", "/group/user"),
+        ("GET", "/groups/picker"),
+        ("GET", "/myself"),
+        ("PUT", "/project/ABC"),
+        ("PUT", "/component/"),
+    ] {
+        assert!(seen(method, part), "no {method} {part}: not broad enough");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let recorded = folder.path().join("requests.json");
+    std::fs::write(&recorded, serde_json::to_vec(&requests).unwrap()).unwrap();
+    let checked = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/validate_requests.py"))
+        .args([&file, &recorded])
+        .args(["--context", "/jira"])
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&checked.stdout),
+        String::from_utf8_lossy(&checked.stderr)
+    );
+}

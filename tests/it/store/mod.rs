@@ -1,0 +1,60 @@
+//! The store, on both databases: its schema, its transactions, its filters and pages.
+
+mod durable;
+mod filters;
+mod race;
+mod schema;
+
+use diesel::RunQueryDsl;
+use diesel::sql_types::{BigInt, Text};
+use usher::domain::{ConnectionId, ConnectionKind, ConnectionSettings};
+use usher::store::{self, Store, settings};
+
+#[derive(diesel::QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
+
+/// The number that a statement gives as `n`.
+pub async fn number(store: &Store, sql: &str) -> i64 {
+    let sql = sql.to_owned();
+    store
+        .read(move |conn| -> Result<i64, store::Error> {
+            Ok(diesel::sql_query(sql).get_result::<Number>(conn)?.n)
+        })
+        .await
+        .unwrap()
+}
+
+/// The texts that a statement gives as `line`.
+pub async fn lines(store: &Store, sql: &str) -> Vec<String> {
+    let sql = sql.to_owned();
+    store
+        .read(move |conn| -> Result<Vec<String>, store::Error> {
+            let rows: Vec<Line> = diesel::sql_query(sql).load(conn)?;
+            Ok(rows.into_iter().map(|row| row.line).collect())
+        })
+        .await
+        .unwrap()
+}
+
+/// Makes a connection.
+pub async fn connection(store: &Store, name: &str) -> ConnectionId {
+    let settings = ConnectionSettings {
+        name: name.to_owned(),
+        kind: ConnectionKind::Scim,
+    };
+    store
+        .write(move |tx| -> Result<ConnectionId, store::Error> {
+            Ok(settings::put_connection(tx, &settings, 0)?.0)
+        })
+        .await
+        .unwrap()
+}
