@@ -1,3 +1,5 @@
+//! The client against answers written by hand: what it sends, and how it judges what comes back.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
