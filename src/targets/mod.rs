@@ -4,6 +4,7 @@
 //! may be changed and when to try again is the engine's business. Every action is safe to repeat.
 
 mod atlassian;
+mod crowd;
 mod jira_dc;
 pub mod memory;
 
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use crate::domain::{Action, Applied, Failure, Lookup, Observed, TargetKind, TargetSettings};
 use crate::outbound::{self, Client, Credential, Options};
 
+pub use crowd::Crowd;
 pub use jira_dc::JiraDc;
 
 /// What a product can do at all, whatever the version and the rights of the credential ([`Target::check`] tells
@@ -107,9 +109,12 @@ pub fn connect(
         connect_timeout: defaults.connect_timeout.min(timeout),
         max_body: defaults.max_body,
     };
-    let client = Client::new(&settings.base_url, credential, options)?;
     Ok(match settings.kind {
-        TargetKind::JiraDc => Arc::new(JiraDc::new(client)),
+        TargetKind::JiraDc => {
+            let client = Client::new(&settings.base_url, credential, options)?;
+            Arc::new(JiraDc::new(client))
+        }
+        TargetKind::Crowd => Arc::new(Crowd::new(&settings.base_url, credential, options)?),
     })
 }
 

@@ -226,13 +226,13 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             "kind = \"jira-dc\"",
-            "kind = \"crowd\"",
-            &["6:8: `kind = \"crowd\"` is not supported yet"],
+            "kind = \"atlassian-guard\"",
+            &["6:8: `kind = \"atlassian-guard\"` is not supported yet"],
         ),
         (
             "kind = \"jira-dc\"",
             "kind = \"jira\"",
-            &["6:8: unknown kind `jira`; there are jira-dc"],
+            &["6:8: unknown kind `jira`; there are jira-dc, crowd"],
         ),
         (
             "kind = \"jira-dc\"",

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::domain::Failure;
 use crate::outbound::{Client, Method, Request, Response};
 
-pub(super) use words::Words;
+pub(super) use words::{Words, shown};
 
 /// A product's REST interface.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub(super) struct Rest {
     product: &'static str,
     /// Path of the interface below the base URL.
     root: &'static str,
+    /// A header that every answer of the product carries.
+    mark: Option<&'static str>,
+    /// What a refused credential means, in words.
+    refused: &'static str,
 }
 
 impl Rest {
@@ -25,7 +29,20 @@ impl Rest {
             client,
             product,
             root,
+            mark: None,
+            refused: "the token or password is wrong, expired or revoked",
         }
+    }
+
+    /// Believes only answers that carry this header.
+    pub(super) fn marked(self, header: &'static str) -> Self {
+        let mark = Some(header);
+        Self { mark, ..self }
+    }
+
+    /// Says something else of a refused credential.
+    pub(super) fn refusing(self, refused: &'static str) -> Self {
+        Self { refused, ..self }
     }
 
     pub(super) fn base_url(&self) -> &str {
@@ -125,6 +142,12 @@ impl Rest {
             .await?;
         match response.status {
             300..=399 => Err(self.redirected(&response)),
+            _ if self
+                .mark
+                .is_some_and(|mark| response.header(mark).is_none()) =>
+            {
+                Err(self.not_the_product(&response))
+            }
             401 => Err(self.unauthorized(&response)),
             // A login page in front answers writes with 200 too, and nothing is done.
             200..=299 if !response.body.is_empty() => response.json::<Value>().map(|_| response),
@@ -176,10 +199,15 @@ impl Rest {
         }
     }
 
-    fn not_the_product(&self, response: &Response) -> Failure {
+    /// The failure that an answer of something else is.
+    pub(super) fn not_the_product(&self, response: &Response) -> Failure {
+        let lacking = match self.mark {
+            Some(mark) if response.header(mark).is_none() => format!(" (no {mark} header)"),
+            _ => String::new(),
+        };
         let text = format!(
-            "{}: answered {} in another form than {} does: is base_url ({}) its address, context path included, and is \
-             it up?",
+            "{}: answered {} in another form than {} does{lacking}: is base_url ({}) its address, context path \
+             included, is it up, and does no proxy answer in its place?",
             response.what(),
             response.status,
             self.product,
@@ -208,12 +236,13 @@ impl Rest {
         let captcha = seraph.contains("AUTHENTICATION_DENIED")
             || reason("X-Authentication-Denied-Reason").contains("CAPTCHA");
         let why = if captcha {
-            ": it asks for a CAPTCHA after failed sign-ins; sign in with that account in a browser once"
+            ": it asks for a CAPTCHA after failed sign-ins; sign in with that account in a browser once".to_owned()
         } else if seraph.contains("AUTHENTICATED_FAILED") {
             " (AUTHENTICATED_FAILED): the token or password is wrong or expired, or after several failed sign-ins a \
              CAPTCHA is asked for; sign in with that account in a browser once"
+                .to_owned()
         } else {
-            ": the token or password is wrong, expired or revoked"
+            format!(": {}", self.refused)
         };
         let text = format!(
             "{}: {} refuses the credential (401){why}",

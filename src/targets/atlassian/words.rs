@@ -45,17 +45,20 @@ impl Words {
             .filter_map(Value::as_str)
             .map(str::trim)
             .collect();
-        let mut text = all.join("; ");
-        if let Some((end, _)) = text.char_indices().nth(LONGEST) {
-            text.truncate(end);
-            text.push('…');
-        }
-        let text = text.trim_end_matches('.').to_owned();
         Some(Self {
             field: fields.and_then(|f| f.keys().next().cloned()),
-            text,
+            text: shown(all.join("; ")),
         })
     }
+}
+
+/// A product's text as it is shown: not too long, and without a final full stop.
+pub(in crate::targets) fn shown(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text.trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

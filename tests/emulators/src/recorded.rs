@@ -51,19 +51,39 @@ impl Recorded {
     }
 }
 
-/// Replaces the value of every `password` member, however deep.
-pub(crate) fn mask(value: &mut Value) {
+/// Replaces every text under a `password` member, however deep; all texts if the whole is one.
+pub(crate) fn mask(value: &mut Value, is_password: bool) {
     match value {
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
-                if name.to_lowercase().contains("password") && member.is_string() {
-                    *member = Value::String("***".into());
-                } else {
-                    mask(member);
-                }
+                mask(
+                    member,
+                    is_password || name.to_lowercase().contains("password"),
+                );
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(mask),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, is_password)),
+        Value::String(text) if is_password => "***".clone_into(text),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn passwords_are_masked_wherever_they_stand() {
+        let mut body =
+            json!({"name": "ada", "password": {"value": "a"}, "users": [{"Password": "b"}]});
+        mask(&mut body, false);
+        let masked =
+            json!({"name": "ada", "password": {"value": "***"}, "users": [{"Password": "***"}]});
+        assert_eq!(body, masked);
+        let mut body = json!({"value": "a", "active": true});
+        mask(&mut body, true);
+        assert_eq!(body, json!({"value": "***", "active": true}));
     }
 }

@@ -155,6 +155,11 @@ pub(crate) trait Emulated: Send + Sync + 'static {
     /// Does what the request asks for and says what to answer.
     fn answer(&self, request: &Request) -> Answer;
 
+    /// Whether a request counts as one that changes something.
+    fn is_write(&self, request: &Request) -> bool {
+        request.is_write()
+    }
+
     /// Answers requests that steer the emulator itself: they meet no faults and are not recorded.
     fn control(&self, _front: &Arc<Front>, _request: &Request) -> Option<Answer> {
         None
@@ -247,7 +252,7 @@ impl Front {
         }
         let _in_flight = InFlight::enter(&self);
         let at = self.started.elapsed();
-        if request.is_write() {
+        if self.emulated.is_write(&request) {
             self.writes.fetch_add(1, Ordering::SeqCst);
         }
         let latency = *lock(&self.latency);
@@ -654,10 +659,17 @@ fn body_of(request: &Request) -> Option<Value> {
     }
     match serde_json::from_slice::<Value>(&request.body) {
         Ok(mut value) => {
-            mask(&mut value);
+            let is_password = ["/password", "/authentication"]
+                .iter()
+                .any(|end| request.path.ends_with(end));
+            mask(&mut value, is_password);
             Some(value)
         }
-        Err(_) => Some(Value::String(String::from_utf8_lossy(&request.body).into())),
+        Err(_) => {
+            let text = String::from_utf8_lossy(&request.body);
+            let masked = text.contains("<password").then(|| "***".to_owned());
+            Some(Value::String(masked.unwrap_or_else(|| text.into())))
+        }
     }
 }
 
