@@ -96,11 +96,13 @@ pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
 ];
 
 /// `target.kind`
-pub(super) const TARGET_KINDS: Words<TargetKind> = &[("jira-dc", TargetKind::JiraDc)];
+pub(super) const TARGET_KINDS: Words<TargetKind> = &[
+    ("jira-dc", TargetKind::JiraDc),
+    ("confluence-dc", TargetKind::ConfluenceDc),
+];
 
 /// Values of `target.kind` whose product is not supported yet.
-pub(super) const LATER_TARGET_KINDS: &[&str] =
-    &["confluence-dc", "bitbucket-dc", "crowd", "atlassian-guard"];
+pub(super) const LATER_TARGET_KINDS: &[&str] = &["bitbucket-dc", "crowd", "atlassian-guard"];
 
 /// `mapping.mode`
 pub(super) const MODES: Words<Mode> = &[

@@ -10,6 +10,9 @@ pub enum TargetKind {
     /// Jira Data Center (and Server), REST API version 2.
     #[serde(rename = "jira-dc")]
     JiraDc,
+    /// Confluence Data Center (and Server).
+    #[serde(rename = "confluence-dc")]
+    ConfluenceDc,
 }
 
 impl TargetKind {
@@ -17,6 +20,7 @@ impl TargetKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::JiraDc => "jira-dc",
+            Self::ConfluenceDc => "confluence-dc",
         }
     }
 }

@@ -95,6 +95,16 @@ impl Rest {
         .await
     }
 
+    /// A write whose path says everything.
+    pub(super) async fn put_nothing(&self, path: &str) -> Result<Response, Failure> {
+        self.send(Request {
+            method: Method::PUT,
+            path,
+            ..Request::default()
+        })
+        .await
+    }
+
     pub(super) async fn delete(
         &self,
         path: &str,
@@ -176,7 +186,7 @@ impl Rest {
         }
     }
 
-    fn not_the_product(&self, response: &Response) -> Failure {
+    pub(super) fn not_the_product(&self, response: &Response) -> Failure {
         let text = format!(
             "{}: answered {} in another form than {} does: is base_url ({}) its address, context path included, and is \
              it up?",
