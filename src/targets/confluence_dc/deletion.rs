@@ -9,6 +9,7 @@ use super::wire::{LongTask, Submission, User};
 use super::{ConfluenceDc, Who, already};
 use crate::domain::{Applied, Failure};
 use crate::outbound::segment;
+use crate::targets::atlassian::Words;
 
 /// Between two looks: this at first, and twice as long each time up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -22,11 +23,10 @@ pub(super) async fn delete(confluence: &ConfluenceDc, who: Who<'_>) -> Result<Ap
     let response = confluence.rest.delete(&path, &[]).await?;
     match response.status {
         200..=299 => {}
-        404 => {
-            let refusal = confluence.refusal(&response).await;
+        404 if Words::of(&response).is_some() => {
             return match confluence.user(who).await? {
                 None => Ok(already(None)),
-                Some(_) => Err(refusal),
+                Some(_) => Err(confluence.rest.failure(&response)),
             };
         }
         _ => return Err(confluence.refused(&response, &user.name).await),
@@ -46,10 +46,11 @@ async fn follow(
         if confluence.user(Who::Key(&user.key)).await?.is_none() {
             return Ok(Applied::default());
         }
-        if Instant::now() + wait > until {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             break;
         }
-        sleep(wait).await;
+        sleep(wait.min(left)).await;
         wait = (wait * 2).min(LONGEST_WAIT);
         if let Some(id) = task {
             status = read(confluence, id).await?.unwrap_or(status);
