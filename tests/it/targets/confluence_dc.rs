@@ -830,7 +830,11 @@ async fn every_request_fits_the_vendors_description() {
     };
     let recorded = std::sync::Mutex::new(Vec::new());
     suite::run_all(async || {
-        let (f, confluence) = fixture(ConfluenceOptions::default());
+        // The path that the description itself has in front.
+        let (f, confluence) = fixture(ConfluenceOptions {
+            context_path: "/confluence".into(),
+            ..ConfluenceOptions::default()
+        });
         recorded.lock().unwrap().push(confluence);
         f
     })
