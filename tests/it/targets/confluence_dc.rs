@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use serde_json::json;
 use usher::domain::{
-    Action, Applied, Failure, LeadSuccessors, Lookup, Observed, SecretRef, TargetAuth, TargetKind,
-    TargetSettings,
+    Action, Applied, Failure, LeadSuccessors, Lookup, MappingSettings, Observed, SecretRef,
+    TargetAuth, TargetKind, TargetSettings,
 };
+use usher::mapping::Rules;
 use usher::outbound::{Client, Credential, Options};
 use usher::targets::{self, Capabilities, ConfluenceDc, Target};
 use usher_emulators::confluence::{Confluence, ConfluenceOptions, ConfluenceUser};
 use usher_emulators::{Chaos, Fault, FaultKind, Only, RateLimit};
+
+use crate::harness::{App, sqlite};
 
 use super::suite::{
     self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
@@ -342,6 +346,20 @@ async fn what_confluence_would_refuse_is_not_sent() {
     };
     let (_, text) = rejected(f.refused(&create_user(&bad)).await);
     assert_eq!(text, "Invalid email address");
+}
+
+/// Rules that a refusal or the guide recommends must be rules that can be written.
+#[test]
+fn what_is_recommended_can_be_written() {
+    for expression in [
+        "userName | lower",
+        "userName | lower | replace(\" \", \".\")",
+        "userName | lower | replace(\"+\", \"-\")",
+    ] {
+        let mut settings = MappingSettings::default();
+        settings.users.username = expression.to_owned();
+        assert!(Rules::problems(&settings).is_empty(), "{expression}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -817,6 +835,89 @@ async fn persist(f: &Fixture, action: &Action) {
         }
     }
     panic!("{action:?} did not succeed");
+}
+
+const CONFIGURATION: &str = r#"
+[[connection]]
+name = "corp"
+kind = "oracle-idcs"
+
+[[target]]
+name = "wiki"
+kind = "confluence-dc"
+base_url = "http://127.0.0.1:1"
+token = { env = "NONE" }
+
+[[mapping]]
+connection = "corp"
+target = "wiki"
+mode = "live"
+
+[mapping.users]
+operations = ["create", "update", "deactivate", "reactivate"]
+
+[mapping.groups]
+on_the_fly = true
+create_missing = true
+"#;
+
+/// Pushed over SCIM, there in Confluence; and what Confluence cannot do holds nothing else up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pushed_person_appears_changes_leaves_and_comes_back() {
+    for version in [[10, 0, 3], [9, 2, 0]] {
+        let (f, confluence) = fixture(ConfluenceOptions {
+            version,
+            ..ConfluenceOptions::default()
+        });
+        let target = Arc::clone(&f.target);
+        let connect = Arc::new(move |_: &_| Ok(Arc::clone(&target)));
+        let app = App::connected(&sqlite(), connect).await;
+        app.apply(CONFIGURATION).await;
+        let token = app.token("corp").await;
+        let person = |user_name: &str, name: &str| {
+            Some(json!({
+                "userName": user_name, "displayName": name,
+                "emails": [{"value": "ada@example.com", "primary": true}],
+            }))
+        };
+        let ada = app
+            .send(&token, "POST", "/Users", person("Ada", "Ada Byron"))
+            .await;
+        let path = format!("/Users/{}", ada.id());
+        app.drain().await;
+        let user = confluence.user("ada").unwrap();
+        assert_eq!(
+            (user.name.as_str(), user.display_name.as_str()),
+            ("ada", "Ada Byron")
+        );
+
+        // Another name, another user name and a group: two of them may be beyond it, and the third is not.
+        let group = json!({"displayName": "wiki-devs", "members": [{"value": ada.id()}]});
+        let put = app
+            .send(&token, "PUT", &path, person("Augusta", "Ada King"))
+            .await;
+        assert_eq!(put.status, 200, "{}", put.json);
+        app.send(&token, "POST", "/Groups", Some(group)).await;
+        app.drain().await;
+        let user = confluence.user("ada").unwrap();
+        let updates = version[0] == 10;
+        assert_eq!(user.display_name == "Ada King", updates);
+        assert_eq!(user.groups, ["confluence-users", "wiki-devs"]);
+        assert_eq!(app.drain().await, 0, "nothing is left to do");
+        let writes = confluence.writes();
+        app.pass(Duration::from_secs(600), 2).await;
+        assert_eq!(confluence.writes(), writes);
+
+        app.send(&token, "DELETE", &path, None).await;
+        app.drain().await;
+        assert!(!confluence.user("ada").unwrap().active);
+        app.send(&token, "POST", "/Users", person("ada", "Ada King"))
+            .await;
+        app.pass(Duration::from_secs(2), 2).await;
+        assert!(confluence.user("ada").unwrap().active);
+        assert_eq!(confluence.creations("ada"), 1);
+        app.stop().await;
+    }
 }
 
 /// The vendor's description is not ours to hand on: `USHER_OPENAPI` names a folder that has it, where there is one.
