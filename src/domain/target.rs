@@ -13,6 +13,9 @@ pub enum TargetKind {
     /// Crowd's application interface, of Crowd itself or of a Jira that acts as one.
     #[serde(rename = "crowd")]
     Crowd,
+    /// Confluence Data Center (and Server).
+    #[serde(rename = "confluence-dc")]
+    ConfluenceDc,
 }
 
 impl TargetKind {
@@ -21,6 +24,7 @@ impl TargetKind {
         match self {
             Self::JiraDc => "jira-dc",
             Self::Crowd => "crowd",
+            Self::ConfluenceDc => "confluence-dc",
         }
     }
 }

@@ -33,6 +33,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     creates_groups: true,
     memberships: true,
     leads: false,
+    slashes_in_names: true,
+    display_names_without: "",
 };
 
 /// Atlassian's own client takes an answer without it for that of something else.

@@ -28,6 +28,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     creates_groups: true,
     memberships: true,
     leads: true,
+    slashes_in_names: true,
+    display_names_without: "",
 };
 
 /// The first version that lets REST change `active` (JRASERVER-37294).

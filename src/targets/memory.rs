@@ -24,6 +24,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     creates_groups: true,
     memberships: true,
     leads: false,
+    slashes_in_names: true,
+    display_names_without: "",
 };
 
 /// The target.

@@ -4,6 +4,7 @@
 //! may be changed and when to try again is the engine's business. Every action is safe to repeat.
 
 mod atlassian;
+mod confluence_dc;
 mod crowd;
 mod jira_dc;
 pub mod memory;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use crate::domain::{Action, Applied, Failure, Lookup, Observed, TargetKind, TargetSettings};
 use crate::outbound::{self, Client, Credential, Options};
 
+pub use confluence_dc::ConfluenceDc;
 pub use crowd::Crowd;
 pub use jira_dc::JiraDc;
 
@@ -37,7 +39,8 @@ pub struct Capabilities {
     pub reactivate: bool,
     /// [`Action::DeleteUser`]
     pub delete: bool,
-    /// Observed accounts show their e-mail address. Where not, what was last sent is all there is to compare with.
+    /// Observed accounts show their e-mail address. Where not, what was last sent is all there is to compare with, and
+    /// no account is found by its address.
     pub reads_email: bool,
     /// [`Action::CreateGroup`]
     pub creates_groups: bool,
@@ -45,6 +48,10 @@ pub struct Capabilities {
     pub memberships: bool,
     /// Before an account can be deactivated somebody else must take over what it leads.
     pub leads: bool,
+    /// Accounts and groups with `/` or `\` in their names can be written to. Where not, such a write is refused.
+    pub slashes_in_names: bool,
+    /// A display name that holds one of these characters is refused.
+    pub display_names_without: &'static str,
 }
 
 /// Names at the target that are never changed, whatever the rules say.
@@ -113,6 +120,10 @@ pub fn connect(
         TargetKind::JiraDc => {
             let client = Client::new(&settings.base_url, credential, options)?;
             Arc::new(JiraDc::new(client))
+        }
+        TargetKind::ConfluenceDc => {
+            let client = Client::new(&settings.base_url, credential, options)?;
+            Arc::new(ConfluenceDc::new(client, timeout))
         }
         TargetKind::Crowd => Arc::new(Crowd::new(&settings.base_url, credential, options)?),
     })

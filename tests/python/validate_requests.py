@@ -191,12 +191,14 @@ def main():
     counts, violations, ignored = collections.Counter(), collections.Counter(), 0
     for request in requests:
         method = request["method"].upper()
-        path = unquote(request["path"]).removeprefix(arguments.context.rstrip("/"))
-        path = path.replace("/rest/api/latest/", "/rest/api/2/", 1)
+        # As it stood on the wire: an encoded slash is part of a name.
+        raw = request["path"].removeprefix(arguments.context.rstrip("/"))
+        raw = raw.replace("/rest/api/latest/", "/rest/api/2/", 1)
+        path = unquote(raw)
         if any(re.search(it, f"{method} {path}") for it in arguments.ignore):
             ignored += 1
             continue
-        below = [path.removeprefix(base) for base in bases if path.startswith(base)]
+        below = [raw.removeprefix(base) for base in bases if raw.startswith(base)]
         operation = next(
             (it for it in operations[method] for rest in below if it.pattern.match(rest)), None
         )

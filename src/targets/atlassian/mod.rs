@@ -112,6 +112,16 @@ impl Rest {
         .await
     }
 
+    /// A write whose path says everything.
+    pub(super) async fn put_nothing(&self, path: &str) -> Result<Response, Failure> {
+        self.send(Request {
+            method: Method::PUT,
+            path,
+            ..Request::default()
+        })
+        .await
+    }
+
     pub(super) async fn delete(
         &self,
         path: &str,

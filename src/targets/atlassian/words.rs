@@ -1,4 +1,5 @@
-//! A product's own words in an error body: `{"errorMessages": ["..."], "errors": {"field": "..."}}`.
+//! A product's own words in an error body. Jira writes `{"errorMessages": ["..."], "errors": {"field": "..."}}`,
+//! Confluence `{"statusCode": 404, "data": {"errors": [...]}, "message": "...", "reason": "Not Found"}`.
 
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ impl Words {
     /// Reads an error body. `None`: it is not one of the product's.
     pub(in crate::targets) fn of(response: &Response) -> Option<Self> {
         let value = response.value()?;
-        let mut words = Self::read(&value)?;
+        let mut words = Self::read(&value).or_else(|| Self::read_confluence(&value))?;
         if words.text.is_empty() {
             words.text = format!(
                 "{}: answered {} without saying why",
@@ -47,9 +48,55 @@ impl Words {
             .collect();
         Some(Self {
             field: fields.and_then(|f| f.keys().next().cloned()),
-            text: shown(all.join("; ")),
+            text: joined(&all),
         })
     }
+
+    /// The status alone would not do: gateways write `{"statusCode": 404, "message": "..."}` as well.
+    fn read_confluence(value: &Value) -> Option<Self> {
+        let body = value.as_object()?;
+        body.get("statusCode")?.as_u64()?;
+        let data = body.get("data").and_then(Value::as_object);
+        if data.is_none() && !body.get("reason").is_some_and(Value::is_string) {
+            return None;
+        }
+        let errors = data.and_then(|data| data.get("errors")?.as_array());
+        let mut all: Vec<&str> = Vec::new();
+        let message = body.get("message").and_then(Value::as_str);
+        for text in message
+            .into_iter()
+            .chain(errors.into_iter().flatten().filter_map(translation))
+        {
+            let text = without_class(text.trim());
+            if !text.is_empty() && !all.contains(&text) {
+                all.push(text);
+            }
+        }
+        Some(Self {
+            field: None,
+            text: joined(&all),
+        })
+    }
+}
+
+fn joined(all: &[&str]) -> String {
+    shown(all.join("; "))
+}
+
+/// An error of a validation: text, or a message with its key and its text.
+fn translation(error: &Value) -> Option<&str> {
+    let message = error.get("message").unwrap_or(error);
+    ["translation", "key"]
+        .iter()
+        .find_map(|name| message.get(name)?.as_str())
+        .or(message.as_str())
+}
+
+/// Newer versions put the name of the exception in front, and nothing else where it has no message.
+fn without_class(text: &str) -> &str {
+    let (first, rest) = text.split_once(": ").unwrap_or((text, ""));
+    let is_class = first.starts_with("com.atlassian.") && !first.contains(char::is_whitespace);
+    if is_class { rest.trim() } else { text }
 }
 
 /// A product's text as it is shown: not too long, and without a final full stop.
@@ -96,6 +143,39 @@ mod tests {
         );
         assert_eq!(read(&json!("text")), None);
         assert_eq!(read(&json!([])), None);
+    }
+
+    #[test]
+    fn confluence_is_understood_too() {
+        let read = |value: Value| Words::read_confluence(&value).map(|w| w.text);
+        let data = json!({"authorized": false, "valid": true, "errors": [], "successful": false});
+        let body =
+            json!({"statusCode": 404, "data": data, "message": "No user.", "reason": "Not Found"});
+        assert_eq!(read(body), Some("No user".into()));
+        let class = "com.atlassian.confluence.api.service.exceptions.api.ConflictException";
+        for (message, expected) in [
+            (json!(format!("{class}: Exists: x")), "Exists: x"),
+            (json!(class), ""),
+            (Value::Null, ""),
+        ] {
+            let body = json!({"statusCode": 409, "data": data, "message": message});
+            assert_eq!(read(body).as_deref(), Some(expected));
+        }
+        let errors = json!([
+            {"message": {"key": "a.b", "args": [], "translation": "First."}},
+            {"message": {"key": "c.d", "args": []}},
+            "Third",
+            "Refused",
+        ]);
+        let body = json!({"statusCode": 400, "data": {"errors": errors}, "message": "Refused"});
+        assert_eq!(read(body), Some("Refused; First.; c.d; Third".into()));
+        for other in [
+            json!({"statusCode": 404, "message": "Resource not found"}),
+            json!({"status-code": 404, "message": "null for uri: /x"}),
+            json!({"statusCode": "404", "reason": "x"}),
+        ] {
+            assert_eq!(read(other), None);
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! Emulators of the systems at both ends of Usher: Jira Data Center as the product that accounts
-//! are written to ([`jira`]) and an IDCS domain as the client that pushes over SCIM ([`idcs`]).
-//! [`crowd`] is Crowd, or a Jira that acts as one.
+//! Emulators of the systems at both ends of Usher: the products that accounts are written to
+//! ([`jira`], [`confluence`], [`crowd`]) and an IDCS domain as the client that pushes over SCIM
+//! ([`idcs`]).
 //!
 //! They are for tests and for the demo, are never linked into the product and know nothing of its
 //! code, so that a mistake about a protocol cannot be made once for both sides. Awkward behaviour
 //! of the real systems is kept on purpose; faults can be ordered ([`Fault`]) or left to chance
 //! ([`Chaos`]).
 
+pub mod confluence;
 pub mod crowd;
 mod faults;
 pub mod idcs;

@@ -82,10 +82,7 @@ fn start() -> Option<Cluster> {
         bin.join("postgres").display(),
         data.display(),
     );
-    #[expect(
-        clippy::zombie_processes,
-        reason = "it lives as long as this process"
-    )]
+    #[expect(clippy::zombie_processes, reason = "it lives as long as this process")]
     let watcher = as_postgres(Path::new("sh"))
         .args(["-c", &server])
         .stdin(Stdio::piped())
