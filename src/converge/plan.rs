@@ -6,6 +6,7 @@ use crate::domain::{
     Action, Desired, DesiredAccount, MappingSettings, OnDelete, Operation, Owner, Presence,
 };
 use crate::scim::fold::fold_text;
+use crate::targets::Capabilities;
 
 /// What a target has for one user, as far as it is known: the ledger, corrected by what was just read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,10 +64,43 @@ pub(super) trait Protection {
     fn group(&self, name: &str) -> Option<String>;
 }
 
+/// What may be done: by the rules, and by the product's nature.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    /// The rules.
+    pub(super) settings: &'a MappingSettings,
+    /// The product.
+    pub(super) capabilities: &'a Capabilities,
+}
+
+impl Means<'_> {
+    /// `Err`: why not, in words.
+    fn may(self, operation: Operation) -> Result<(), String> {
+        let (name, able) = match operation {
+            Operation::Create => ("create", self.capabilities.create),
+            Operation::Update => ("update", self.capabilities.update),
+            Operation::Rename => ("rename", self.capabilities.rename),
+            Operation::Deactivate => ("deactivate", self.capabilities.deactivate),
+            Operation::Reactivate => ("reactivate", self.capabilities.reactivate),
+            Operation::Delete => ("delete", self.capabilities.delete),
+        };
+        if !able {
+            return Err(format!(
+                "{} cannot {name} accounts",
+                self.capabilities.product
+            ));
+        }
+        if !self.settings.may(operation) {
+            return Err(format!("the operation \"{name}\" is off"));
+        }
+        Ok(())
+    }
+}
+
 /// Plans. `groups` tells about every wanted group that the account is not in yet.
 pub(super) fn plan(
     desired: &Desired,
-    settings: &MappingSettings,
+    means: Means<'_>,
     current: &Current,
     groups: &BTreeMap<String, GroupState>,
     protection: &dyn Protection,
@@ -82,10 +116,10 @@ pub(super) fn plan(
         return plan;
     }
     match desired.presence {
-        Presence::Active => wanted(desired, settings, current, groups, protection, &mut plan),
+        Presence::Active => wanted(desired, means, current, groups, protection, &mut plan),
         Presence::Inactive => {
             if let Some(account) = &current.account {
-                deactivate(settings, account, &mut plan);
+                deactivate(means, account, &mut plan);
             } else {
                 plan.notes
                     .push("inactive at the source and no account here: nothing to do".to_owned());
@@ -93,7 +127,7 @@ pub(super) fn plan(
         }
         Presence::Deleted | Presence::OutOfScope => {
             if let Some(account) = &current.account {
-                deprovision(settings, current, account, protection, &mut plan);
+                deprovision(means, current, account, protection, &mut plan);
             } else {
                 plan.notes
                     .push("not wanted and no account here: nothing to do".to_owned());
@@ -105,7 +139,7 @@ pub(super) fn plan(
 
 fn wanted(
     desired: &Desired,
-    settings: &MappingSettings,
+    means: Means<'_>,
     current: &Current,
     groups: &BTreeMap<String, GroupState>,
     protection: &dyn Protection,
@@ -127,7 +161,7 @@ fn wanted(
     }
     let (remote_id, username) = match &current.account {
         Some(existing) => {
-            adjust(account, settings, existing, plan);
+            adjust(account, means, existing, plan);
             let renamed = plan
                 .actions
                 .iter()
@@ -140,9 +174,8 @@ fn wanted(
             (existing.remote_id.clone(), username.clone())
         }
         None => {
-            if !settings.may(Operation::Create) {
-                plan.notes
-                    .push("no account, and the operation \"create\" is off".to_owned());
+            if let Err(why) = means.may(Operation::Create) {
+                plan.notes.push(format!("no account, and {why}"));
                 return;
             }
             let Some(email) = &account.email else {
@@ -159,7 +192,7 @@ fn wanted(
     };
     memberships(
         desired,
-        settings,
+        means,
         current,
         groups,
         protection,
@@ -169,38 +202,30 @@ fn wanted(
 }
 
 /// Brings an existing account in step.
-fn adjust(
-    wanted: &DesiredAccount,
-    settings: &MappingSettings,
-    existing: &CurrentAccount,
-    plan: &mut Plan,
-) {
+fn adjust(wanted: &DesiredAccount, means: Means<'_>, existing: &CurrentAccount, plan: &mut Plan) {
     // Back first: an inactive account may refuse other changes.
     if !existing.active {
-        if settings.may(Operation::Reactivate) {
-            plan.actions.push(Action::Reactivate {
+        match means.may(Operation::Reactivate) {
+            Ok(()) => plan.actions.push(Action::Reactivate {
                 remote_id: existing.remote_id.clone(),
                 username: existing.username.clone(),
-            });
-        } else {
-            plan.notes.push(
-                "the account is inactive, and the operation \"reactivate\" is off".to_owned(),
-            );
+            }),
+            Err(why) => plan
+                .notes
+                .push(format!("the account is inactive, and {why}")),
         }
     }
     // The products compare user names without case, so a difference of case is none.
     if fold_text(&wanted.username) != fold_text(&existing.username) {
-        if settings.may(Operation::Rename) {
-            plan.actions.push(Action::RenameUser {
+        match means.may(Operation::Rename) {
+            Ok(()) => plan.actions.push(Action::RenameUser {
                 remote_id: existing.remote_id.clone(),
                 from: existing.username.clone(),
                 to: wanted.username.clone(),
-            });
-        } else {
-            plan.notes.push(format!(
-                "should be called {:?}, and the operation \"rename\" is off",
-                wanted.username
-            ));
+            }),
+            Err(why) => plan
+                .notes
+                .push(format!("should be called {:?}, and {why}", wanted.username)),
         }
     }
     let display_name =
@@ -211,7 +236,9 @@ fn adjust(
         .clone()
         .filter(|email| *email != existing.email);
     if display_name.is_some() || email.is_some() {
-        if settings.may(Operation::Update) {
+        if let Err(why) = means.may(Operation::Update) {
+            plan.notes.push(format!("attributes differ, and {why}"));
+        } else {
             let renamed = plan
                 .actions
                 .iter()
@@ -226,16 +253,13 @@ fn adjust(
                 display_name,
                 email,
             });
-        } else {
-            plan.notes
-                .push("attributes differ, and the operation \"update\" is off".to_owned());
         }
     }
 }
 
 fn memberships(
     desired: &Desired,
-    settings: &MappingSettings,
+    means: Means<'_>,
     current: &Current,
     groups: &BTreeMap<String, GroupState>,
     protection: &dyn Protection,
@@ -248,7 +272,7 @@ fn memberships(
         if wanted.contains(folded) {
             continue;
         }
-        if !owner.is_ours() && settings.groups.keep_existing {
+        if !owner.is_ours() && means.settings.groups.keep_existing {
             continue;
         }
         remove_member(name, protection, (remote_id, username), plan);
@@ -271,7 +295,7 @@ fn memberships(
                     continue;
                 }
                 if groups.get(&folded) == Some(&GroupState::Missing) {
-                    if !settings.groups.create_missing {
+                    if !means.settings.groups.create_missing {
                         plan.notes.push(format!(
                             "group {:?} does not exist at the target, and create_missing is off",
                             group.name
@@ -311,32 +335,31 @@ fn remove_member(
     });
 }
 
-fn deactivate(settings: &MappingSettings, account: &CurrentAccount, plan: &mut Plan) {
+fn deactivate(means: Means<'_>, account: &CurrentAccount, plan: &mut Plan) {
     if !account.active {
         return;
     }
-    if !settings.may(Operation::Deactivate) {
-        plan.notes
-            .push("should be inactive, and the operation \"deactivate\" is off".to_owned());
+    if let Err(why) = means.may(Operation::Deactivate) {
+        plan.notes.push(format!("should be inactive, and {why}"));
         return;
     }
     plan.actions.push(Action::Deactivate {
         remote_id: account.remote_id.clone(),
         username: account.username.clone(),
-        successors: settings.successors(),
+        successors: means.settings.successors(),
     });
 }
 
 /// What `on_delete` says.
 fn deprovision(
-    settings: &MappingSettings,
+    means: Means<'_>,
     current: &Current,
     account: &CurrentAccount,
     protection: &dyn Protection,
     plan: &mut Plan,
 ) {
-    match settings.users.on_delete {
-        OnDelete::Deactivate => deactivate(settings, account, plan),
+    match means.settings.users.on_delete {
+        OnDelete::Deactivate => deactivate(means, account, plan),
         OnDelete::Keep => plan
             .notes
             .push("not wanted any more: kept by on_delete = \"keep\"".to_owned()),
@@ -357,7 +380,9 @@ fn deprovision(
             }
         }
         // Only what Usher made is Usher's to destroy.
-        OnDelete::Delete if account.owner == Owner::Created && settings.may(Operation::Delete) => {
+        OnDelete::Delete
+            if account.owner == Owner::Created && means.may(Operation::Delete).is_ok() =>
+        {
             plan.actions.push(Action::DeleteUser {
                 remote_id: account.remote_id.clone(),
                 username: account.username.clone(),
@@ -367,7 +392,87 @@ fn deprovision(
             plan.notes.push(
                 "not made by Usher, or \"delete\" is off: deactivated, not deleted".to_owned(),
             );
-            deactivate(settings, account, plan);
+            deactivate(means, account, plan);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DesiredGroup;
+
+    struct Nobody;
+
+    impl Protection for Nobody {
+        fn user(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn group(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn what_a_product_cannot_do_is_noted_and_keeps_nothing_else_from_being_done() {
+        let capabilities = Capabilities {
+            rename: false,
+            ..*crate::targets::Target::capabilities(&crate::targets::memory::Memory::new())
+        };
+        let settings = MappingSettings::default();
+        let desired = Desired {
+            presence: Presence::Active,
+            account: Ok(DesiredAccount {
+                username: "augusta".to_owned(),
+                display_name: "Augusta".to_owned(),
+                email: Some("ada@example.com".to_owned()),
+            }),
+            groups: vec![DesiredGroup {
+                name: "users".to_owned(),
+                because: String::new(),
+                source_group_id: None,
+            }],
+            because: Vec::new(),
+        };
+        let current = Current {
+            account: Some(CurrentAccount {
+                remote_id: "1".to_owned(),
+                username: "ada".to_owned(),
+                display_name: "Ada".to_owned(),
+                email: "ada@example.com".to_owned(),
+                active: true,
+                owner: Owner::Created,
+            }),
+            groups: BTreeMap::new(),
+        };
+        let means = Means {
+            settings: &settings,
+            capabilities: &capabilities,
+        };
+        let states = BTreeMap::from([("users".to_owned(), GroupState::Exists)]);
+        let plan = plan(&desired, means, &current, &states, &Nobody);
+        assert_eq!(
+            plan.actions,
+            [
+                Action::UpdateUser {
+                    remote_id: "1".to_owned(),
+                    username: "ada".to_owned(),
+                    display_name: Some("Augusta".to_owned()),
+                    email: None,
+                },
+                Action::AddMember {
+                    remote_id: "1".to_owned(),
+                    username: "ada".to_owned(),
+                    group: "users".to_owned(),
+                },
+            ]
+        );
+        assert_eq!(plan.notes.len(), 1);
+        assert!(
+            plan.notes[0].contains("cannot rename accounts"),
+            "{:?}",
+            plan.notes
+        );
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::engine::Engine;
 use super::live::LiveTarget;
 use super::load::{self, Entry, Person};
-use super::plan::{Current, CurrentAccount, GroupState, Plan, Protection, plan};
+use super::plan::{Current, CurrentAccount, GroupState, Means, Plan, Protection, plan};
 use super::retry::{self, Verdict};
 use crate::clock::Micros;
 use crate::domain::{
@@ -274,13 +274,11 @@ impl Engine {
             .filter(|until| *until > self.clock.now());
         self.look(&mut job, rules, &shield, client.as_ref()).await?;
         let states = self.group_states(&mut job, client.as_ref()).await?;
-        job.plan = plan(
-            &job.desired,
-            rules.settings(),
-            &job.current,
-            &states,
-            &shield,
-        );
+        let means = Means {
+            settings: rules.settings(),
+            capabilities: client.capabilities(),
+        };
+        job.plan = plan(&job.desired, means, &job.current, &states, &shield);
         if rules.settings().mode == Mode::Shadow {
             return self.end_in_shadow(job).await;
         }
