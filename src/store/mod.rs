@@ -9,6 +9,7 @@ mod error;
 mod filter_sql;
 mod migrate;
 mod schema;
+mod statement;
 
 pub mod audit;
 pub mod groups;
