@@ -166,7 +166,12 @@ fn digest_of(header: &str) -> Result<String, Error> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -178,6 +183,11 @@ mod tests {
         let (a, b) = (new_secret(), new_secret());
         assert_eq!(a.expose_secret().len(), PREFIX.len() + 43);
         assert_ne!(a.expose_secret(), b.expose_secret());
+    }
+
+    #[test]
+    fn digests_are_lower_case_hex() {
+        assert_eq!(hex(&[0x00, 0x1f, 0xa0, 0xff]), "001fa0ff");
     }
 
     #[test]

@@ -24,7 +24,7 @@ const MAX_DEPTH: usize = 32;
 /// An authenticated caller, its dialect, and the request it makes.
 pub(super) struct Caller {
     pub(super) caller: auth::Caller,
-    request: String,
+    request: HttpRequest,
 }
 
 impl Caller {
@@ -38,10 +38,21 @@ impl Caller {
 
     /// For writes.
     pub(super) fn source(&self) -> Source {
+        let id = self
+            .request
+            .extensions()
+            .get::<RequestId>()
+            .map(|id| id.0.clone())
+            .unwrap_or_default();
         Source {
             connection: self.caller.connection.clone(),
             dialect: self.dialect(),
-            cause: format!("push from {}: {}", self.caller.name, self.request),
+            cause: format!(
+                "push from {}: {} {} (request {id})",
+                self.caller.name,
+                self.request.method(),
+                self.request.path()
+            ),
         }
     }
 }
@@ -61,12 +72,6 @@ impl FromRequest for Caller {
                 .get(header::AUTHORIZATION)
                 .and_then(|v| v.to_str().ok());
             let caller = state.auth.authenticate(header).await?;
-            let id = request
-                .extensions()
-                .get::<RequestId>()
-                .map(|id| id.0.clone())
-                .unwrap_or_default();
-            let request = format!("{} {} (request {id})", request.method(), request.path());
             Ok(Self { caller, request })
         })
     }

@@ -29,22 +29,26 @@ pub async fn request_span(
         method = %request.method(),
         path = %request.path(),
     );
-    let quiet = matches!(request.path(), "/healthz" | "/readyz");
     let started = Instant::now();
-    async move {
-        let mut response = next.call(request).await?;
-        let status = response.status().as_u16();
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if !quiet {
-            tracing::info!(status, duration_ms, "answered");
-        }
-        if let Ok(value) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(HEADER, value);
-        }
-        Ok(response)
+    let mut response = next.call(request).instrument(span).await?;
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let request = response.request();
+    if !matches!(request.path(), "/healthz" | "/readyz") {
+        // Outside the span, with the same fields of its own: the line of every request, and a span in JSON
+        // costs more than all the rest of it.
+        tracing::info!(
+            request_id = %id,
+            method = %request.method(),
+            path = %request.path(),
+            status = response.status().as_u16(),
+            duration_ms,
+            "answered"
+        );
     }
-    .instrument(span)
-    .await
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    Ok(response)
 }
 
 /// The id that a proxy gave, if it is harmless.

@@ -41,6 +41,15 @@ pub enum Edit {
     Patch(Vec<PatchOp>),
 }
 
+/// What a write made of a resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The resource.
+    pub stored: Stored<String>,
+    /// Whether it may have members, or be one: a user who was just created is in no group.
+    pub may_have_links: bool,
+}
+
 /// The versions that a caller accepts (`If-Match`). `None`: any.
 pub type IfMatch = Option<Vec<i64>>;
 
@@ -64,16 +73,21 @@ impl Intake {
         source: Source,
         rt: ResourceType,
         body: Value,
-    ) -> Result<Stored, Error> {
+    ) -> Result<Written, Error> {
         let change = scim::resource::parse_create(rt, source.dialect, body)?;
+        let may_have_links = !change.members.is_empty();
+        let user = match rt {
+            ResourceType::User => Some(users::prepare(&change.doc)?),
+            ResourceType::Group => None,
+        };
         let now = self.now();
         let stored = self
             .store
-            .write(move |tx| -> Result<Stored, Error> {
+            .write(move |tx| -> Result<Stored<String>, Error> {
                 let mut affected = Affected::default();
-                let stored = match rt {
-                    ResourceType::User => {
-                        let stored = users::insert(tx, &source.connection, &change.doc, now)?;
+                let stored = match &user {
+                    Some(user) => {
+                        let stored = users::insert(tx, &source.connection, user, now)?;
                         members::edit_groups_of(
                             tx,
                             &source,
@@ -85,7 +99,7 @@ impl Intake {
                         affected.user(&stored.id);
                         stored
                     }
-                    ResourceType::Group => {
+                    None => {
                         let stored = groups::insert(tx, &source.connection, &change.doc, now)?;
                         members::edit_members_of(
                             tx,
@@ -102,7 +116,10 @@ impl Intake {
             })
             .await?;
         self.wake.notify_one();
-        Ok(stored)
+        Ok(Written {
+            stored,
+            may_have_links,
+        })
     }
 
     /// Changes a resource.
@@ -113,11 +130,11 @@ impl Intake {
         id: String,
         edit: Edit,
         if_match: IfMatch,
-    ) -> Result<Stored, Error> {
+    ) -> Result<Written, Error> {
         let now = self.now();
         let stored = self
             .store
-            .write(move |tx| -> Result<Stored, Error> {
+            .write(move |tx| -> Result<Stored<String>, Error> {
                 let locked = lock(tx, &source, rt, &id, if_match.as_deref())?;
                 let change = match &edit {
                     Edit::Put(body) => {
@@ -142,10 +159,9 @@ impl Intake {
                 };
                 if !doc_changed && !rows_changed {
                     tx.discard();
-                    return Ok(Stored {
-                        version: locked.version - 1,
-                        ..locked
-                    });
+                    let mut stored = locked.into_text()?;
+                    stored.version -= 1;
+                    return Ok(stored);
                 }
                 let stored = match rt {
                     ResourceType::User => {
@@ -171,7 +187,10 @@ impl Intake {
             })
             .await?;
         self.wake.notify_one();
-        Ok(stored)
+        Ok(Written {
+            stored,
+            may_have_links: true,
+        })
     }
 
     /// Takes a resource out of the mirror. A user stays as a tombstone until every target has converged.

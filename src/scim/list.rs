@@ -9,6 +9,8 @@ use super::{Doc, Error};
 
 /// The largest page.
 pub const MAX_COUNT: u64 = 1000;
+/// The schema of an answer.
+const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 /// The page of whoever does not say how much.
 const DEFAULT_COUNT: u64 = 100;
 
@@ -86,12 +88,25 @@ pub fn parse_search(body: Value) -> Result<(ListQuery, Projection), Error> {
 /// An answer.
 pub fn list_response(total: u64, start_index: u64, resources: Vec<Value>) -> Value {
     json!({
-        "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
+        "schemas": [LIST_RESPONSE],
         "totalResults": total,
         "startIndex": start_index,
         "itemsPerPage": resources.len(),
         "Resources": resources,
     })
+}
+
+/// An answer with resources that are text already, separated by commas.
+pub fn list_text(total: u64, start_index: u64, count: usize, resources: &[u8]) -> Vec<u8> {
+    let mut text = format!(
+        "{{\"schemas\":[\"{LIST_RESPONSE}\"],\"totalResults\":{total},\"startIndex\":{start_index},\
+         \"itemsPerPage\":{count},\"Resources\":["
+    )
+    .into_bytes();
+    text.reserve_exact(resources.len() + 2);
+    text.extend_from_slice(resources);
+    text.extend_from_slice(b"]}");
+    text
 }
 
 /// "A value less than 1 shall be interpreted as 1."
@@ -140,6 +155,16 @@ mod tests {
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
         parse_query(&pairs).map(|(query, _)| query)
+    }
+
+    #[test]
+    fn both_forms_of_an_answer_are_the_same() {
+        let resources = vec![json!({"id": "1"}), json!({"id": "2"})];
+        let text = list_text(7, 3, 2, b"{\"id\":\"1\"},{\"id\":\"2\"}");
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            list_response(7, 3, resources).to_string()
+        );
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Projection {
         Ok(Self { only, except })
     }
 
+    /// Whether nothing is left out.
+    pub fn is_whole(&self) -> bool {
+        self.only.is_none() && self.except.is_empty()
+    }
+
     /// Whether a core attribute would be part of the answer.
     pub fn wants(&self, rt: ResourceType, attribute: &str) -> bool {
         let excluded = self
@@ -63,7 +68,7 @@ impl Projection {
 
     /// Takes out what is not wanted.
     pub fn apply(&self, rt: ResourceType, doc: Doc) -> Doc {
-        if self.only.is_none() && self.except.is_empty() {
+        if self.is_whole() {
             return doc;
         }
         let mut shown = Doc::new();

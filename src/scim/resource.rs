@@ -3,6 +3,10 @@
 //! A stored document holds attributes under their canonical names, and none of `id`, `meta`, `schemas`,
 //! `password`, `members`, `groups`: those are the server's own, or rows, or never kept.
 
+use std::borrow::Cow;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::filter::Compiled;
@@ -210,6 +214,97 @@ pub fn render(rt: ResourceType, doc: &Doc, meta: &Meta, rows: Option<Vec<Value>>
     shown.insert("meta".to_owned(), Value::Object(shown_meta));
     shown
 }
+
+/// Writes what [`render`] makes, from the text of a stored document and without taking it apart: most answers
+/// show all of it. `rows` may be empty.
+pub fn render_text(
+    rt: ResourceType,
+    doc: &str,
+    meta: &Meta,
+    rows: &[impl Serialize],
+    out: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
+    let Extensions(extensions) = serde_json::from_str(doc)?;
+    out.extend_from_slice(b"{\"schemas\":[");
+    serde_json::to_writer(&mut *out, rt.schema())?;
+    for urn in extensions {
+        out.push(b',');
+        serde_json::to_writer(&mut *out, &urn)?;
+    }
+    out.extend_from_slice(b"],\"id\":");
+    serde_json::to_writer(&mut *out, &meta.id)?;
+    // It was parsed as an object just now, so it stands in braces.
+    let attributes = doc.trim().trim_start_matches('{');
+    let attributes = attributes.strip_suffix('}').unwrap_or(attributes).trim();
+    if !attributes.is_empty() {
+        out.push(b',');
+        out.extend_from_slice(attributes.as_bytes());
+    }
+    if !rows.is_empty() {
+        out.extend_from_slice(match rt {
+            ResourceType::User => b",\"groups\":" as &[u8],
+            ResourceType::Group => b",\"members\":",
+        });
+        serde_json::to_writer(&mut *out, rows)?;
+    }
+    out.extend_from_slice(b",\"meta\":");
+    let shown = ShownMeta {
+        resource_type: rt.name(),
+        created: &meta.created,
+        last_modified: &meta.last_modified,
+        location: &meta.location,
+        version: &meta.version,
+    };
+    serde_json::to_writer(&mut *out, &shown)?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// `meta`, in the order in which [`render`] has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownMeta<'a> {
+    resource_type: &'a str,
+    created: &'a str,
+    last_modified: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    location: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
+}
+
+/// The URNs among the names of an object.
+struct Extensions<'a>(Vec<Cow<'a, str>>);
+
+impl<'de> Deserialize<'de> for Extensions<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Extensions<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut urns = Vec::new();
+                while let Some(Name(name)) = map.next_key()? {
+                    map.next_value::<IgnoredAny>()?;
+                    if is_urn(&name) {
+                        urns.push(name);
+                    }
+                }
+                Ok(Extensions(urns))
+            }
+        }
+        deserializer.deserialize_map(Names)
+    }
+}
+
+/// A name, borrowed from the text unless it has escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A body taken apart. Values to be cleared are `null` or `[]` in `doc`.
 struct Parts {
@@ -649,6 +744,53 @@ mod tests {
 
     fn create(dialect: Dialect, body: Value) -> Result<Change, Error> {
         parse_create(ResourceType::User, dialect, body)
+    }
+
+    #[test]
+    fn both_ways_of_rendering_are_the_same() {
+        let docs = [
+            json!({}),
+            json!({"userName": "ada", "name": {"givenName": "A\"\\\u{e9}{}"}}),
+            json!({"urn:x:User": {"a": [1]}, "userName": "urn:y", "URN:\"z\"": {}}),
+        ];
+        for location in ["", "https://x/Users/1"] {
+            let meta = Meta {
+                id: "1".to_owned(),
+                created: "2026-01-01T00:00:00.000Z".to_owned(),
+                last_modified: "2026-01-02T00:00:00.000Z".to_owned(),
+                version: if location.is_empty() { "" } else { "W/\"1\"" }.to_owned(),
+                location: location.to_owned(),
+            };
+            for doc in &docs {
+                for rt in [ResourceType::User, ResourceType::Group] {
+                    for rows in [vec![], vec![json!({"value": "2"}), json!({"value": "3"})]] {
+                        let mut text = Vec::new();
+                        render_text(rt, &doc.to_string(), &meta, &rows, &mut text).unwrap();
+                        let whole = render(rt, doc.as_object().unwrap(), &meta, Some(rows));
+                        assert_eq!(
+                            String::from_utf8(text).unwrap(),
+                            Value::Object(whole).to_string()
+                        );
+                    }
+                }
+            }
+        }
+        let nothing: [Value; 0] = [];
+        for broken in ["", "[]", "{\"a\":}", "{} {}"] {
+            let meta = meta_of_nobody();
+            let result = render_text(ResourceType::User, broken, &meta, &nothing, &mut Vec::new());
+            assert!(result.is_err(), "{broken}");
+        }
+    }
+
+    fn meta_of_nobody() -> Meta {
+        Meta {
+            id: String::new(),
+            created: String::new(),
+            last_modified: String::new(),
+            version: String::new(),
+            location: String::new(),
+        }
     }
 
     #[test]

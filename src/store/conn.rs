@@ -8,7 +8,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use diesel::connection::{
     AnsiTransactionManager, SimpleConnection, TransactionManager, TransactionManagerStatus,
@@ -18,7 +19,7 @@ use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection, ConnectionResult};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::error::Error;
 use crate::config::server::DatabaseUrl;
@@ -55,10 +56,16 @@ const BATCH: usize = 256;
 /// How often a write is repeated on PostgreSQL before it is refused as busy.
 const ATTEMPTS: u32 = 12;
 
+/// A look-up that takes longer than this was held up by the disk.
+const SLOW: Duration = Duration::from_millis(10);
+/// How long look-ups keep off the async threads after a slow one.
+const SLOW_FOR: Duration = Duration::from_secs(1);
+
 /// A writing transaction.
 pub struct Tx<'a> {
     conn: &'a mut AnyConn,
     discard: bool,
+    population: bool,
 }
 
 impl Tx<'_> {
@@ -70,6 +77,11 @@ impl Tx<'_> {
     /// Makes the end of the transaction a rollback although nothing failed: nothing had to be changed.
     pub fn discard(&mut self) {
         self.discard = true;
+    }
+
+    /// Says that there are more or fewer users or groups than before: see [`Store::population`].
+    pub(super) fn population_changes(&mut self) {
+        self.population = true;
     }
 }
 
@@ -132,6 +144,8 @@ type Ended = Box<dyn FnOnce(Result<(), Error>) + Send>;
 pub struct Store {
     readers: Pool<Manager>,
     permits: Arc<Semaphore>,
+    slow: Arc<SlowDisk>,
+    population: Arc<AtomicU64>,
     writer: Option<std::sync::mpsc::SyncSender<Job>>,
 }
 
@@ -168,6 +182,8 @@ impl Store {
         Ok(Self {
             readers,
             permits: Arc::new(Semaphore::new(READERS as usize)),
+            slow: Arc::new(SlowDisk::new()),
+            population: Arc::default(),
             writer,
         })
     }
@@ -175,6 +191,14 @@ impl Store {
     /// Whether several servers may share this database.
     pub fn is_shared(&self) -> bool {
         self.writer.is_none()
+    }
+
+    /// A number that is another one after users or groups came or went, so that what was counted before can be
+    /// known to hold. `None` on PostgreSQL, where other processes write too; a SQLite file has one server.
+    pub fn population(&self) -> Option<u64> {
+        self.writer
+            .as_ref()
+            .map(|_| self.population.load(Ordering::Acquire))
     }
 
     /// Runs queries that change nothing.
@@ -201,6 +225,35 @@ impl Store {
         .map_err(|_| Error::Panicked)?
     }
 
+    /// Runs queries that find a few rows by an index, and change nothing.
+    ///
+    /// On SQLite that takes less time than handing the work to another thread and back, so it is done here and
+    /// now. A slow disk must not hold up everyone else on this thread: after a look-up that took long, the next
+    /// ones go the way of [`Store::read`] for a while, and so do all of PostgreSQL's.
+    pub async fn look_up<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: FnOnce(&mut AnyConn) -> Result<T, E> + Send + 'static,
+    {
+        if let Some((_permit, mut conn)) = self.at_once() {
+            let started = Instant::now();
+            let result = catch_unwind(AssertUnwindSafe(|| f(&mut conn)))
+                .unwrap_or_else(|_| Err(Error::Panicked.into()));
+            self.slow.note(started.elapsed());
+            return result;
+        }
+        self.read(f).await
+    }
+
+    /// A connection for a look-up on this thread, if that is a good idea and one is free.
+    fn at_once(&self) -> Option<(SemaphorePermit<'_>, PooledConnection<Manager>)> {
+        if self.is_shared() || self.slow.is_now() {
+            return None;
+        }
+        Some((self.permits.try_acquire().ok()?, self.readers.try_get()?))
+    }
+
     /// Runs `f` in a writing transaction; what it did is on disk when this returns `Ok`.
     ///
     /// `f` may run more than once (PostgreSQL may ask for a repetition), so it must do nothing but SQL.
@@ -212,7 +265,7 @@ impl Store {
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         match &self.writer {
-            Some(writer) => write_sqlite(writer.clone(), f).await,
+            Some(writer) => write_sqlite(writer.clone(), self.population.clone(), f).await,
             None => self.write_postgres(f).await,
         }
     }
@@ -255,6 +308,42 @@ impl Store {
     }
 }
 
+/// Remembers that the disk was slow.
+#[derive(Debug)]
+struct SlowDisk {
+    since: Instant,
+    /// Milliseconds after `since`.
+    until_ms: AtomicU64,
+}
+
+impl SlowDisk {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            until_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn is_now(&self) -> bool {
+        self.now_ms() < self.until_ms.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, taken: Duration) {
+        if taken > SLOW {
+            let end = self.now_ms().saturating_add(millis(SLOW_FOR));
+            self.until_ms.fetch_max(end, Ordering::Relaxed);
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        millis(self.since.elapsed())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 enum Outcome<T, E> {
     Done(T),
     Failed(E),
@@ -273,6 +362,7 @@ fn one_transaction<T, E: From<Error>>(
     let mut tx = Tx {
         conn,
         discard: false,
+        population: false,
     };
     let result = f(&mut tx);
     let discard = tx.discard;
@@ -306,7 +396,11 @@ fn one_transaction<T, E: From<Error>>(
     }
 }
 
-async fn write_sqlite<T, E, F>(writer: std::sync::mpsc::SyncSender<Job>, mut f: F) -> Result<T, E>
+async fn write_sqlite<T, E, F>(
+    writer: std::sync::mpsc::SyncSender<Job>,
+    population: Arc<AtomicU64>,
+    mut f: F,
+) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<Error> + Send + 'static,
@@ -314,11 +408,15 @@ where
 {
     let (reply, answer) = oneshot::channel::<Result<T, E>>();
     let job: Job = Box::new(move |conn| {
-        let result = match conn {
+        let (result, changed) = match conn {
             Some(conn) => in_savepoint(conn, &mut f),
-            None => Err(Error::Busy.into()),
+            None => (Err(Error::Busy.into()), false),
         };
         Box::new(move |committed| {
+            // Before the answer: whoever was told of a new user must not be shown the old total.
+            if changed {
+                population.fetch_add(1, Ordering::Release);
+            }
             let _ = reply.send(match committed {
                 Ok(()) => result,
                 Err(e) => Err(e.into()),
@@ -339,28 +437,34 @@ where
     answer.await.map_err(|_| Error::Closed)?
 }
 
-/// Runs `f` in a savepoint of the shared transaction.
+/// Runs `f` in a savepoint of the shared transaction. Also returns whether the population may have changed.
 fn in_savepoint<T, E: From<Error>>(
     conn: &mut AnyConn,
     f: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,
-) -> Result<T, E> {
+) -> (Result<T, E>, bool) {
     let depth = depth(conn);
-    Transactions::begin_transaction(conn).map_err(Error::from)?;
+    if let Err(e) = Transactions::begin_transaction(conn) {
+        return (Err(Error::from(e).into()), false);
+    }
     let mut tx = Tx {
         conn,
         discard: false,
+        population: false,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&mut tx)))
         .unwrap_or_else(|_| Err(Error::Panicked.into()));
     let undo = tx.discard || result.is_err();
+    let changed = tx.population && !undo;
     let ended = if undo {
         Transactions::rollback_transaction(conn)
     } else {
         Transactions::commit_transaction(conn)
     };
     debug_assert_eq!(depth, self::depth(conn), "a savepoint was left open");
-    ended.map_err(Error::from)?;
-    result
+    match ended {
+        Ok(()) => (result, changed),
+        Err(e) => (Err(Error::from(e).into()), changed),
+    }
 }
 
 fn status(conn: &mut AnyConn) -> &mut TransactionManagerStatus {
@@ -453,4 +557,33 @@ fn masked(url: &DatabaseUrl, text: &str) -> String {
         None => text.to_owned(),
     };
     format!("cannot open the database {url}: {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_slow_look_up_keeps_the_next_ones_off_the_async_threads() {
+        let disk = SlowDisk::new();
+        disk.note(SLOW);
+        assert!(!disk.is_now());
+        disk.note(SLOW + Duration::from_millis(1));
+        assert!(disk.is_now());
+    }
+
+    #[tokio::test]
+    async fn a_panicking_look_up_is_an_error_and_gives_its_connection_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("usher.db"));
+        let store = Store::open(&url).unwrap();
+        for _ in 0..=READERS {
+            let result = store
+                .look_up(|_| -> Result<(), Error> { panic!("on purpose") })
+                .await;
+            assert_eq!(result, Err(Error::Panicked));
+        }
+        let ready = store.look_up(super::super::settings::generation).await;
+        assert_eq!(ready, Ok(0));
+    }
 }

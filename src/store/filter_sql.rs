@@ -6,12 +6,13 @@
 //! PostgreSQL, and it is all in [`Json`].
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Double, Text};
+use diesel::sql_types::{BigInt, Text};
 
 use super::conn::{AnyConn, on_each};
 use super::error::Error;
 use super::groups::UNKNOWN;
-use super::users::{Stored, read_doc};
+use super::statement::{Binds, MARK};
+use super::users::Stored;
 use crate::clock::parse_rfc3339;
 use crate::domain::ConnectionId;
 use crate::scim::ResourceType;
@@ -35,34 +36,66 @@ pub struct PageQuery {
     pub total: Option<u64>,
 }
 
+impl PageQuery {
+    /// Whether a unique name decides, so that at most a few rows are looked at.
+    pub fn is_look_up(&self, rt: ResourceType) -> bool {
+        let unique = |filter: &Compiled| match equal_column(filter) {
+            Some("id" | "externalid") => true,
+            Some("username") => rt == ResourceType::User,
+            Some("displayname") => rt == ResourceType::Group,
+            _ => false,
+        };
+        match &self.filter {
+            Some(Compiled::And(parts)) => parts.iter().any(unique),
+            Some(filter) => unique(filter),
+            None => false,
+        }
+    }
+
+    /// Whether its statement is one of a small number, so that it can be kept prepared. Statements of all
+    /// filters that somebody may think of would fill the memory.
+    fn is_usual(&self) -> bool {
+        match &self.filter {
+            Some(Compiled::And(parts)) => {
+                parts.len() <= 2 && parts.iter().all(|p| equal_column(p).is_some())
+            }
+            Some(filter) => equal_column(filter).is_some(),
+            None => true,
+        }
+    }
+}
+
+/// The attribute that a filter compares for being equal, if it is one with a column.
+fn equal_column(filter: &Compiled) -> Option<&str> {
+    let Compiled::Test {
+        path,
+        test: Test::Eq(_),
+    } = filter
+    else {
+        return None;
+    };
+    match path.as_slice() {
+        [name] => ["id", "externalid", "username", "displayname", "active"]
+            .into_iter()
+            .find(|known| known == name),
+        [name, sub] if name == "emails" && sub == "value" => Some("emails.value"),
+        _ => None,
+    }
+}
+
 /// A page.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// How many resources the filter matches in all.
     pub total: u64,
     /// The resources on this page, by id.
-    pub items: Vec<Stored>,
+    pub items: Vec<Stored<String>>,
+    /// The id before this page, if the database had to count up to it.
+    pub before: Option<String>,
 }
 
-#[derive(QueryableByName)]
-struct Row {
-    #[diesel(sql_type = Text)]
-    id: String,
-    #[diesel(sql_type = Text)]
-    doc: String,
-    #[diesel(sql_type = BigInt)]
-    version: i64,
-    #[diesel(sql_type = BigInt)]
-    created_at: i64,
-    #[diesel(sql_type = BigInt)]
-    modified_at: i64,
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    n: i64,
-}
+type Row = (String, String, i64, i64, i64);
+type RowTypes = (Text, Text, BigInt, BigInt, BigInt);
 
 /// Reads one page.
 pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> Result<Page, Error> {
@@ -72,6 +105,7 @@ pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> R
     let table = sql.table();
 
     let mut items = Vec::new();
+    let mut before = None;
     if query.count > 0 {
         let mut text = format!(
             "SELECT r.id, r.doc, r.version, r.created_at, r.modified_at FROM {table} r WHERE {condition}"
@@ -84,70 +118,51 @@ pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> R
             }
             None => query.start_index.saturating_sub(1),
         };
-        let limit = sql.integer(i64::try_from(query.count).unwrap_or(i64::MAX));
-        let offset = sql.integer(i64::try_from(skip).unwrap_or(i64::MAX));
+        // One more at the front, so that the same place is found at once the next time.
+        let more = skip.min(1);
+        let limit = sql.integer(i64::try_from(query.count + more).unwrap_or(i64::MAX));
+        let offset = sql.integer(i64::try_from(skip - more).unwrap_or(i64::MAX));
         text.push_str(&format!(" ORDER BY r.id LIMIT {limit} OFFSET {offset}"));
-        let rows: Vec<Row> = on_each!(conn, |c| sql.binds.run(&text).load(c))?;
-        for row in rows {
+        let rows = on_each!(conn, |c| sql
+            .binds
+            .statement::<RowTypes>(&text, query.is_usual())
+            .load::<Row>(c))?;
+        items.reserve(rows.len());
+        for (id, doc, version, created_at, modified_at) in rows {
             items.push(Stored {
-                doc: read_doc(&row.id, &row.doc)?,
-                id: row.id,
-                version: row.version,
-                created_at: row.created_at,
-                modified_at: row.modified_at,
+                id,
+                doc,
+                version,
+                created_at,
+                modified_at,
                 deleted_at: None,
             });
         }
+        if more > 0 && !items.is_empty() {
+            before = Some(items.remove(0).id);
+        }
     }
 
-    let before = query.start_index.saturating_sub(1);
-    let is_last = (items.len() as u64) < query.count && (!items.is_empty() || before == 0);
+    let skipped = query.start_index.saturating_sub(1);
+    let is_last = (items.len() as u64) < query.count && (!items.is_empty() || skipped == 0);
     let total = match query.total {
         Some(total) => total,
         // A page that is not full ends the list, so the total is known without counting.
-        None if is_last && query.after.is_none() => before + items.len() as u64,
+        None if is_last && query.after.is_none() => skipped + items.len() as u64,
         None => {
             let text = format!("SELECT count(*) AS n FROM {table} r WHERE {condition}");
-            let count: Count = on_each!(conn, |c| counting.binds.run(&text).get_result(c))?;
-            u64::try_from(count.n).unwrap_or(0)
+            let count: i64 = on_each!(conn, |c| counting
+                .binds
+                .statement::<BigInt>(&text, query.is_usual())
+                .get_result(c))?;
+            u64::try_from(count).unwrap_or(0)
         }
     };
-    Ok(Page { total, items })
-}
-
-/// A value for a placeholder.
-#[derive(Debug, Clone)]
-enum Bind {
-    Text(String),
-    Integer(i64),
-    Number(f64),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Binds(Vec<Bind>);
-
-impl Binds {
-    /// The statement with its values, for one database.
-    fn run<'a, DB>(
-        &'a self,
-        text: &str,
-    ) -> diesel::query_builder::BoxedSqlQuery<'a, DB, diesel::query_builder::SqlQuery>
-    where
-        DB: diesel::backend::Backend + diesel::sql_types::HasSqlType<Double>,
-        str: diesel::serialize::ToSql<Text, DB>,
-        i64: diesel::serialize::ToSql<BigInt, DB>,
-        f64: diesel::serialize::ToSql<Double, DB>,
-    {
-        let mut query = diesel::sql_query(text).into_boxed::<DB>();
-        for bind in &self.0 {
-            query = match bind {
-                Bind::Text(text) => query.bind::<Text, _>(text.as_str()),
-                Bind::Integer(n) => query.bind::<BigInt, _>(n),
-                Bind::Number(n) => query.bind::<Double, _>(n),
-            };
-        }
-        query
-    }
+    Ok(Page {
+        total,
+        items,
+        before,
+    })
 }
 
 /// The pieces of JSON access that the two databases spell differently. `search` holds every value in an
@@ -272,18 +287,12 @@ impl Sql {
         }
     }
 
-    fn bind(&mut self, bind: Bind) -> String {
-        self.binds.0.push(bind);
-        // SQLite takes `$1` for a name and numbers names by first appearance, so the order is the same.
-        format!("${}", self.binds.0.len())
-    }
-
     fn text(&mut self, text: String) -> String {
-        self.bind(Bind::Text(text))
+        self.binds.text(text)
     }
 
     fn integer(&mut self, n: i64) -> String {
-        self.bind(Bind::Integer(n))
+        self.binds.integer(n)
     }
 
     fn alias(&mut self) -> String {
@@ -364,7 +373,7 @@ impl Sql {
         let mut parent = parent.clone();
         for key in path {
             // Keys come from the filter grammar, which has neither quotes nor backslashes in names.
-            if key.contains(['"', '\\', '\'']) {
+            if key.contains(['"', '\\', '\'', MARK]) {
                 return Ok("(1 = 0)".to_owned());
             }
             let alias = self.alias();
@@ -415,7 +424,7 @@ impl Sql {
                 })
             }
             Operand::Number(n) => {
-                let bind = self.bind(Bind::Number(*n));
+                let bind = self.binds.number(*n);
                 json.number(alias, comparison, &bind)
             }
             Operand::Bool(value) if comparison == "=" => json.boolean(alias, *value),

@@ -6,7 +6,7 @@ use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
 use super::filter_sql::{Page, PageQuery};
 use super::schema::{membership, scim_group};
-use super::users::{CHUNK, Link, Stored, read_doc, search_text};
+use super::users::{CHUNK, Link, Stored, doc_text, search_text};
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, GroupId};
 use crate::scim::{self, Doc, ResourceType};
@@ -30,15 +30,15 @@ const COLUMNS: Columns = (
     scim_group::modified_at,
 );
 
-fn stored((id, doc, version, created_at, modified_at): Row) -> Result<Stored, Error> {
-    Ok(Stored {
-        doc: read_doc(&id, &doc)?,
+fn stored((id, doc, version, created_at, modified_at): Row) -> Stored<String> {
+    Stored {
         id,
+        doc,
         version,
         created_at,
         modified_at,
         deleted_at: None,
-    })
+    }
 }
 
 /// Stores a new group without members.
@@ -47,10 +47,11 @@ pub fn insert(
     connection: &ConnectionId,
     doc: &Doc,
     now: Micros,
-) -> Result<Stored, Error> {
+) -> Result<Stored<String>, Error> {
     let keys = scim::resource::keys(ResourceType::Group, doc);
     let id = GroupId::new();
-    let text = serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))?;
+    let text = doc_text(doc)?;
+    tx.population_changes();
     diesel::insert_into(scim_group::table)
         .values((
             scim_group::id.eq(id.as_str()),
@@ -58,7 +59,7 @@ pub fn insert(
             scim_group::display_name.eq(&keys.name),
             scim_group::display_name_ci.eq(scim::fold::fold_text(&keys.name)),
             scim_group::external_id.eq(keys.external_id.as_deref()),
-            scim_group::doc.eq(text),
+            scim_group::doc.eq(&text),
             scim_group::search.eq(search_text(ResourceType::Group, doc)),
             scim_group::version.eq(1),
             scim_group::created_at.eq(now),
@@ -67,7 +68,7 @@ pub fn insert(
         .execute(tx.conn())?;
     Ok(Stored {
         id: id.0,
-        doc: doc.clone(),
+        doc: text,
         version: 1,
         created_at: now,
         modified_at: now,
@@ -77,16 +78,16 @@ pub fn insert(
 
 /// As [`super::users::lock`].
 pub fn lock(tx: &mut Tx<'_>, connection: &ConnectionId, id: &str) -> Result<Option<Stored>, Error> {
-    let row: Option<Row> = diesel::update(
+    let row: Option<Row> = on_each!(tx.conn(), |c| diesel::update(
         scim_group::table
             .filter(scim_group::id.eq(id))
             .filter(scim_group::connection_id.eq(connection.as_str())),
     )
     .set(scim_group::version.eq(scim_group::version + 1))
     .returning(COLUMNS)
-    .get_result(tx.conn())
-    .optional()?;
-    row.map(stored).transpose()
+    .get_result(c)
+    .optional())?;
+    row.map(|row| stored(row).parsed()).transpose()
 }
 
 /// Takes back what [`lock`] did, for a group that turned out to stay as it is.
@@ -98,34 +99,45 @@ pub fn unlock(tx: &mut Tx<'_>, locked: &Stored) -> Result<(), Error> {
 }
 
 /// Stores a locked group after a change of its document or its members.
-pub fn save(tx: &mut Tx<'_>, locked: &Stored, doc: &Doc, now: Micros) -> Result<Stored, Error> {
+pub fn save(
+    tx: &mut Tx<'_>,
+    locked: &Stored,
+    doc: &Doc,
+    now: Micros,
+) -> Result<Stored<String>, Error> {
+    let text = doc_text(doc)?;
     if locked.doc == *doc {
-        diesel::update(scim_group::table.find(&locked.id))
-            .set(scim_group::modified_at.eq(now))
-            .execute(tx.conn())?;
+        on_each!(tx.conn(), |c| diesel::update(
+            scim_group::table.find(&locked.id)
+        )
+        .set(scim_group::modified_at.eq(now))
+        .execute(c))?;
     } else {
         let keys = scim::resource::keys(ResourceType::Group, doc);
-        let text = serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))?;
         diesel::update(scim_group::table.find(&locked.id))
             .set((
                 scim_group::display_name.eq(&keys.name),
                 scim_group::display_name_ci.eq(scim::fold::fold_text(&keys.name)),
                 scim_group::external_id.eq(keys.external_id.as_deref()),
-                scim_group::doc.eq(text),
+                scim_group::doc.eq(&text),
                 scim_group::search.eq(search_text(ResourceType::Group, doc)),
                 scim_group::modified_at.eq(now),
             ))
             .execute(tx.conn())?;
     }
     Ok(Stored {
-        doc: doc.clone(),
+        id: locked.id.clone(),
+        doc: text,
+        version: locked.version,
+        created_at: locked.created_at,
         modified_at: now,
-        ..locked.clone()
+        deleted_at: None,
     })
 }
 
 /// Removes a locked group; its memberships go with it, and it leaves the groups it was nested in.
 pub fn delete(tx: &mut Tx<'_>, locked: &Stored) -> Result<(), Error> {
+    tx.population_changes();
     leave_all(tx, &locked.id)?;
     diesel::delete(scim_group::table.find(&locked.id)).execute(tx.conn())?;
     Ok(())
@@ -148,15 +160,14 @@ pub fn get(
     conn: &mut AnyConn,
     connection: &ConnectionId,
     id: &str,
-) -> Result<Option<Stored>, Error> {
-    scim_group::table
+) -> Result<Option<Stored<String>>, Error> {
+    let row = on_each!(conn, |c| scim_group::table
         .filter(scim_group::id.eq(id))
         .filter(scim_group::connection_id.eq(connection.as_str()))
         .select(COLUMNS)
-        .first::<Row>(conn)
-        .optional()?
-        .map(stored)
-        .transpose()
+        .get_result::<Row>(c)
+        .optional())?;
+    Ok(row.map(stored))
 }
 
 /// As [`super::users::hold`], for groups.

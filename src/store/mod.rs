@@ -8,6 +8,7 @@ mod conn;
 mod error;
 mod filter_sql;
 mod schema;
+mod statement;
 
 pub mod audit;
 pub mod groups;

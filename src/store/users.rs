@@ -12,13 +12,13 @@ use crate::clock::Micros;
 use crate::domain::{ConnectionId, UserId};
 use crate::scim::{self, Doc, ResourceType};
 
-/// A user or a group as stored.
+/// A user or a group as stored. Whoever only shows it needs its document as nothing but text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stored {
+pub struct Stored<D = Doc> {
     /// SCIM `id`.
     pub id: String,
     /// What the source stated (see `scim::resource`).
-    pub doc: Doc,
+    pub doc: D,
     /// Counts changes, from 1.
     pub version: i64,
     /// `meta.created`.
@@ -64,20 +64,51 @@ const COLUMNS: Columns = (
     scim_user::deleted_at,
 );
 
-fn stored((id, doc, version, created_at, modified_at, deleted_at): Row) -> Result<Stored, Error> {
-    Ok(Stored {
-        doc: read_doc(&id, &doc)?,
+fn stored((id, doc, version, created_at, modified_at, deleted_at): Row) -> Stored<String> {
+    Stored {
         id,
+        doc,
         version,
         created_at,
         modified_at,
         deleted_at,
-    })
+    }
 }
 
-/// Reads a document column.
-pub(super) fn read_doc(id: &str, text: &str) -> Result<Doc, Error> {
-    serde_json::from_str(text).map_err(|e| Error::Corrupt(format!("document of {id}: {e}")))
+impl<D> Stored<D> {
+    /// The same with another form of its document.
+    fn with_doc<E>(self, doc: E) -> Stored<E> {
+        Stored {
+            doc,
+            id: self.id,
+            version: self.version,
+            created_at: self.created_at,
+            modified_at: self.modified_at,
+            deleted_at: self.deleted_at,
+        }
+    }
+}
+
+impl Stored {
+    /// Makes the document text again.
+    pub fn into_text(self) -> Result<Stored<String>, Error> {
+        let text = doc_text(&self.doc)?;
+        Ok(self.with_doc(text))
+    }
+}
+
+impl Stored<String> {
+    /// Takes the document apart.
+    pub fn parsed(self) -> Result<Stored, Error> {
+        let doc = serde_json::from_str(&self.doc)
+            .map_err(|e| Error::Corrupt(format!("document of {}: {e}", self.id)))?;
+        Ok(self.with_doc(doc))
+    }
+}
+
+/// A document as it is stored.
+pub(super) fn doc_text(doc: &Doc) -> Result<String, Error> {
+    serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))
 }
 
 /// The folded form for filters.
@@ -85,36 +116,63 @@ pub(super) fn search_text(rt: ResourceType, doc: &Doc) -> String {
     scim::fold::fold(rt, doc).to_string()
 }
 
+/// What a document becomes in the table. Making it takes longer than storing it, and needs no transaction.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    user_name: String,
+    user_name_ci: String,
+    external_id: Option<String>,
+    display_name_ci: Option<String>,
+    active: bool,
+    doc: String,
+    search: String,
+    emails_ci: Vec<String>,
+}
+
+/// Makes the columns of a document.
+pub fn prepare(doc: &Doc) -> Result<Prepared, Error> {
+    let keys = scim::resource::keys(ResourceType::User, doc);
+    Ok(Prepared {
+        user_name_ci: scim::fold::fold_text(&keys.name),
+        user_name: keys.name,
+        external_id: keys.external_id,
+        display_name_ci: keys.display_name.as_deref().map(scim::fold::fold_text),
+        active: keys.active,
+        doc: doc_text(doc)?,
+        search: search_text(ResourceType::User, doc),
+        emails_ci: folded(&keys.emails),
+    })
+}
+
 /// Stores a new user.
 pub fn insert(
     tx: &mut Tx<'_>,
     connection: &ConnectionId,
-    doc: &Doc,
+    user: &Prepared,
     now: Micros,
-) -> Result<Stored, Error> {
-    let keys = scim::resource::keys(ResourceType::User, doc);
+) -> Result<Stored<String>, Error> {
     let id = UserId::new();
-    let text = serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))?;
-    diesel::insert_into(scim_user::table)
+    tx.population_changes();
+    on_each!(tx.conn(), |c| diesel::insert_into(scim_user::table)
         .values((
             scim_user::id.eq(id.as_str()),
             scim_user::connection_id.eq(connection.as_str()),
-            scim_user::user_name.eq(&keys.name),
-            scim_user::user_name_ci.eq(scim::fold::fold_text(&keys.name)),
-            scim_user::external_id.eq(keys.external_id.as_deref()),
-            scim_user::display_name_ci.eq(keys.display_name.as_deref().map(scim::fold::fold_text)),
-            scim_user::active.eq(keys.active),
-            scim_user::doc.eq(text),
-            scim_user::search.eq(search_text(ResourceType::User, doc)),
+            scim_user::user_name.eq(&user.user_name),
+            scim_user::user_name_ci.eq(&user.user_name_ci),
+            scim_user::external_id.eq(user.external_id.as_deref()),
+            scim_user::display_name_ci.eq(user.display_name_ci.as_deref()),
+            scim_user::active.eq(user.active),
+            scim_user::doc.eq(&user.doc),
+            scim_user::search.eq(&user.search),
             scim_user::version.eq(1),
             scim_user::created_at.eq(now),
             scim_user::modified_at.eq(now),
         ))
-        .execute(tx.conn())?;
-    insert_emails(tx.conn(), id.as_str(), &keys.emails)?;
+        .execute(c))?;
+    insert_emails(tx.conn(), id.as_str(), &user.emails_ci)?;
     Ok(Stored {
         id: id.0,
-        doc: doc.clone(),
+        doc: user.doc.clone(),
         version: 1,
         created_at: now,
         modified_at: now,
@@ -126,7 +184,7 @@ pub fn insert(
 /// the row on PostgreSQL and needs no lock on SQLite, where one thread writes. The version goes up by one,
 /// so a caller who finds nothing to change must discard the transaction.
 pub fn lock(tx: &mut Tx<'_>, connection: &ConnectionId, id: &str) -> Result<Option<Stored>, Error> {
-    let row: Option<Row> = diesel::update(
+    let row: Option<Row> = on_each!(tx.conn(), |c| diesel::update(
         scim_user::table
             .filter(scim_user::id.eq(id))
             .filter(scim_user::connection_id.eq(connection.as_str()))
@@ -134,42 +192,52 @@ pub fn lock(tx: &mut Tx<'_>, connection: &ConnectionId, id: &str) -> Result<Opti
     )
     .set(scim_user::version.eq(scim_user::version + 1))
     .returning(COLUMNS)
-    .get_result(tx.conn())
-    .optional()?;
-    row.map(stored).transpose()
+    .get_result(c)
+    .optional())?;
+    row.map(|row| stored(row).parsed()).transpose()
 }
 
 /// Stores a changed document of a locked user.
-pub fn save(tx: &mut Tx<'_>, locked: &Stored, doc: &Doc, now: Micros) -> Result<Stored, Error> {
-    let keys = scim::resource::keys(ResourceType::User, doc);
-    let text = serde_json::to_string(doc).map_err(|e| Error::Corrupt(e.to_string()))?;
-    diesel::update(scim_user::table.find(&locked.id))
-        .set((
-            scim_user::user_name.eq(&keys.name),
-            scim_user::user_name_ci.eq(scim::fold::fold_text(&keys.name)),
-            scim_user::external_id.eq(keys.external_id.as_deref()),
-            scim_user::display_name_ci.eq(keys.display_name.as_deref().map(scim::fold::fold_text)),
-            scim_user::active.eq(keys.active),
-            scim_user::doc.eq(text),
-            scim_user::search.eq(search_text(ResourceType::User, doc)),
-            scim_user::modified_at.eq(now),
-        ))
-        .execute(tx.conn())?;
+pub fn save(
+    tx: &mut Tx<'_>,
+    locked: &Stored,
+    doc: &Doc,
+    now: Micros,
+) -> Result<Stored<String>, Error> {
+    let user = prepare(doc)?;
+    on_each!(tx.conn(), |c| diesel::update(
+        scim_user::table.find(&locked.id)
+    )
+    .set((
+        scim_user::user_name.eq(&user.user_name),
+        scim_user::user_name_ci.eq(&user.user_name_ci),
+        scim_user::external_id.eq(user.external_id.as_deref()),
+        scim_user::display_name_ci.eq(user.display_name_ci.as_deref()),
+        scim_user::active.eq(user.active),
+        scim_user::doc.eq(&user.doc),
+        scim_user::search.eq(&user.search),
+        scim_user::modified_at.eq(now),
+    ))
+    .execute(c))?;
     let before = scim::resource::keys(ResourceType::User, &locked.doc).emails;
-    if before != keys.emails {
+    if folded(&before) != user.emails_ci {
         diesel::delete(user_email::table.filter(user_email::user_id.eq(&locked.id)))
             .execute(tx.conn())?;
-        insert_emails(tx.conn(), &locked.id, &keys.emails)?;
+        insert_emails(tx.conn(), &locked.id, &user.emails_ci)?;
     }
     Ok(Stored {
-        doc: doc.clone(),
+        id: locked.id.clone(),
+        doc: user.doc,
+        version: locked.version,
+        created_at: locked.created_at,
         modified_at: now,
-        ..locked.clone()
+        deleted_at: locked.deleted_at,
     })
 }
 
 /// Turns a locked user into a tombstone and takes it out of its groups.
 pub fn bury(tx: &mut Tx<'_>, locked: &Stored, now: Micros) -> Result<(), Error> {
+    tx.population_changes();
     diesel::update(scim_user::table.find(&locked.id))
         .set((
             scim_user::deleted_at.eq(now),
@@ -182,14 +250,19 @@ pub fn bury(tx: &mut Tx<'_>, locked: &Stored, now: Micros) -> Result<(), Error> 
     super::groups::leave_all(tx, &locked.id)
 }
 
-fn insert_emails(conn: &mut AnyConn, id: &str, emails: &[String]) -> Result<(), Error> {
+/// E-mail addresses as they are looked up, each once.
+fn folded(emails: &[String]) -> Vec<String> {
     let mut folded: Vec<String> = emails.iter().map(|e| scim::fold::fold_text(e)).collect();
     folded.sort();
     folded.dedup();
-    for value in folded {
-        diesel::insert_into(user_email::table)
+    folded
+}
+
+fn insert_emails(conn: &mut AnyConn, id: &str, emails_ci: &[String]) -> Result<(), Error> {
+    for value in emails_ci {
+        on_each!(conn, |c| diesel::insert_into(user_email::table)
             .values((user_email::user_id.eq(id), user_email::value_ci.eq(value)))
-            .execute(conn)?;
+            .execute(c))?;
     }
     Ok(())
 }
@@ -199,16 +272,15 @@ pub fn get(
     conn: &mut AnyConn,
     connection: &ConnectionId,
     id: &str,
-) -> Result<Option<Stored>, Error> {
-    scim_user::table
+) -> Result<Option<Stored<String>>, Error> {
+    let row = on_each!(conn, |c| scim_user::table
         .filter(scim_user::id.eq(id))
         .filter(scim_user::connection_id.eq(connection.as_str()))
         .filter(scim_user::deleted_at.is_null())
         .select(COLUMNS)
-        .first::<Row>(conn)
-        .optional()?
-        .map(stored)
-        .transpose()
+        .get_result::<Row>(c)
+        .optional())?;
+    Ok(row.map(stored))
 }
 
 /// Reads a user of any connection, tombstones included, with the connection it belongs to.
@@ -218,7 +290,7 @@ pub fn find(conn: &mut AnyConn, id: &UserId) -> Result<Option<(ConnectionId, Sto
         .select((scim_user::connection_id, COLUMNS))
         .first::<(String, Row)>(conn)
         .optional()?;
-    row.map(|(connection, row)| Ok((ConnectionId(connection), stored(row)?)))
+    row.map(|(connection, row)| Ok((ConnectionId(connection), stored(row).parsed()?)))
         .transpose()
 }
 
@@ -280,7 +352,7 @@ pub fn groups_of(conn: &mut AnyConn, users: &[String]) -> Result<Vec<Link>, Erro
     let rows: Vec<(String, String, String)> = match users {
         [] => Vec::new(),
         // One id is the common case, and its statement is cached.
-        [one] => membership::table
+        [one] => on_each!(conn, |c| membership::table
             .inner_join(scim_group::table)
             .filter(membership::member_id.eq(one))
             .filter(membership::member_type.eq("User"))
@@ -290,7 +362,7 @@ pub fn groups_of(conn: &mut AnyConn, users: &[String]) -> Result<Vec<Link>, Erro
                 scim_group::display_name,
             ))
             .order(scim_group::id)
-            .load(conn)?,
+            .load(c))?,
         many => membership::table
             .inner_join(scim_group::table)
             .filter(membership::member_id.eq_any(many))

@@ -5,11 +5,12 @@
 //! the only query with two bodies: PostgreSQL skips rows that another replica is claiming.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{BigInt, Integer, Text, Untyped};
 
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
 use super::schema::{target, work_item};
+use super::statement::Binds;
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, TargetId, UserId};
 
@@ -142,18 +143,21 @@ pub fn mark(
     cause: &str,
     now: Micros,
 ) -> Result<(), Error> {
+    let mut binds = Binds::default();
+    let user = binds.text(user.0.clone());
+    let priority = binds.integer(priority as i64);
+    let now = binds.integer(now);
+    let cause = binds.text(cause.to_owned());
+    let connection = binds.text(connection.0.clone());
     let sql = format!(
         "INSERT INTO work_item (user_id, priority, due_at, marked_at, cause, target_id, connection_id, state, \
          generation, attempts) \
-         SELECT $1, $2, $3, $3, $4, m.target_id, m.connection_id, 'pending', 1, 0 \
-         FROM mapping m WHERE m.connection_id = $5{ON_CONFLICT}"
+         SELECT {user}, {priority}, {now}, {now}, {cause}, m.target_id, m.connection_id, 'pending', 1, 0 \
+         FROM mapping m WHERE m.connection_id = {connection}{ON_CONFLICT}"
     );
-    on_each!(tx.conn(), |c| diesel::sql_query(sql)
-        .bind::<Text, _>(user.as_str())
-        .bind::<Integer, _>(priority as i32)
-        .bind::<BigInt, _>(now)
-        .bind::<Text, _>(cause)
-        .bind::<Text, _>(connection.as_str())
+    // Part of every push.
+    on_each!(tx.conn(), |c| binds
+        .statement::<Untyped>(&sql, true)
         .execute(c))?;
     Ok(())
 }

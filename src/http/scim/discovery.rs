@@ -17,7 +17,11 @@ pub(super) async fn service_provider_config(
 ) -> Result<HttpResponse, Failure> {
     unfiltered(&request)?;
     let config = discovery::service_provider_config(&base_url(&state, &request));
-    Ok(answer(HttpResponse::Ok(), request.headers(), &config))
+    Ok(answer(
+        HttpResponse::Ok(),
+        request.headers(),
+        config.to_string(),
+    ))
 }
 
 /// `GET /ResourceTypes`
@@ -72,7 +76,11 @@ pub(super) async fn schema(
 fn all(request: &HttpRequest, resources: Vec<Value>) -> Result<HttpResponse, Failure> {
     unfiltered(request)?;
     let list = list::list_response(resources.len() as u64, 1, resources);
-    Ok(answer(HttpResponse::Ok(), request.headers(), &list))
+    Ok(answer(
+        HttpResponse::Ok(),
+        request.headers(),
+        list.to_string(),
+    ))
 }
 
 fn one(request: &HttpRequest, resources: Vec<Value>, id: &str) -> Result<HttpResponse, Failure> {
@@ -82,7 +90,11 @@ fn one(request: &HttpRequest, resources: Vec<Value>, id: &str) -> Result<HttpRes
             .is_some_and(|own| own.eq_ignore_ascii_case(id))
     });
     match found {
-        Some(resource) => Ok(answer(HttpResponse::Ok(), request.headers(), &resource)),
+        Some(resource) => Ok(answer(
+            HttpResponse::Ok(),
+            request.headers(),
+            resource.to_string(),
+        )),
         None => Err(scim::Error::not_found(format!("there is no {id}")).into()),
     }
 }

@@ -3,9 +3,9 @@
 mod discovery;
 mod resources;
 
+use actix_web::body::MessageBody;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use serde_json::Value;
 
 use super::State;
 use super::error::Failure;
@@ -104,7 +104,11 @@ fn base_url(state: &State, request: &HttpRequest) -> String {
 
 /// An answer in the media type that the caller accepts: `application/scim+json` unless it asks for plain
 /// `application/json` alone (RFC 7644 section 3.1).
-fn answer(mut response: HttpResponseBuilder, request: &HeaderMap, body: &Value) -> HttpResponse {
+fn answer(
+    mut response: HttpResponseBuilder,
+    request: &HeaderMap,
+    body: impl MessageBody + 'static,
+) -> HttpResponse {
     let accept = request
         .get(header::ACCEPT)
         .and_then(|v| v.to_str().ok())
@@ -119,5 +123,5 @@ fn answer(mut response: HttpResponseBuilder, request: &HeaderMap, body: &Value) 
                 "application/scim+json"
             },
         ))
-        .body(body.to_string())
+        .body(body)
 }

@@ -1,18 +1,20 @@
 //! `/Users` and `/Groups`: the same handlers for both.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::super::State;
 use super::super::error::Failure;
 use super::super::extract::{Body, Caller, versions};
-use super::super::paging::Place;
+use super::super::paging::List;
 use super::{answer, base_url};
 use crate::clock::rfc3339;
-use crate::intake::Edit;
+use crate::intake::{Edit, Written};
 use crate::scim::list::{self, ListQuery};
 use crate::scim::projection::Projection;
 use crate::scim::resource::Meta;
@@ -60,7 +62,7 @@ pub(super) async fn search_all(
     body: Body,
 ) -> Answer {
     let (query, projection) = list::parse_search(body.0)?;
-    let (users, mut resources) = found(
+    let mut users = found(
         &caller,
         &state,
         ResourceType::User,
@@ -70,11 +72,11 @@ pub(super) async fn search_all(
     )
     .await?;
     let rest = ListQuery {
-        start_index: query.start_index.saturating_sub(users).max(1),
-        count: query.count - (resources.len() as u64).min(query.count),
+        start_index: query.start_index.saturating_sub(users.total).max(1),
+        count: query.count - (users.count as u64).min(query.count),
         ..query.clone()
     };
-    let (groups, more) = found(
+    let groups = found(
         &caller,
         &state,
         ResourceType::Group,
@@ -83,9 +85,16 @@ pub(super) async fn search_all(
         &projection,
     )
     .await?;
-    resources.extend(more);
-    let list = list::list_response(users + groups, query.start_index, resources);
-    Ok(answer(HttpResponse::Ok(), request.headers(), &list))
+    if users.count > 0 && groups.count > 0 {
+        users.resources.push(b',');
+    }
+    users.resources.extend(groups.resources);
+    let both = Found {
+        total: users.total + groups.total,
+        count: users.count + groups.count,
+        resources: users.resources,
+    };
+    Ok(both.answer(&request, &query))
 }
 
 async fn page(
@@ -96,9 +105,25 @@ async fn page(
     query: ListQuery,
     projection: Projection,
 ) -> Answer {
-    let (total, resources) = found(caller, state, rt, request, &query, &projection).await?;
-    let list = list::list_response(total, query.start_index, resources);
-    Ok(answer(HttpResponse::Ok(), request.headers(), &list))
+    let found = found(caller, state, rt, request, &query, &projection).await?;
+    Ok(found.answer(request, &query))
+}
+
+/// What a query finds.
+struct Found {
+    /// In all.
+    total: u64,
+    /// On this page.
+    count: usize,
+    /// Those of this page, separated by commas.
+    resources: Vec<u8>,
+}
+
+impl Found {
+    fn answer(&self, request: &HttpRequest, query: &ListQuery) -> HttpResponse {
+        let list = list::list_text(self.total, query.start_index, self.count, &self.resources);
+        answer(HttpResponse::Ok(), request.headers(), list)
+    }
 }
 
 /// The total and one page of what a query finds.
@@ -109,51 +134,55 @@ async fn found(
     request: &HttpRequest,
     query: &ListQuery,
     projection: &Projection,
-) -> Result<(u64, Vec<Value>), Failure> {
+) -> Result<Found, Failure> {
     let compiled = query
         .filter
         .as_ref()
         .map(|f| filter::compile(rt, f))
         .transpose()?;
-    let mut place = Place {
+    let list = List {
         connection: caller.caller.connection.clone(),
         endpoint: rt.endpoint(),
         filter: query.filter.as_ref().map(ToString::to_string),
-        start_index: query.start_index,
     };
+    let population = state.store.population();
     let wanted = PageQuery {
         connection: caller.caller.connection.clone(),
         filter: compiled,
         start_index: query.start_index,
         count: query.count,
         after: if query.start_index > 1 {
-            state.hints.before(&place)
+            state.hints.before(&list, query.start_index, population)
         } else {
             None
         },
-        total: None,
+        total: state.hints.total(&list, population),
     };
     // IDCS itself shows members only on request.
     let with_rows = wants_rows(rt, projection)
         && (rt == ResourceType::User
             || caller.dialect() == Dialect::Rfc
             || names_rows(rt, projection));
-    let (page, rows) = state
-        .store
-        .read(move |conn| -> Result<_, store::Error> {
-            let page = match rt {
-                ResourceType::User => users::list(conn, &wanted)?,
-                ResourceType::Group => groups::list(conn, &wanted)?,
-            };
-            let ids: Vec<String> = page.items.iter().map(|r| r.id.clone()).collect();
-            let rows = if with_rows {
-                Some(rows_of(conn, rt, &ids, MEMBERS_IN_LIST + 1)?)
-            } else {
-                None
-            };
-            Ok((page, rows))
-        })
-        .await?;
+    // A look-up of a group may bring 20,000 members along.
+    let is_look_up = wanted.is_look_up(rt) && (rt == ResourceType::User || !with_rows);
+    let read = move |conn: &mut AnyConn| -> Result<_, store::Error> {
+        let page = match rt {
+            ResourceType::User => users::list(conn, &wanted)?,
+            ResourceType::Group => groups::list(conn, &wanted)?,
+        };
+        let ids: Vec<String> = page.items.iter().map(|r| r.id.clone()).collect();
+        let rows = if with_rows {
+            Some(rows_of(conn, rt, &ids, MEMBERS_IN_LIST + 1)?)
+        } else {
+            None
+        };
+        Ok((page, rows))
+    };
+    let (page, rows) = if is_look_up {
+        state.store.look_up(read).await?
+    } else {
+        state.store.read(read).await?
+    };
     if rows
         .as_ref()
         .is_some_and(|rows| rt == ResourceType::Group && rows.len() as i64 > MEMBERS_IN_LIST)
@@ -164,37 +193,40 @@ async fn found(
         ))
         .into());
     }
+    if let Some(id) = page.before {
+        let hints = &state.hints;
+        hints.counted_up_to(list.clone(), query.start_index, id, population);
+    }
     if let Some(last) = page.items.last()
         && page.items.len() as u64 == query.count
     {
-        place.start_index = query.start_index + query.count;
-        state.hints.remember(place, last.id.clone());
+        let next = query.start_index + query.count;
+        state.hints.page_ended(list.clone(), next, last.id.clone());
     }
+    state.hints.counted(list, page.total, population);
     let base = base_url(state, request);
-    let mut rows_by_resource: HashMap<String, Vec<Link>> = HashMap::new();
-    for row in rows.iter().flatten() {
-        rows_by_resource
-            .entry(row.from.clone())
-            .or_default()
-            .push(row.clone());
+    let mut rows_by_resource: Option<HashMap<String, Vec<Link>>> =
+        rows.as_ref().map(|_| HashMap::new());
+    for row in rows.into_iter().flatten() {
+        if let Some(rows) = &mut rows_by_resource {
+            rows.entry(row.from.clone()).or_default().push(row);
+        }
     }
-    let resources = page
-        .items
-        .iter()
-        .map(|stored| {
-            let own = rows.is_some().then(|| {
-                shown(
-                    rt,
-                    rows_by_resource
-                        .get(&stored.id)
-                        .map_or(&[][..], Vec::as_slice),
-                    &base,
-                )
-            });
-            Value::Object(rendered(rt, stored, own, &base, projection))
-        })
-        .collect();
-    Ok((page.total, resources))
+    let mut resources = Vec::new();
+    for stored in &page.items {
+        if !resources.is_empty() {
+            resources.push(b',');
+        }
+        let own = rows_by_resource
+            .as_ref()
+            .map(|rows| rows.get(&stored.id).map_or(&[][..], Vec::as_slice));
+        write(&mut resources, rt, stored, own, &base, projection)?;
+    }
+    Ok(Found {
+        total: page.total,
+        count: page.items.len(),
+        resources,
+    })
 }
 
 /// `POST /Users`, `POST /Groups`
@@ -206,13 +238,13 @@ pub(super) async fn create(
     body: Body,
 ) -> Answer {
     let projection = projection(&request)?;
-    let stored = state.intake.create(caller.source(), **rt, body.0).await?;
+    let written = state.intake.create(caller.source(), **rt, body.0).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((
         header::LOCATION,
-        location(**rt, &stored.id, &base_url(&state, &request)),
+        location(**rt, &written.stored.id, &base_url(&state, &request)),
     ));
-    after_write(&state, **rt, &request, response, stored, &projection).await
+    after_write(&state, **rt, &request, response, written, &projection).await
 }
 
 /// `GET /Users/{id}`, `GET /Groups/{id}`
@@ -233,24 +265,27 @@ pub(super) async fn read(
     let (id, wanted) = (possible(rt, id)?, request.clone());
     let unchanged = versions(&wanted, header::IF_NONE_MATCH);
     let lookup = id.clone();
-    let found = state
-        .store
-        .read(move |conn| -> Result<_, store::Error> {
-            let stored = match rt {
-                ResourceType::User => users::get(conn, &connection, &lookup)?,
-                ResourceType::Group => groups::get(conn, &connection, &lookup)?,
-            };
-            let Some(stored) = stored else {
-                return Ok(None);
-            };
-            let rows = if with_rows {
-                Some(rows_of(conn, rt, &[lookup], i64::MAX)?)
-            } else {
-                None
-            };
-            Ok(Some((stored, rows)))
-        })
-        .await?;
+    let read = move |conn: &mut AnyConn| -> Result<_, store::Error> {
+        let stored = match rt {
+            ResourceType::User => users::get(conn, &connection, &lookup)?,
+            ResourceType::Group => groups::get(conn, &connection, &lookup)?,
+        };
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        let rows = if with_rows {
+            Some(rows_of(conn, rt, &[lookup], i64::MAX)?)
+        } else {
+            None
+        };
+        Ok(Some((stored, rows)))
+    };
+    // A group may have 100,000 members.
+    let found = if rt == ResourceType::Group && with_rows {
+        state.store.read(read).await?
+    } else {
+        state.store.look_up(read).await?
+    };
     let Some((stored, rows)) = found else {
         return Err(missing(rt, &id));
     };
@@ -260,15 +295,11 @@ pub(super) async fn read(
             .finish());
     }
     let base = base_url(&state, &request);
-    let rows = rows.map(|rows| shown(rt, &rows, &base));
     let mut response = HttpResponse::Ok();
     response.insert_header((header::ETAG, etag(&stored)));
-    let resource = rendered(rt, &stored, rows, &base, &projection);
-    Ok(answer(
-        response,
-        request.headers(),
-        &Value::Object(resource),
-    ))
+    let mut body = Vec::new();
+    write(&mut body, rt, &stored, rows.as_deref(), &base, &projection)?;
+    Ok(answer(response, request.headers(), body))
 }
 
 /// `PUT /Users/{id}`, `PUT /Groups/{id}`
@@ -309,11 +340,11 @@ async fn modify(
 ) -> Answer {
     let projection = projection(request)?;
     let if_match = versions(request, header::IF_MATCH);
-    let stored = state
+    let written = state
         .intake
         .modify(caller.source(), rt, id, edit, if_match)
         .await?;
-    after_write(state, rt, request, HttpResponse::Ok(), stored, &projection).await
+    after_write(state, rt, request, HttpResponse::Ok(), written, &projection).await
 }
 
 /// `DELETE /Users/{id}`, `DELETE /Groups/{id}`
@@ -338,33 +369,32 @@ async fn after_write(
     rt: ResourceType,
     request: &HttpRequest,
     mut response: actix_web::HttpResponseBuilder,
-    stored: Stored,
+    written: Written,
     projection: &Projection,
 ) -> Answer {
+    let stored = written.stored;
     let limit = if names_rows(rt, projection) {
         i64::MAX
     } else {
         MEMBERS_IN_WRITE_ANSWER + 1
     };
-    let rows = if wants_rows(rt, projection) {
+    let rows = if written.may_have_links && wants_rows(rt, projection) {
         let id = stored.id.clone();
-        let rows = state
-            .store
-            .read(move |conn| rows_of(conn, rt, &[id], limit))
-            .await?;
+        let read = move |conn: &mut AnyConn| rows_of(conn, rt, &[id], limit);
+        let rows = if limit == i64::MAX {
+            state.store.read(read).await?
+        } else {
+            state.store.look_up(read).await?
+        };
         ((rows.len() as i64) < limit).then_some(rows)
     } else {
         None
     };
     let base = base_url(state, request);
-    let rows = rows.map(|rows| shown(rt, &rows, &base));
     response.insert_header((header::ETAG, etag(&stored)));
-    let resource = rendered(rt, &stored, rows, &base, projection);
-    Ok(answer(
-        response,
-        request.headers(),
-        &Value::Object(resource),
-    ))
+    let mut body = Vec::new();
+    write(&mut body, rt, &stored, rows.as_deref(), &base, projection)?;
+    Ok(answer(response, request.headers(), body))
 }
 
 /// The attribute of each resource type that is rows of its own.
@@ -395,35 +425,70 @@ fn rows_of(
     }
 }
 
-/// Rows as SCIM shows them. Of an unknown member only the id is known.
-fn shown(rt: ResourceType, rows: &[Link], base: &str) -> Vec<Value> {
-    rows.iter()
-        .map(|row| {
-            let far = match row.member_type {
-                MemberType::User => ResourceType::User,
-                MemberType::Group => ResourceType::Group,
-                MemberType::Unknown => return json!({ "value": row.id }),
-            };
-            let mut shown = json!({"value": row.id, "$ref": location(far, &row.id, base)});
-            if let Some(display) = &row.display {
-                shown["display"] = json!(display);
-            }
-            shown["type"] = json!(match rt {
-                ResourceType::User => "direct",
-                ResourceType::Group => far.name(),
-            });
-            shown
-        })
-        .collect()
+/// A row as SCIM shows it. Of an unknown member only the id is known.
+#[derive(Serialize)]
+struct Shown<'a> {
+    value: &'a str,
+    #[serde(rename = "$ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<Location<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display: Option<&'a str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    member_type: Option<&'static str>,
 }
 
-fn rendered(
+impl<'a> Shown<'a> {
+    fn new(rt: ResourceType, row: &'a Link, base: &'a str) -> Self {
+        let far = match row.member_type {
+            MemberType::User => Some(ResourceType::User),
+            MemberType::Group => Some(ResourceType::Group),
+            MemberType::Unknown => None,
+        };
+        Self {
+            value: &row.id,
+            reference: far.map(|far| Location {
+                base,
+                rt: far,
+                id: &row.id,
+            }),
+            display: far.and(row.display.as_deref()),
+            member_type: far.map(|far| match rt {
+                ResourceType::User => "direct",
+                ResourceType::Group => far.name(),
+            }),
+        }
+    }
+}
+
+/// The address of a resource.
+struct Location<'a> {
+    base: &'a str,
     rt: ResourceType,
-    stored: &Stored,
-    rows: Option<Vec<Value>>,
+    id: &'a str,
+}
+
+impl Display for Location<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.base, self.rt.endpoint(), self.id)
+    }
+}
+
+impl Serialize for Location<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Writes a resource as the caller wants to see it. `rows` are the members of a group or the groups of a user;
+/// `None` leaves them out.
+fn write(
+    out: &mut Vec<u8>,
+    rt: ResourceType,
+    stored: &Stored<String>,
+    rows: Option<&[Link]>,
     base: &str,
     projection: &Projection,
-) -> scim::Doc {
+) -> Result<(), Failure> {
     let meta = Meta {
         id: stored.id.clone(),
         created: rfc3339(stored.created_at),
@@ -431,16 +496,43 @@ fn rendered(
         version: etag(stored),
         location: location(rt, &stored.id, base),
     };
-    projection.apply(rt, scim::resource::render(rt, &stored.doc, &meta, rows))
+    let shown: Vec<Shown<'_>> = rows
+        .unwrap_or_default()
+        .iter()
+        .map(|row| Shown::new(rt, row, base))
+        .collect();
+    let written = if projection.is_whole() {
+        scim::resource::render_text(rt, &stored.doc, &meta, &shown, out)
+    } else {
+        write_in_part(out, rt, stored, &shown, &meta, projection)
+    };
+    written.map_err(|e| store::Error::Corrupt(format!("document of {}: {e}", stored.id)).into())
+}
+
+fn write_in_part(
+    out: &mut Vec<u8>,
+    rt: ResourceType,
+    stored: &Stored<String>,
+    rows: &[Shown<'_>],
+    meta: &Meta,
+    projection: &Projection,
+) -> Result<(), serde_json::Error> {
+    let doc: scim::Doc = serde_json::from_str(&stored.doc)?;
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<_, _>>()?;
+    let whole = scim::resource::render(rt, &doc, meta, Some(rows));
+    serde_json::to_writer(out, &projection.apply(rt, whole))
 }
 
 /// Weak, because the same version may be shown with other attributes (RFC 7644 section 3.14).
-fn etag(stored: &Stored) -> String {
+fn etag(stored: &Stored<String>) -> String {
     format!("W/\"{}\"", stored.version)
 }
 
 fn location(rt: ResourceType, id: &str, base: &str) -> String {
-    format!("{base}/{}/{id}", rt.endpoint())
+    Location { base, rt, id }.to_string()
 }
 
 /// An id as it may be asked for: PostgreSQL takes no text with U+0000, so such a resource cannot exist.

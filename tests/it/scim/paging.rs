@@ -26,7 +26,13 @@ async fn push(app: &App, connection: &ConnectionId, rt: ResourceType, body: Valu
         dialect: Dialect::Rfc,
         cause: "test".to_owned(),
     };
-    app.parts.intake.create(source, rt, body).await.unwrap().id
+    app.parts
+        .intake
+        .create(source, rt, body)
+        .await
+        .unwrap()
+        .stored
+        .id
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,8 +13,9 @@ use usher::store::{self, Store, Tx, groups, users};
 use super::super::harness::databases;
 use super::{connection, number};
 
-fn user(name: &str) -> Doc {
-    serde_json::from_value(json!({"userName": name, "active": true})).unwrap()
+fn user(name: &str) -> users::Prepared {
+    let doc: Doc = serde_json::from_value(json!({"userName": name, "active": true})).unwrap();
+    users::prepare(&doc).unwrap()
 }
 
 async fn insert(

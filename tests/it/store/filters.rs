@@ -441,13 +441,15 @@ fn world(store: Store, runner: &mut TestRunner) -> World {
                 let at = BASE + i64::try_from(n % 64).unwrap() * 1000;
                 let made = store
                     .write(move |tx| match rt {
-                        ResourceType::User => users::insert(tx, &tenant, &doc, at),
+                        ResourceType::User => {
+                            users::insert(tx, &tenant, &users::prepare(&doc)?, at)
+                        }
                         ResourceType::Group => groups::insert(tx, &tenant, &doc, at),
                     })
                     .await
                     .unwrap();
                 if is_own {
-                    stored.push((rt, made));
+                    stored.push((rt, made.parsed().unwrap()));
                 }
             }
         }
