@@ -444,12 +444,17 @@ impl Engine {
                     observed.username, account.user_id
                 );
                 let target = job.item.target_id.clone();
-                let other = account.user_id;
+                let (other, name) = (account.user_id, observed.username.clone());
+                // That user may be about to give the name up, or may have done so since the target was read.
+                // In this order: work that has ended by now shows in the ledger.
                 let moving = self
                     .store
-                    .read(move |conn| work::is_pending(conn, &target, &other))
+                    .read(move |conn| -> Result<bool, store::Error> {
+                        Ok(work::is_pending(conn, &target, &other)?
+                            || ledger::account(conn, &target, &other)?
+                                .is_none_or(|now| fold_text(&now.username) != fold_text(&name)))
+                    })
                     .await?;
-                // That user may be about to give the name up.
                 Err(if moving {
                     Stop::Behind(why)
                 } else {
@@ -731,10 +736,15 @@ impl Engine {
             writes.groups_gone.push(group.clone());
         }
         let blocked = match &failed {
-            Some((
-                Action::CreateUser { username: name, .. } | Action::RenameUser { to: name, .. },
-                Failure::Rejected { .. },
-            )) => self.waits_for_name(job.item, name).await?,
+            Some((Action::CreateUser { username, .. }, Failure::Rejected { .. })) => {
+                self.waits_for_name(job.item, username).await?
+            }
+            Some((Action::RenameUser { to, .. }, Failure::Rejected { .. })) => {
+                // Once more also if the name has become free since it was refused.
+                self.waits_for_name(job.item, to).await?
+                    || job.item.attempts == 0
+                        && matches!(client.observe(Lookup::Username(to)).await, Ok(None))
+            }
             _ => false,
         };
         let waiting = job.plan.waiting.clone();
