@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use usher::scim::schema;
 
 /// A body that creates a user.
-pub fn user(name: &str) -> Value {
+pub(crate) fn user(name: &str) -> Value {
     json!({"schemas": [schema::USER], "userName": name})
 }
 
 /// A body with all that a target asks for.
-pub fn person(name: &str) -> Value {
+pub(crate) fn person(name: &str) -> Value {
     let mut body = user(name);
     body["displayName"] = json!(format!("The {name}"));
     body["emails"] = json!([{"value": format!("{name}@example.com"), "primary": true}]);
@@ -24,22 +24,22 @@ pub fn person(name: &str) -> Value {
 }
 
 /// A body that creates a group.
-pub fn group(name: &str) -> Value {
+pub(crate) fn group(name: &str) -> Value {
     json!({"schemas": [schema::GROUP], "displayName": name})
 }
 
 /// A body of one PATCH operation.
-pub fn patch(op: &str, path: &str, value: Value) -> Value {
+pub(crate) fn patch(op: &str, path: &str, value: Value) -> Value {
     operations(json!([{"op": op, "path": path, "value": value}]))
 }
 
 /// A body of PATCH operations.
-pub fn operations(operations: Value) -> Value {
+pub(crate) fn operations(operations: Value) -> Value {
     json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations})
 }
 
 /// A configuration with one connection and one target, so that changes mark work.
-pub fn configuration(kind: &str) -> String {
+pub(crate) fn configuration(kind: &str) -> String {
     format!(
         r#"
 [[connection]]
@@ -66,17 +66,17 @@ create_missing = true
 
 /// An answer whose body need not be JSON.
 #[derive(Debug)]
-pub struct Raw {
+pub(crate) struct Raw {
     /// Status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Header lines, in lower case.
-    pub head: String,
+    pub(crate) head: String,
     /// Body.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 /// Sends bytes as they are, for what no client library would send.
-pub async fn raw(base: &str, head: &str, body: &[u8]) -> Raw {
+pub(crate) async fn raw(base: &str, head: &str, body: &[u8]) -> Raw {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let rest = base.strip_prefix("http://").unwrap();
     let host = rest.split('/').next().unwrap();
@@ -131,6 +131,6 @@ fn is_whole(answer: &[u8]) -> bool {
 }
 
 /// Percent-encodes a value of a query string.
-pub fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02X}")).collect()
 }

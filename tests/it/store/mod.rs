@@ -23,7 +23,7 @@ struct Line {
 }
 
 /// The number that a statement gives as `n`.
-pub async fn number(store: &Store, sql: &str) -> i64 {
+pub(crate) async fn number(store: &Store, sql: &str) -> i64 {
     let sql = sql.to_owned();
     store
         .read(move |conn| -> Result<i64, store::Error> {
@@ -34,7 +34,7 @@ pub async fn number(store: &Store, sql: &str) -> i64 {
 }
 
 /// The texts that a statement gives as `line`.
-pub async fn lines(store: &Store, sql: &str) -> Vec<String> {
+pub(crate) async fn lines(store: &Store, sql: &str) -> Vec<String> {
     let sql = sql.to_owned();
     store
         .read(move |conn| -> Result<Vec<String>, store::Error> {
@@ -46,7 +46,7 @@ pub async fn lines(store: &Store, sql: &str) -> Vec<String> {
 }
 
 /// Makes a connection.
-pub async fn connection(store: &Store, name: &str) -> ConnectionId {
+pub(crate) async fn connection(store: &Store, name: &str) -> ConnectionId {
     let settings = ConnectionSettings {
         name: name.to_owned(),
         kind: ConnectionKind::Scim,
