@@ -8,7 +8,9 @@ mod engine;
 mod explain;
 mod live;
 mod load;
+mod look;
 mod plan;
+mod record;
 mod retry;
 mod worker;
 

@@ -1,3 +1,5 @@
+//! Confluence as the target sees it, scripted answer by answer.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;

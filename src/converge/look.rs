@@ -1,0 +1,355 @@
+//! What is there: from the ledger where it can be trusted, else read from the target; and whose it is.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::engine::Engine;
+use super::load::Entry;
+use super::plan::{Current, CurrentAccount, GroupState, Protection};
+use super::worker::{Shield, Stop, Work};
+use crate::domain::{Account, Lookup, MatchKey, Observed, Owner, Presence, Standing};
+use crate::mapping::Rules;
+use crate::scim::fold::fold_text;
+use crate::store::work::Parked;
+use crate::store::{self, audit, ledger, users, work};
+use crate::targets::Target;
+
+impl Engine {
+    /// Fills in what the target has: from the ledger where it can be trusted, else by reading the target.
+    pub(super) async fn look(
+        &self,
+        job: &mut Work<'_>,
+        rules: &Rules,
+        shield: &Shield<'_>,
+        client: &dyn Target,
+    ) -> Result<(), Stop> {
+        let known = job
+            .account
+            .clone()
+            .filter(|a| a.standing != Standing::Absent);
+        match known {
+            Some(account) if !account.in_flight && rules.settings().groups.keep_existing => {
+                job.current = trusted(&account, &job.entry);
+                Ok(())
+            }
+            Some(account) => {
+                let observed = match &account.remote_id {
+                    Some(id) => client.observe(Lookup::RemoteId(id)).await?,
+                    None => client.observe(Lookup::Username(&account.username)).await?,
+                };
+                job.answered = true;
+                match observed {
+                    Some(observed) if self.is_ours(&account, &observed).await? => {
+                        job.seen(observed, account);
+                        Ok(())
+                    }
+                    // It may still be made: whoever should not have it is looked for again later.
+                    None if account.standing == Standing::Expected
+                        && job.unsettled_until.is_some()
+                        && job.desired.presence != Presence::Active =>
+                    {
+                        Ok(())
+                    }
+                    // It was to be made and never was, or somebody removed it.
+                    Some(_) | None => {
+                        job.read = true;
+                        job.account = Some(Account {
+                            standing: Standing::Absent,
+                            remote_id: None,
+                            ..account
+                        });
+                        self.first_contact(job, rules, shield, client).await
+                    }
+                }
+            }
+            None => self.first_contact(job, rules, shield, client).await,
+        }
+    }
+
+    /// Whether what was found is the account of the ledger. By key it is; by the name alone, after a creation
+    /// whose outcome is unknown, it may be somebody else's of that name.
+    pub(super) async fn is_ours(
+        &self,
+        account: &Account,
+        observed: &Observed,
+    ) -> Result<bool, Stop> {
+        if account.remote_id.is_some() {
+            return Ok(true);
+        }
+        let as_sent = match &observed.email {
+            Some(email) => fold_text(email) == fold_text(&account.email),
+            None => observed.display_name == account.display_name,
+        };
+        if !as_sent {
+            return Ok(false);
+        }
+        let (target, remote) = (account.target_id.clone(), observed.remote_id.clone());
+        let known = self
+            .store
+            .read(move |conn| ledger::by_remote(conn, &target, &remote))
+            .await?;
+        Ok(known.is_none_or(|(other, _)| other.id == account.id))
+    }
+
+    /// Looks for an account that Usher has not dealt with yet.
+    pub(super) async fn first_contact(
+        &self,
+        job: &mut Work<'_>,
+        rules: &Rules,
+        shield: &Shield<'_>,
+        client: &dyn Target,
+    ) -> Result<(), Stop> {
+        // Whoever is not wanted and never had an account through Usher is none of its business.
+        if !matches!(job.desired.presence, Presence::Active | Presence::Inactive) {
+            return Ok(());
+        }
+        let Ok(wanted) = job.desired.account.clone() else {
+            return Ok(());
+        };
+        if shield.user(&wanted.username).is_some() {
+            return Ok(());
+        }
+        // The same person under a former SCIM id, whose account was about to be made: that row knows more.
+        let (target, name) = (job.item.target_id.clone(), wanted.username.clone());
+        let former = self
+            .store
+            .read(move |conn| ledger::expected_by_tombstone(conn, &target, &name))
+            .await?
+            .filter(|account| account.user_id != job.item.user_id);
+        if let Some(former) = former {
+            return self.take_over(job, &former).await;
+        }
+        let users = &rules.settings().users;
+        let mut found = None;
+        for key in &users.match_by {
+            found = match (key, &wanted.email) {
+                (MatchKey::Username, _) => {
+                    client.observe(Lookup::Username(&wanted.username)).await?
+                }
+                (MatchKey::Email, Some(email)) => client.observe(Lookup::Email(email)).await?,
+                (MatchKey::Email, None) => None,
+            };
+            if found.is_some() {
+                break;
+            }
+        }
+        job.answered = true;
+        let matched = found.is_some();
+        if !matched && !users.match_by.contains(&MatchKey::Username) {
+            // The name is taken or free whatever the match key is.
+            found = client.observe(Lookup::Username(&wanted.username)).await?;
+        }
+        let Some(observed) = found else { return Ok(()) };
+        if let Some(pattern) = shield.user(&observed.username) {
+            return Err(Stop::Shown(
+                Parked::Held,
+                format!(
+                    "matches the account {:?}, which is protected by {pattern:?}",
+                    observed.username
+                ),
+            ));
+        }
+        let (id, remote) = (job.item.target_id.clone(), observed.remote_id.clone());
+        let owner = self
+            .store
+            .read(move |conn| ledger::by_remote(conn, &id, &remote))
+            .await?
+            .filter(|(account, _)| account.user_id != job.item.user_id);
+        match owner {
+            Some((account, true)) => self.take_over(job, &account).await,
+            Some((account, false)) => {
+                let why = format!(
+                    "the account {:?} belongs to another user of the source ({})",
+                    observed.username, account.user_id
+                );
+                let target = job.item.target_id.clone();
+                let (other, name) = (account.user_id, observed.username.clone());
+                // That user may be about to give the name up, or may have done so since the target was read.
+                // In this order: work that has ended by now shows in the ledger.
+                let moving = self
+                    .store
+                    .read(move |conn| -> Result<bool, store::Error> {
+                        Ok(work::is_pending(conn, &target, &other)?
+                            || ledger::account(conn, &target, &other)?
+                                .is_none_or(|now| fold_text(&now.username) != fold_text(&name)))
+                    })
+                    .await?;
+                Err(if moving {
+                    Stop::Behind(why)
+                } else {
+                    Stop::Shown(Parked::Held, why)
+                })
+            }
+            None if matched && users.adopt => {
+                let base = job.account.clone().unwrap_or_else(|| {
+                    ledger::new_account(&job.item.target_id, &job.item.user_id, &observed.username)
+                });
+                job.adopted = true;
+                job.seen(
+                    observed,
+                    Account {
+                        owner: Owner::Adopted,
+                        ..base
+                    },
+                );
+                Ok(())
+            }
+            None => Err(Stop::Shown(
+                Parked::Held,
+                format!(
+                    "the target has an account {:?} that Usher did not make; set adopt = true to take over \
+                     accounts that match, or rename one of the two",
+                    observed.username
+                ),
+            )),
+        }
+    }
+
+    /// The person came back under another SCIM id: the account of the tombstone is theirs.
+    pub(super) async fn take_over(&self, job: &Work<'_>, account: &Account) -> Result<(), Stop> {
+        let (from, to) = (account.user_id.clone(), job.item.user_id.clone());
+        let (id, target, connection) = (
+            account.id.clone(),
+            job.item.target_id.clone(),
+            job.item.connection_id.clone(),
+        );
+        let now = self.clock.now();
+        let row = job.audit(
+            now,
+            "hand_over",
+            json!({"account": account.username}),
+            "done",
+            None,
+        );
+        let done = self
+            .store
+            .write(move |tx| -> Result<Option<bool>, store::Error> {
+                if users::find(tx.conn(), &from)?.is_none_or(|(c, _)| c != connection) {
+                    tx.discard();
+                    return Ok(None);
+                }
+                let done = work::lock_idle(tx, &target, &from, now)?
+                    && ledger::hand_over(tx, &id, &from, &to)?;
+                if done {
+                    audit::append(tx, &row)?;
+                }
+                Ok(Some(done))
+            })
+            .await?;
+        Err(match done {
+            Some(true) => {
+                Stop::Later("the account of a former user of that name was taken over".to_owned())
+            }
+            Some(false) => Stop::Later(
+                "the account still belongs to a deleted user whose work is not done".to_owned(),
+            ),
+            None => Stop::Shown(
+                Parked::Held,
+                format!(
+                    "the account {:?} belongs to a former user of another connection ({})",
+                    account.username, account.user_id
+                ),
+            ),
+        })
+    }
+
+    /// For each wanted group that the account is not in: whether the target has it.
+    pub(super) async fn group_states(
+        &self,
+        job: &mut Work<'_>,
+        client: &dyn Target,
+    ) -> Result<BTreeMap<String, GroupState>, Stop> {
+        let mut states = BTreeMap::new();
+        if job.desired.presence != Presence::Active {
+            return Ok(states);
+        }
+        for group in &job.desired.groups {
+            let folded = fold_text(&group.name);
+            if job.current.groups.contains_key(&folded) {
+                continue;
+            }
+            let (target, name) = (job.item.target_id.clone(), group.name.clone());
+            let known = self
+                .store
+                .read(move |conn| ledger::target_group(conn, &target, &name))
+                .await?;
+            let state = if known.is_some() {
+                GroupState::Exists
+            } else if let Some(written) = client.group_exists(&group.name).await? {
+                job.answered = true;
+                job.groups_seen.push((written, Owner::Foreign));
+                GroupState::Exists
+            } else {
+                GroupState::Missing
+            };
+            states.insert(folded, state);
+        }
+        Ok(states)
+    }
+}
+
+impl Work<'_> {
+    /// Takes in what the target shows: its account is what is there; a membership is Usher's if the ledger
+    /// says so, and foreign otherwise.
+    pub(super) fn seen(&mut self, observed: Observed, account: Account) {
+        self.read = true;
+        self.current.groups = observed
+            .groups
+            .iter()
+            .map(|name| {
+                let folded = fold_text(name);
+                let owner = self
+                    .entry
+                    .memberships
+                    .iter()
+                    .find(|m| fold_text(&m.group) == folded)
+                    .map_or(Owner::Foreign, |m| m.owner);
+                (folded, (name.clone(), owner))
+            })
+            .collect();
+        let account = Account {
+            remote_id: Some(observed.remote_id.clone()),
+            username: observed.username.clone(),
+            display_name: observed.display_name.clone(),
+            // Where a product does not tell, what was last sent stands.
+            email: observed
+                .email
+                .clone()
+                .unwrap_or_else(|| account.email.clone()),
+            active: observed.active,
+            standing: Standing::Present,
+            ..account
+        };
+        self.current.account = Some(CurrentAccount {
+            remote_id: observed.remote_id,
+            username: account.username.clone(),
+            display_name: account.display_name.clone(),
+            email: account.email.clone(),
+            active: account.active,
+            owner: account.owner,
+        });
+        self.account = Some(account);
+    }
+}
+
+/// The ledger as the state of the target. Foreign memberships are left out: nobody watches them, so whether
+/// they still hold is unknown, and adding what is there already is harmless.
+fn trusted(account: &Account, entry: &Entry) -> Current {
+    Current {
+        account: account.remote_id.as_ref().map(|remote_id| CurrentAccount {
+            remote_id: remote_id.clone(),
+            username: account.username.clone(),
+            display_name: account.display_name.clone(),
+            email: account.email.clone(),
+            active: account.active,
+            owner: account.owner,
+        }),
+        groups: entry
+            .memberships
+            .iter()
+            .filter(|m| m.owner.is_ours())
+            .map(|m| (fold_text(&m.group), (m.group.clone(), m.owner)))
+            .collect(),
+    }
+}

@@ -1,0 +1,446 @@
+//! How a work item ends: the ledger, the audit, the item and the target's breaker, in one transaction.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::engine::Engine;
+use super::live::LiveTarget;
+use super::retry::{self, Verdict};
+use super::worker::{Stop, Work};
+use crate::clock::Micros;
+use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Standing};
+use crate::scim::fold::fold_text;
+use crate::store::audit::NewAudit;
+use crate::store::work::{Claimed, Parked};
+use crate::store::{self, Tx, audit, ledger, work};
+use crate::targets::Target;
+
+/// Why an item is looked at again that has come to its end.
+const LATE: &str = "an earlier request got no answer and may still be carried out";
+const AGAIN: &str = "the target put the new account into groups of its own accord";
+
+impl Engine {
+    /// One transaction: account, memberships, groups, audit and the end of the item.
+    pub(super) async fn record(
+        &self,
+        target: &LiveTarget,
+        client: &dyn Target,
+        job: Work<'_>,
+        done: Vec<(Action, Applied)>,
+        failed: Option<(Action, Failure)>,
+    ) -> Result<(), Stop> {
+        let now = self.clock.now();
+        let mut rows: Vec<NewAudit> = Vec::new();
+        if job.adopted {
+            let detail = json!({"account": job.current.account.as_ref().map(|a| &a.username)});
+            rows.push(job.audit(now, "adopt_user", detail, "done", None));
+        }
+        for (action, applied) in &done {
+            let outcome = if applied.already { "already" } else { "done" };
+            let message = (!applied.notes.is_empty()).then(|| applied.notes.join("; "));
+            rows.push(job.audit(now, action.name(), detail(action), outcome, message));
+        }
+        if let Some((action, failure @ Failure::Rejected { .. })) = &failed {
+            let message = Some(failure.to_string());
+            rows.push(job.audit(now, action.name(), detail(action), "rejected", message));
+        }
+        let mut writes = Writes::of(&job, failed.as_ref(), now);
+        if let Some((Action::AddMember { group, .. }, Failure::Gone { .. })) = &failed
+            // The account or the group: asked here, as nothing but the group's end concerns others.
+            && let Ok(None) = client.group_exists(group).await
+        {
+            writes.groups_gone.push(group.clone());
+        }
+        let blocked = match &failed {
+            Some((Action::CreateUser { username, .. }, Failure::Rejected { .. })) => {
+                self.waits_for_name(job.item, username).await?
+            }
+            Some((Action::RenameUser { to, .. }, Failure::Rejected { .. })) => {
+                // Once more also if the name has become free since it was refused.
+                self.waits_for_name(job.item, to).await?
+                    || job.item.attempts == 0
+                        && matches!(client.observe(Lookup::Username(to)).await, Ok(None))
+            }
+            _ => false,
+        };
+        let waiting = job.plan.waiting.clone();
+        // A product may have put a new account into groups that are not wanted.
+        let again = job.plan.waiting.is_none() && job.has_more_to_remove();
+        let look_again_at = job.unsettled_until;
+        let item = job.item.clone();
+        let answered = job.answered || !done.is_empty();
+        let bookkeeping = {
+            let item = item.clone();
+            move |tx: &mut Tx<'_>| -> Result<bool, store::Error> {
+                // Whoever has the item now has looked since, and knows better.
+                if !work::renew(tx, &item, now)? {
+                    return Ok(false);
+                }
+                writes.write(tx, &item, now)?;
+                for row in &rows {
+                    audit::append(tx, row)?;
+                }
+                Ok(true)
+            }
+        };
+        let recorded = match failed {
+            Some((_, failure)) if blocked => {
+                let due_at = retry::behind(item.attempts, now, retry::random());
+                self.store
+                    .write(move |tx| -> Result<bool, store::Error> {
+                        if !bookkeeping(tx)? {
+                            tx.discard();
+                            return Ok(false);
+                        }
+                        work::target_succeeded(tx, &item.target_id, now)?;
+                        let text = failure.to_string();
+                        match due_at {
+                            Some(due_at) => work::postpone(tx, &item, due_at, &text, true)?,
+                            None => work::park(tx, &item, Parked::Rejected, &text)?,
+                        }
+                        Ok(true)
+                    })
+                    .await?
+            }
+            Some((_, failure)) => self.note(target, &item, failure, bookkeeping).await?,
+            None => {
+                self.store
+                    .write(move |tx| -> Result<bool, store::Error> {
+                        if !bookkeeping(tx)? {
+                            tx.discard();
+                            return Ok(false);
+                        }
+                        if answered {
+                            work::target_succeeded(tx, &item.target_id, now)?;
+                        }
+                        match (&waiting, look_again_at) {
+                            (Some(why), _) => work::park(tx, &item, Parked::Waiting, why)?,
+                            (None, _) if again => work::postpone(tx, &item, now, AGAIN, false)?,
+                            (None, Some(at)) => work::postpone(tx, &item, at, LATE, false)?,
+                            (None, None) => work::finish(tx, &item)?,
+                        }
+                        Ok(true)
+                    })
+                    .await?
+            }
+        };
+        if recorded { Ok(()) } else { Err(Stop::Lost) }
+    }
+
+    /// Whether a name that the target says is taken belongs to another user whose own work may set it free.
+    pub(super) async fn waits_for_name(&self, item: &Claimed, name: &str) -> Result<bool, Stop> {
+        let (target, user, name) = (
+            item.target_id.clone(),
+            item.user_id.clone(),
+            name.to_owned(),
+        );
+        let waits = self
+            .store
+            .read(move |conn| -> Result<bool, store::Error> {
+                match ledger::holder_of_name(conn, &target, &name, &user)? {
+                    Some(holder) => work::is_pending(conn, &target, &holder),
+                    None => Ok(false),
+                }
+            })
+            .await?;
+        Ok(waits)
+    }
+
+    /// Records a failure: what it means for the item, and what it means for the whole target.
+    pub(super) async fn note_failure(
+        &self,
+        target: &LiveTarget,
+        item: &Claimed,
+        failure: Failure,
+        bookkeeping: impl Fn(&mut Tx<'_>) -> Result<(), store::Error> + Send + 'static,
+    ) -> Result<(), store::Error> {
+        let bookkeeping = move |tx: &mut Tx<'_>| bookkeeping(tx).map(|()| true);
+        self.note(target, item, failure, bookkeeping)
+            .await
+            .map(|_| ())
+    }
+
+    /// The same; `bookkeeping` says whether the item is still this worker's. False: it is not, and nothing was
+    /// written.
+    pub(super) async fn note(
+        &self,
+        target: &LiveTarget,
+        item: &Claimed,
+        failure: Failure,
+        bookkeeping: impl Fn(&mut Tx<'_>) -> Result<bool, store::Error> + Send + 'static,
+    ) -> Result<bool, store::Error> {
+        if matches!(failure, Failure::Unauthorized { .. }) {
+            // The next try is with the credential as it is then.
+            self.forget_configuration();
+        }
+        let now = self.clock.now();
+        let random = retry::random();
+        let item = item.clone();
+        let name = target.settings.name.clone();
+        self.store
+            .write(move |tx| -> Result<bool, store::Error> {
+                if !bookkeeping(tx)? {
+                    tx.discard();
+                    return Ok(false);
+                }
+                let Some(health) = work::health(tx.conn(), &item.target_id)? else { return Ok(true) };
+                let text = failure.to_string();
+                // What was under way when another item found out counts once, or the first hour of an outage
+                // would depend on how many items are worked on at a time.
+                let found_out = health.state != "up" && health.retry_at.is_some_and(|at| at > now);
+                match retry::verdict(&failure, item.attempts, &health, now, random) {
+                    Verdict::Again { due_at, target_down_until } => {
+                        work::postpone(tx, &item, due_at, &text, true)?;
+                        if found_out {
+                            return Ok(true);
+                        }
+                        let state = match target_down_until {
+                            Some(_) => "down",
+                            None => health.state.as_str(),
+                        };
+                        if health.state == "up" && state == "down" {
+                            tracing::error!(target_name = %name, error = %text, "target is down");
+                        }
+                        work::target_failed(tx, &item.target_id, state, target_down_until, &text)?;
+                    }
+                    Verdict::Wait { until } => {
+                        work::postpone(tx, &item, until, &text, false)?;
+                        work::target_throttled(tx, &item.target_id, until)?;
+                    }
+                    Verdict::Stop { .. } if found_out && health.state == "unauthorized" => {
+                        let due_at = health.retry_at.unwrap_or(now);
+                        work::postpone(tx, &item, due_at, &text, false)?;
+                    }
+                    Verdict::Stop { retry_at } => {
+                        work::postpone(tx, &item, retry_at, &text, false)?;
+                        tracing::error!(target_name = %name, error = %text, "target refuses the credential");
+                        work::target_failed(tx, &item.target_id, "unauthorized", Some(retry_at), &text)?;
+                    }
+                    Verdict::LookAgain { due_at } => {
+                        work::postpone(tx, &item, due_at, &text, true)?;
+                        // It answered.
+                        work::target_succeeded(tx, &item.target_id, now)?;
+                    }
+                    Verdict::Reject => {
+                        work::park(tx, &item, Parked::Rejected, &text)?;
+                        // It answered: whatever was wrong with it is over.
+                        work::target_succeeded(tx, &item.target_id, now)?;
+                    }
+                }
+                Ok(true)
+            })
+            .await
+    }
+}
+
+impl Work<'_> {
+    pub(super) fn audit(
+        &self,
+        at: Micros,
+        operation: &str,
+        detail: serde_json::Value,
+        outcome: &str,
+        message: Option<String>,
+    ) -> NewAudit {
+        NewAudit {
+            at,
+            connection_id: self.item.connection_id.clone(),
+            target_id: self.item.target_id.clone(),
+            user_id: self.item.user_id.clone(),
+            user_name: self.person.user_name.clone(),
+            operation: operation.to_owned(),
+            detail: detail.to_string(),
+            outcome: outcome.to_owned(),
+            message,
+            cause: self.item.cause.clone(),
+        }
+    }
+}
+
+/// What the end of an item writes into the ledger.
+struct Writes {
+    account: Option<Account>,
+    account_changed: bool,
+    /// Since when the account is in flight, if it stays so.
+    since: Micros,
+    groups_gone: Vec<String>,
+    put: Vec<(String, Owner)>,
+    remove: Vec<String>,
+    groups: Vec<(String, Owner)>,
+    aliases: Vec<(String, String)>,
+}
+
+impl Writes {
+    fn of(job: &Work<'_>, failed: Option<&(Action, Failure)>, now: Micros) -> Self {
+        // After any failure the target is read before the row is trusted again: an operation may consist of
+        // several requests, and the last one's failure says nothing about those before it. Without one, only
+        // what was begun earlier may still change something.
+        let in_flight = failed.is_some() || job.unsettled_until.is_some();
+        let since = match (failed, job.entry.in_flight_since) {
+            (Some((_, Failure::Transient { .. })), _) => now,
+            // What was answered will not be carried out later.
+            (Some(_), None) => 0,
+            (_, Some(since)) => since,
+            (None, None) => now,
+        };
+        let mut account = job.account.clone();
+        if let Some(account) = &mut account {
+            account.in_flight = in_flight;
+            // Nothing was tried that could have made it.
+            if account.standing == Standing::Expected && !in_flight {
+                account.standing = Standing::Absent;
+            }
+        }
+        // Once actions were begun, the stored row says "in flight".
+        let account_changed = account != job.entry.account || !job.plan.actions.is_empty();
+        let mut groups = job.current.groups.clone();
+        for name in &job.plan.adopt {
+            groups.insert(fold_text(name), (name.clone(), Owner::Adopted));
+        }
+        let before: BTreeMap<String, (String, Owner)> = job
+            .entry
+            .memberships
+            .iter()
+            .map(|m| (fold_text(&m.group), (m.group.clone(), m.owner)))
+            .collect();
+        let intended: Vec<&String> = job
+            .plan
+            .actions
+            .iter()
+            .filter_map(|a| match a {
+                Action::AddMember { group, .. } => Some(group),
+                _ => None,
+            })
+            .collect();
+        // While its outcome is unknown, what was about to be made stays written down as Usher's.
+        let unknown = match failed {
+            Some((Action::AddMember { group, .. }, _)) => Some(fold_text(group)),
+            _ => None,
+        };
+        let mut remove = Vec::new();
+        let candidates = before
+            .iter()
+            .map(|(folded, (name, owner))| (folded.clone(), name.clone(), *owner))
+            .chain(
+                intended
+                    .iter()
+                    .map(|name| (fold_text(name), (*name).clone(), Owner::Created)),
+            );
+        for (folded, name, owner) in candidates {
+            // What was read replaces the ledger's foreign rows; what was trusted says nothing about them.
+            let keep_foreign = owner == Owner::Foreign
+                && !job.read
+                && !intended.iter().any(|g| fold_text(g) == folded);
+            // Of an account that may still come into being nothing is known.
+            let keep_expected = job
+                .account
+                .as_ref()
+                .is_some_and(|a| a.standing == Standing::Expected && in_flight && failed.is_none());
+            let kept = groups.contains_key(&folded)
+                || keep_foreign
+                || keep_expected
+                || unknown.as_ref() == Some(&folded);
+            if !kept {
+                remove.push(name);
+            }
+        }
+        let put = groups
+            .iter()
+            .filter(|(folded, row)| {
+                before.get(*folded) != Some(row)
+                    || intended.iter().any(|g| fold_text(g) == **folded)
+            })
+            .map(|(_, row)| row.clone())
+            .collect();
+        // A source group that has taken part in the plan is bound to its target group.
+        let aliases = job
+            .desired
+            .groups
+            .iter()
+            .filter(|group| groups.contains_key(&fold_text(&group.name)))
+            .filter_map(|group| Some((group.source_group_id.clone()?, group.name.clone())))
+            .filter(|(source, _)| !job.entry.has_alias(source))
+            .collect();
+        Self {
+            account,
+            account_changed,
+            since,
+            groups_gone: Vec::new(),
+            put,
+            remove,
+            groups: job.groups_seen.clone(),
+            aliases,
+        }
+    }
+
+    fn write(&self, tx: &mut Tx<'_>, item: &Claimed, now: Micros) -> Result<(), store::Error> {
+        let target = &item.target_id;
+        if let Some(account) = &self.account {
+            if self.account_changed {
+                let at = if account.in_flight { self.since } else { now };
+                ledger::put_account(tx, account, at)?;
+            }
+            for group in &self.remove {
+                ledger::remove_membership(tx, &account.id, group)?;
+            }
+            for (group, owner) in &self.put {
+                ledger::put_membership(tx, &account.id, group, *owner)?;
+            }
+        }
+        for (name, owner) in &self.groups {
+            ledger::put_group(tx, target, name, *owner)?;
+        }
+        for name in &self.groups_gone {
+            ledger::remove_group(tx, target, name)?;
+            // Its members went with it; each of them has to be looked at.
+            let cause = format!("the group {name:?} is gone from the target");
+            work::mark_recorded_members(tx, target, name, &item.user_id, &cause, now)?;
+            ledger::strike_memberships(tx, target, name, &item.user_id)?;
+        }
+        for (source, name) in &self.aliases {
+            ledger::put_alias(tx, target, source, name)?;
+        }
+        Ok(())
+    }
+}
+
+/// An action as the audit keeps it.
+fn detail(action: &Action) -> serde_json::Value {
+    serde_json::to_value(action).unwrap_or_default()
+}
+
+/// An action in words.
+pub(super) fn describe(action: &Action) -> String {
+    match action {
+        Action::CreateUser {
+            username, email, ..
+        } => format!("create account {username:?} <{email}>"),
+        Action::UpdateUser {
+            username,
+            display_name,
+            email,
+            ..
+        } => {
+            let mut parts = Vec::new();
+            if let Some(name) = display_name {
+                parts.push(format!("display name to {name:?}"));
+            }
+            if let Some(email) = email {
+                parts.push(format!("e-mail to {email:?}"));
+            }
+            format!("change {} of {username:?}", parts.join(" and "))
+        }
+        Action::RenameUser { from, to, .. } => format!("rename {from:?} to {to:?}"),
+        Action::Deactivate { username, .. } => format!("deactivate {username:?}"),
+        Action::Reactivate { username, .. } => format!("reactivate {username:?}"),
+        Action::DeleteUser { username, .. } => format!("delete {username:?}"),
+        Action::CreateGroup { name } => format!("create group {name:?}"),
+        Action::AddMember {
+            username, group, ..
+        } => format!("add {username:?} to {group:?}"),
+        Action::RemoveMember {
+            username, group, ..
+        } => format!("remove {username:?} from {group:?}"),
+    }
+}
