@@ -138,7 +138,7 @@ pub struct Operation {
     pub operation: String,
     /// The operation in full.
     pub detail: serde_json::Value,
-    /// `done`, `already` or `rejected`.
+    /// `done`, `already`, `recovered` or `rejected`.
     pub outcome: String,
     /// The product's words, or what was done on the way.
     pub message: Option<String>,

@@ -41,6 +41,7 @@ impl Engine {
                 job.answered = true;
                 match observed {
                     Some(observed) if self.is_ours(&account, &observed).await? => {
+                        job.recovered = recovered(&account, &observed);
                         job.seen(observed, account);
                         Ok(())
                     }
@@ -352,4 +353,28 @@ fn trusted(account: &Account, entry: &Entry) -> Current {
             .map(|m| (fold_text(&m.group), (m.group.clone(), m.owner)))
             .collect(),
     }
+}
+
+/// What an operation did whose record was lost, in a crash or with its answer, as far as the account shows it.
+fn recovered(account: &Account, observed: &Observed) -> Option<(&'static str, serde_json::Value)> {
+    if !account.in_flight {
+        return None;
+    }
+    let now = json!({
+        "username": observed.username,
+        "display_name": observed.display_name,
+        "email": observed.email,
+        "active": observed.active,
+    });
+    if account.standing == Standing::Expected {
+        return Some(("create_user", now));
+    }
+    let same = account.username == observed.username
+        && account.display_name == observed.display_name
+        && observed
+            .email
+            .as_ref()
+            .is_none_or(|email| *email == account.email)
+        && account.active == observed.active;
+    (!same).then_some(("change_user", now))
 }

@@ -32,6 +32,10 @@ impl Engine {
     ) -> Result<(), Stop> {
         let now = self.clock.now();
         let mut rows: Vec<NewAudit> = Vec::new();
+        if let Some((operation, detail)) = &job.recovered {
+            let message = "its record was lost; found when the account was read again".to_owned();
+            rows.push(job.audit(now, operation, detail.clone(), "recovered", Some(message)));
+        }
         if job.adopted {
             let detail = json!({"account": job.current.account.as_ref().map(|a| &a.username)});
             rows.push(job.audit(now, "adopt_user", detail, "done", None));

@@ -101,6 +101,8 @@ pub(super) struct Work<'a> {
     pub(super) groups_seen: Vec<(String, Owner)>,
     /// The account was found and taken over just now.
     pub(super) adopted: bool,
+    /// What was done before, and not recorded: the operation and the account as it is.
+    pub(super) recovered: Option<(&'static str, serde_json::Value)>,
     /// `current` is what the target shows, foreign memberships included, not what the ledger says.
     pub(super) read: bool,
     /// The target answered something.
@@ -159,6 +161,14 @@ impl Engine {
                 self.store
                     .write(move |tx| work::postpone(tx, &item, due_at, &why, false))
                     .await
+            }
+            // The ledger knows this account as somebody else's: trying again cannot change that.
+            Stop::Store(store::Error::Conflict { constraint })
+                if constraint.contains("remote_id") =>
+            {
+                let why = "the target gave this person an account that Usher knows as another person's; was the \
+                           target restored or replaced?";
+                self.park(item, Parked::Held, why.to_owned(), true).await
             }
             Stop::Store(error) => {
                 tracing::error!(%error, "the database failed a work item");
@@ -254,6 +264,7 @@ impl Engine {
             plan: Plan::default(),
             groups_seen: Vec::new(),
             adopted: false,
+            recovered: None,
             read: false,
             answered: false,
             keep_existing: rules.settings().groups.keep_existing,

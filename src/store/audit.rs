@@ -25,7 +25,7 @@ pub struct NewAudit {
     pub operation: String,
     /// The operation in full, as JSON.
     pub detail: String,
-    /// `done`, `already`, `failed`, `rejected`, `adopted`.
+    /// `done`, `already`, `recovered`, `rejected`.
     pub outcome: String,
     /// The product's words, or what was done on the way.
     pub message: Option<String>,
@@ -44,7 +44,7 @@ pub struct AuditRow {
     pub operation: String,
     /// The operation in full, as JSON.
     pub detail: String,
-    /// `done`, `already`, `failed`, `rejected`, `adopted`.
+    /// `done`, `already`, `recovered`, `rejected`.
     pub outcome: String,
     /// The product's words, or what was done on the way.
     pub message: Option<String>,

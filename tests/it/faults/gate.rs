@@ -161,6 +161,20 @@ async fn a_crash_between_an_operation_and_its_record_costs_only_time() {
         );
         assert_eq!(account.groups, ["jira-users"]);
         assert_eq!(world.times("create_user"), 1, "{}", database.name);
+        // What was done before the crash stands in the audit, although nobody recorded it.
+        let id = usher::domain::UserId(ada);
+        let rows = world
+            .app
+            .store()
+            .read(move |conn| usher::store::audit::of_user(conn, &id, 100))
+            .await
+            .unwrap();
+        let created: Vec<&str> = rows
+            .iter()
+            .filter(|row| row.operation == "create_user")
+            .map(|row| row.outcome.as_str())
+            .collect();
+        assert_eq!(created, ["recovered"], "{}", database.name);
         world.is_in_step("", "").await;
     }
 }

@@ -8,6 +8,7 @@ use usher::store::{users, work};
 use usher::targets::memory::Memory;
 
 use super::{World, configuration, connected, databases, person, rejected, throttled, transient};
+use crate::harness::App;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_looked_up_and_nothing_is_done_twice() {
@@ -363,5 +364,25 @@ async fn tombstones_stay_for_as_long_as_there_is_an_account() {
         world.settle().await;
         assert!(world.memory.user("ada").unwrap().active);
         assert_eq!(world.memory.users().len(), 1);
+    }
+}
+
+/// The ledger knows accounts by the product's keys: a product that gives them out anew must not be believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_was_replaced_is_held_and_said() {
+    for database in databases() {
+        let world = World::new(&database).await;
+        world.create(person("ada")).await;
+        world.app.drain().await;
+        let replaced = App::start(&database, &Memory::new()).await;
+        let bob = world.create(person("bob")).await;
+        replaced
+            .clock
+            .advance_ms((world.app.clock.now() - replaced.clock.now()) / 1000);
+        replaced.drain().await;
+        let item = world.item(&bob).await.unwrap();
+        assert_eq!(item.state, "held", "{}: {item:?}", database.name);
+        assert!(item.last_error.unwrap().contains("replaced"));
+        replaced.stop().await;
     }
 }
