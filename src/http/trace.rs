@@ -1,4 +1,4 @@
-//! One span and one line a request, and a request id that stands in the answer, the log and the audit.
+//! One span a request, one line for each that writes or fails, and a request id that stands in the answer, the log and the audit.
 
 use std::time::Instant;
 
@@ -33,17 +33,26 @@ pub async fn request_span(
     let mut response = next.call(request).instrument(span).await?;
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let request = response.request();
-    if !matches!(request.path(), "/healthz" | "/readyz") {
-        // Outside the span, with the same fields of its own: the line of every request, and a span in JSON
-        // costs more than all the rest of it.
-        tracing::info!(
-            request_id = %id,
-            method = %request.method(),
-            path = %request.path(),
-            status = response.status().as_u16(),
-            duration_ms,
-            "answered"
-        );
+    // Outside the span, with the same fields of its own: the line of every request, and a span in JSON costs
+    // more than all the rest of it.
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request_id = %id,
+                method = %request.method(),
+                path = %request.path(),
+                status = response.status().as_u16(),
+                duration_ms,
+                "answered"
+            )
+        };
+    }
+    // An import reads everything page by page, and probes come every second: what went well and changed
+    // nothing is for whoever asks for details.
+    if request.method().is_safe() && response.status().as_u16() < 400 {
+        line!(debug);
+    } else {
+        line!(info);
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
