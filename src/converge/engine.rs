@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -18,6 +19,9 @@ use crate::store::{self, Store, settings, users, work};
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
 /// other processes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long the engine rests between two looks: a thousand pushes in a second are worth a few looks, not one
+/// each.
+const REST: Duration = Duration::from_millis(5);
 /// How often tombstones that nothing needs any more are removed.
 const PURGE_EVERY: Micros = 60 * 60 * 1_000_000;
 
@@ -81,18 +85,22 @@ impl Engine {
     pub async fn run(&self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let mut purge_at = self.clock.now();
+        let mut known = Known::default();
         while !stop.is_cancelled() {
-            if let Err(error) = self.hand_out(&tasks).await {
+            if let Err(error) = self.hand_out(&tasks, &mut known).await {
                 tracing::error!(%error, "cannot look for work");
             }
             if self.clock.now() >= purge_at {
                 purge_at = self.clock.now() + PURGE_EVERY;
                 self.purge().await;
             }
+            let rest = async {
+                tokio::time::sleep(REST).await;
+                tokio::time::timeout(LOOK_EVERY, self.wake.notified()).await
+            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = rest => {}
             }
         }
         tasks.close();
@@ -105,7 +113,7 @@ impl Engine {
         let mut worked = 0;
         loop {
             let tasks = TaskTracker::new();
-            let started = self.hand_out(&tasks).await?;
+            let started = self.hand_out(&tasks, &mut Known::default()).await?;
             tasks.close();
             tasks.wait().await;
             worked += started;
@@ -116,8 +124,16 @@ impl Engine {
     }
 
     /// Claims what there is room for and starts it.
-    async fn hand_out(&self, tasks: &TaskTracker) -> Result<usize, store::Error> {
-        let live = self.refresh().await?;
+    async fn hand_out(
+        &self,
+        tasks: &TaskTracker,
+        known: &mut Known,
+    ) -> Result<usize, store::Error> {
+        if !known.configuration.still_holds() {
+            self.refresh().await?;
+            known.configuration.holds_for(LOOK_EVERY);
+        }
+        let live = self.live();
         let mut started = 0;
         for target in &live.targets {
             let room = target
@@ -127,7 +143,8 @@ impl Engine {
             if room == 0 {
                 continue;
             }
-            for item in self.claim(target, room).await? {
+            let down = known.down.entry(target.id.clone()).or_default();
+            for item in self.claim(target, room, down).await? {
                 started += 1;
                 self.start(tasks, target.clone(), item);
             }
@@ -135,9 +152,14 @@ impl Engine {
         Ok(started)
     }
 
-    async fn claim(&self, target: &LiveTarget, room: u32) -> Result<Vec<Claimed>, store::Error> {
+    async fn claim(
+        &self,
+        target: &LiveTarget,
+        room: u32,
+        down: &mut Fresh,
+    ) -> Result<Vec<Claimed>, store::Error> {
         let connections = target.claimable();
-        if connections.is_empty() {
+        if connections.is_empty() || down.still_holds() {
             return Ok(Vec::new());
         }
         let now = self.clock.now();
@@ -146,7 +168,11 @@ impl Engine {
         let Some(health) = health else {
             return Ok(Vec::new());
         };
-        if health.retry_at.is_some_and(|at| at > now) {
+        if let Some(at) = health.retry_at
+            && at > now
+        {
+            let rest = Duration::from_micros(u64::try_from(at - now).unwrap_or(0));
+            down.holds_for(rest.min(LOOK_EVERY));
             return Ok(Vec::new());
         }
         // A target that is not up is asked by one item at a time until it answers.
@@ -192,14 +218,16 @@ impl Engine {
         );
     }
 
-    /// The configuration, read again if it changed.
-    async fn refresh(&self) -> Result<Arc<Live>, store::Error> {
-        let live = self
-            .live
+    fn live(&self) -> Arc<Live> {
+        self.live
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let known = live.generation;
+            .clone()
+    }
+
+    /// Reads the configuration again if it changed.
+    async fn refresh(&self) -> Result<(), store::Error> {
+        let known = self.live().generation;
         let newer = self
             .store
             .read(move |conn| -> Result<_, store::Error> {
@@ -211,7 +239,7 @@ impl Engine {
             })
             .await?;
         let Some(configuration) = newer else {
-            return Ok(live);
+            return Ok(());
         };
         tracing::info!(
             targets = configuration.targets.len(),
@@ -219,8 +247,8 @@ impl Engine {
             "configuration loaded"
         );
         let fresh = Arc::new(Live::build(configuration, &self.connect));
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = fresh.clone();
-        Ok(fresh)
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
     }
 
     /// Reads the configuration again at the next look although it did not change: what it refers to, such as
@@ -263,6 +291,31 @@ impl Engine {
     }
 }
 
+/// What the engine read a moment ago and need not read again for every push. Other processes change it
+/// (`usher apply`, `usher retry`), so it is believed no longer than [`LOOK_EVERY`].
+#[derive(Debug, Default)]
+struct Known {
+    /// The configuration.
+    configuration: Fresh,
+    /// That a target is down and not to be asked yet.
+    down: HashMap<TargetId, Fresh>,
+}
+
+/// Until when something is believed. By the process's own clock: it goes on where a test's stands still, and
+/// never back.
+#[derive(Debug, Default)]
+struct Fresh(Option<Instant>);
+
+impl Fresh {
+    fn holds_for(&mut self, time: Duration) {
+        self.0 = Some(Instant::now() + time);
+    }
+
+    fn still_holds(&self) -> bool {
+        self.0.is_some_and(|until| until > Instant::now())
+    }
+}
+
 /// A place among the items of one target that are worked on; given back when dropped, even by a panic.
 struct Place {
     engine: Engine,
@@ -293,5 +346,20 @@ impl Drop for Place {
         drop(busy);
         // There is room for the next one.
         self.engine.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_believed_before_it_was_read_or_for_longer_than_said() {
+        let mut fresh = Fresh::default();
+        assert!(!fresh.still_holds());
+        fresh.holds_for(Duration::from_secs(3600));
+        assert!(fresh.still_holds());
+        fresh.holds_for(Duration::ZERO);
+        assert!(!fresh.still_holds());
     }
 }
