@@ -18,7 +18,7 @@ use super::suite::{
 };
 
 /// Long enough for a busy machine, short enough to be waited for.
-const TIMEOUT: Duration = Duration::from_millis(1500);
+const TIMEOUT: Duration = Duration::from_millis(3000);
 
 const TOKEN: &str = "emulated-jira-token";
 
