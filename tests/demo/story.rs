@@ -99,6 +99,8 @@ name = "jira"
 kind = "jira-dc"
 base_url = {jira}
 token = {{ file = {token_file} }}
+# After an answer that never came, Usher looks again when the request cannot be under way any more: twice this.
+timeout = "2s"
 
 [[mapping]]
 connection = "corp"
