@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use self::wire::{Current, Grant, Named, Page, ServerInformation, User};
-use super::atlassian::{Rest, Words};
+use super::atlassian::{Rest, Who, Words};
 use super::{Capabilities, Check, Protected, Target, same};
 use crate::domain::{Action, Applied, Failure, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
@@ -78,38 +78,6 @@ enum Grants {
     Refused,
     /// This version cannot.
     Untold,
-}
-
-/// How a user is addressed.
-#[derive(Debug, Clone, Copy)]
-enum Who<'a> {
-    Key(&'a str),
-    Name(&'a str),
-}
-
-impl<'a> Who<'a> {
-    /// By key, which is stable; by name while the key is not known.
-    fn of(remote_id: &'a str, username: &'a str) -> Self {
-        if remote_id.is_empty() {
-            Self::Name(username)
-        } else {
-            Self::Key(remote_id)
-        }
-    }
-
-    fn query(self) -> (&'static str, &'a str) {
-        match self {
-            Self::Key(key) => ("key", key),
-            Self::Name(name) => ("username", name),
-        }
-    }
-
-    fn gone(self) -> Failure {
-        let (by, value) = self.query();
-        Failure::Gone {
-            text: format!("Confluence has no user with {by} {value}"),
-        }
-    }
 }
 
 #[async_trait]
@@ -313,7 +281,10 @@ impl ConfluenceDc {
                 .value()
                 .and_then(|v| Some(v.get("userKey")?.as_str()?.to_owned()));
             let who = key.as_deref().map_or(Who::Name(username), Who::Key);
-            let user = self.user(who).await?.ok_or_else(|| who.gone())?;
+            let user = self
+                .user(who)
+                .await?
+                .ok_or_else(|| who.gone("Confluence"))?;
             return self.done(&user, who).await;
         }
         if matches!(response.status, 404 | 405) && Words::of(&response).is_none() {
@@ -375,7 +346,10 @@ impl ConfluenceDc {
         display_name: Option<&str>,
         email: Option<&str>,
     ) -> Result<Applied, Failure> {
-        let user = self.user(who).await?.ok_or_else(|| who.gone())?;
+        let user = self
+            .user(who)
+            .await?
+            .ok_or_else(|| who.gone("Confluence"))?;
         let mut body = serde_json::Map::new();
         if let Some(name) = display_name {
             rules::full_name(name)?;
@@ -443,7 +417,10 @@ impl ConfluenceDc {
     }
 
     async fn set_active(&self, who: Who<'_>, active: bool) -> Result<Applied, Failure> {
-        let user = self.user(who).await?.ok_or_else(|| who.gone())?;
+        let user = self
+            .user(who)
+            .await?
+            .ok_or_else(|| who.gone("Confluence"))?;
         if user.active()? == active {
             return self.unchanged(&user, who).await;
         }
@@ -476,7 +453,10 @@ impl ConfluenceDc {
     }
 
     async fn add_member(&self, who: Who<'_>, group: &str) -> Result<Applied, Failure> {
-        let user = self.user(who).await?.ok_or_else(|| who.gone())?;
+        let user = self
+            .user(who)
+            .await?
+            .ok_or_else(|| who.gone("Confluence"))?;
         // Confluence does not say whether it was so already.
         if self.is_member(&user, group).await? {
             return Ok(already(None));
@@ -491,7 +471,7 @@ impl ConfluenceDc {
                         text: format!("Confluence has no group {group}"),
                     });
                 }
-                Err(who.gone())
+                Err(who.gone("Confluence"))
             }
             _ => Err(self.refused(&response, group).await),
         }
@@ -535,14 +515,14 @@ impl ConfluenceDc {
     async fn accepted(&self, user: &User, response: &Response) -> Result<User, Failure> {
         let who = Who::Key(&user.key);
         if response.is_success() {
-            return self.user(who).await?.ok_or_else(|| who.gone());
+            return self.user(who).await?.ok_or_else(|| who.gone("Confluence"));
         }
         let refusal = self.refused(response, &user.name).await;
         // Where an account is missing some calls answer 400.
         if matches!(refusal, Failure::Rejected { .. } | Failure::Gone { .. })
             && self.user(who).await?.is_none()
         {
-            return Err(who.gone());
+            return Err(who.gone("Confluence"));
         }
         match refusal {
             Failure::Gone { text } => Err(Failure::Rejected { field: None, text }),
@@ -656,7 +636,10 @@ impl ConfluenceDc {
     }
 
     async fn done(&self, user: &User, who: Who<'_>) -> Result<Applied, Failure> {
-        let account = self.with_groups(user).await?.ok_or_else(|| who.gone())?;
+        let account = self
+            .with_groups(user)
+            .await?
+            .ok_or_else(|| who.gone("Confluence"))?;
         Ok(Applied {
             account: Some(account),
             ..Applied::default()
@@ -664,7 +647,10 @@ impl ConfluenceDc {
     }
 
     async fn unchanged(&self, user: &User, who: Who<'_>) -> Result<Applied, Failure> {
-        let account = self.with_groups(user).await?.ok_or_else(|| who.gone())?;
+        let account = self
+            .with_groups(user)
+            .await?
+            .ok_or_else(|| who.gone("Confluence"))?;
         Ok(already(Some(account)))
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use self::wire::{Permissions, Picker, ServerInfo, User};
-use super::atlassian::{Rest, Words};
+use super::atlassian::{Rest, Who, Words};
 use super::{Capabilities, Check, Protected, Target, same};
 use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
@@ -49,38 +49,6 @@ const SEARCH_PAGES: usize = 20;
 pub struct JiraDc {
     rest: Rest,
     protected: OnceCell<Protected>,
-}
-
-/// How a user is addressed.
-#[derive(Debug, Clone, Copy)]
-enum Who<'a> {
-    Key(&'a str),
-    Name(&'a str),
-}
-
-impl<'a> Who<'a> {
-    /// By key, which is stable; by name while the key is not known.
-    fn of(remote_id: &'a str, username: &'a str) -> Self {
-        if remote_id.is_empty() {
-            Self::Name(username)
-        } else {
-            Self::Key(remote_id)
-        }
-    }
-
-    fn query(self) -> (&'static str, &'a str) {
-        match self {
-            Self::Key(key) => ("key", key),
-            Self::Name(name) => ("username", name),
-        }
-    }
-
-    fn gone(self) -> Failure {
-        let (by, value) = self.query();
-        Failure::Gone {
-            text: format!("Jira has no user with {by} {value}"),
-        }
-    }
 }
 
 #[async_trait]
@@ -328,7 +296,7 @@ impl JiraDc {
             let who = key.as_deref().map_or(Who::Name(username), Who::Key);
             return match self.user(who).await? {
                 Some(user) => Ok(done(user)),
-                None => Err(who.gone()),
+                None => Err(who.gone("Jira")),
             };
         }
         let refusal = self.refusal(&response).await;
@@ -357,7 +325,7 @@ impl JiraDc {
         }
         if body.is_empty() {
             return Ok(already(Some(
-                self.user(who).await?.ok_or_else(|| who.gone())?,
+                self.user(who).await?.ok_or_else(|| who.gone("Jira"))?,
             )));
         }
         Ok(done(self.put_user(who, body.into()).await?))
@@ -376,7 +344,7 @@ impl JiraDc {
         } else {
             Who::Name(to)
         };
-        let user = self.user(who).await?.ok_or_else(|| who.gone())?;
+        let user = self.user(who).await?.ok_or_else(|| who.gone("Jira"))?;
         if !same(&user.name, to) {
             let text = format!(
                 "Jira took the new name {to} without an error, but shows {}",
@@ -396,7 +364,7 @@ impl JiraDc {
         successors: &LeadSuccessors,
     ) -> Result<Applied, Failure> {
         let Some(user) = self.user(who).await? else {
-            return Err(who.gone());
+            return Err(who.gone("Jira"));
         };
         if !user.active {
             return Ok(already(Some(user)));
@@ -429,7 +397,7 @@ impl JiraDc {
 
     async fn reactivate(&self, who: Who<'_>) -> Result<Applied, Failure> {
         let Some(user) = self.user(who).await? else {
-            return Err(who.gone());
+            return Err(who.gone("Jira"));
         };
         if user.active {
             return Ok(already(Some(user)));
@@ -455,7 +423,7 @@ impl JiraDc {
     ) -> Result<User, Failure> {
         let who = Who::of(&user.key, &user.name);
         self.accepted(who, response).await?;
-        let user = self.user(who).await?.ok_or_else(|| who.gone())?;
+        let user = self.user(who).await?.ok_or_else(|| who.gone("Jira"))?;
         if user.active == active {
             return Ok(user);
         }
@@ -577,7 +545,7 @@ impl JiraDc {
         username: &str,
     ) -> Result<Option<Failure>, Failure> {
         Ok(match self.user(who).await? {
-            None => Some(who.gone()),
+            None => Some(who.gone("Jira")),
             Some(user) if !same(&user.name, username) => Some(Failure::Gone {
                 text: format!("{username} is called {} in Jira by now", user.name),
             }),
@@ -589,13 +557,13 @@ impl JiraDc {
     async fn put_user(&self, who: Who<'_>, body: Value) -> Result<User, Failure> {
         let response = self.rest.put("/user", &[who.query()], body).await?;
         self.accepted(who, &response).await?;
-        self.user(who).await?.ok_or_else(|| who.gone())
+        self.user(who).await?.ok_or_else(|| who.gone("Jira"))
     }
 
     async fn accepted(&self, who: Who<'_>, response: &Response) -> Result<(), Failure> {
         match response.status {
             200..=299 => Ok(()),
-            404 => self.rest.absent(response).and(Err(who.gone())),
+            404 => self.rest.absent(response).and(Err(who.gone("Jira"))),
             _ => Err(self.refusal(response).await),
         }
     }

@@ -1,6 +1,7 @@
 //! What the Data Center products share: how a request looks, what 401 and odd answers mean, and how error bodies
 //! are read.
 
+mod who;
 mod words;
 
 use serde_json::Value;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use crate::domain::Failure;
 use crate::outbound::{Client, Method, Request, Response};
 
+pub(super) use who::Who;
 pub(super) use words::{Words, shown};
 
 /// A product's REST interface.

@@ -1,0 +1,36 @@
+//! How Jira and Confluence address a user.
+
+use crate::domain::Failure;
+
+/// A user, by what is known.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::targets) enum Who<'a> {
+    Key(&'a str),
+    Name(&'a str),
+}
+
+impl<'a> Who<'a> {
+    /// By key, which is stable; by name while the key is not known.
+    pub(in crate::targets) fn of(remote_id: &'a str, username: &'a str) -> Self {
+        if remote_id.is_empty() {
+            Self::Name(username)
+        } else {
+            Self::Key(remote_id)
+        }
+    }
+
+    pub(in crate::targets) fn query(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Key(key) => ("key", key),
+            Self::Name(name) => ("username", name),
+        }
+    }
+
+    /// The failure that there is none at `product`.
+    pub(in crate::targets) fn gone(self, product: &str) -> Failure {
+        let (by, value) = self.query();
+        Failure::Gone {
+            text: format!("{product} has no user with {by} {value}"),
+        }
+    }
+}
