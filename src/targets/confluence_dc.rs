@@ -17,8 +17,8 @@ use tokio::sync::OnceCell;
 
 use self::wire::{Current, Grant, Named, Page, ServerInformation, User};
 use super::atlassian::{Rest, Who, Words};
-use super::{Capabilities, Check, Protected, Target, same};
-use crate::domain::{Action, Applied, Failure, Lookup, Observed};
+use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, same};
+use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
 static CAPABILITIES: Capabilities = Capabilities {
@@ -35,6 +35,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     leads: false,
     slashes_in_names: false,
     display_names_without: rules::NOT_IN_FULL_NAMES,
+    members_a_request: 1,
 };
 
 /// The first version that creates accounts over REST (CONFSERVER-87292).
@@ -121,57 +122,7 @@ impl Target for ConfluenceDc {
     }
 
     async fn apply(&self, action: &Action) -> Result<Applied, Failure> {
-        match action {
-            Action::CreateUser {
-                username,
-                display_name,
-                email,
-            } => self.create(username, display_name, email).await,
-            Action::UpdateUser {
-                remote_id,
-                username,
-                display_name,
-                email,
-            } => {
-                let who = Who::of(remote_id, username);
-                self.update(who, display_name.as_deref(), email.as_deref())
-                    .await
-            }
-            Action::RenameUser { from, to, .. } => Err(Failure::Rejected {
-                field: Some("username".to_owned()),
-                text: format!(
-                    "Confluence cannot rename accounts over REST: rename {from} to {to} in its user management, or \
-                     leave \"rename\" out of the mapping's operations"
-                ),
-            }),
-            Action::Deactivate {
-                remote_id,
-                username,
-                ..
-            } => self.set_active(Who::of(remote_id, username), false).await,
-            Action::Reactivate {
-                remote_id,
-                username,
-            } => self.set_active(Who::of(remote_id, username), true).await,
-            Action::DeleteUser {
-                remote_id,
-                username,
-            } => deletion::delete(self, Who::of(remote_id, username)).await,
-            Action::CreateGroup { name } => self.create_group(name).await,
-            Action::AddMember {
-                remote_id,
-                username,
-                group,
-            } => self.add_member(Who::of(remote_id, username), group).await,
-            Action::RemoveMember {
-                remote_id,
-                username,
-                group,
-            } => {
-                self.remove_member(Who::of(remote_id, username), group)
-                    .await
-            }
-        }
+        carry_out(self, action).await
     }
 
     async fn check(&self) -> Result<Check, Failure> {
@@ -221,46 +172,9 @@ impl Target for ConfluenceDc {
     }
 }
 
-impl ConfluenceDc {
-    /// A Confluence at the client's base URL. A deletion, which goes on after it was answered, is waited for as long
-    /// as `patience`.
-    pub fn new(client: Client, patience: Duration) -> Self {
-        Self {
-            rest: Rest::new(client, "Confluence", "/rest/api"),
-            patience,
-            own: OnceCell::new(),
-            protected: OnceCell::new(),
-        }
-    }
-
-    /// The groups with the permission to administer where Confluence tells them, its own name for such a group, and
-    /// of the groups of Usher's own account (which must be in one of them) those that sound like it.
-    async fn read_protected(&self) -> Result<Protected, Failure> {
-        let own = self.own().await?;
-        let mut groups: Vec<String> = ADMIN_GROUPS.map(str::to_owned).to_vec();
-        let granted = match self.grants().await? {
-            Grants::Told(grants) => grants,
-            Grants::Refused | Grants::Untold => Vec::new(),
-        };
-        let granted = granted
-            .into_iter()
-            .filter_map(Grant::group_of_administrators);
-        let member = self.groups(&own.key).await?.unwrap_or_default();
-        let member = member
-            .into_iter()
-            .filter(|name| super::fold(name).contains("admin"));
-        for group in granted.chain(member) {
-            if !groups.iter().any(|g| same(g, &group)) {
-                groups.push(group);
-            }
-        }
-        Ok(Protected {
-            users: vec![own.name.clone()],
-            groups,
-        })
-    }
-
-    async fn create(
+#[async_trait]
+impl Operations for ConfluenceDc {
+    async fn create_user(
         &self,
         username: &str,
         display_name: &str,
@@ -324,28 +238,13 @@ impl ConfluenceDc {
         Err(refusal)
     }
 
-    async fn cannot_create(&self, response: &Response) -> Failure {
-        match self.version().await {
-            Ok(Some(version)) if !version.is_before(CREATES_SINCE) => {
-                self.rest.not_the_product(response)
-            }
-            Ok(version) => Failure::Rejected {
-                field: None,
-                text: format!(
-                    "Confluence {} cannot create accounts over REST: needs 8.4 or later",
-                    version.map_or("before 8.4".to_owned(), |v| v.version)
-                ),
-            },
-            Err(failure) => failure,
-        }
-    }
-
-    async fn update(
+    async fn update_user(
         &self,
-        who: Who<'_>,
+        whom: Whom<'_>,
         display_name: Option<&str>,
         email: Option<&str>,
     ) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
         let user = self
             .user(who)
             .await?
@@ -383,6 +282,151 @@ impl ConfluenceDc {
             });
         }
         self.done(&user, who).await
+    }
+
+    async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
+        let from = whom.username;
+        Err(Failure::Rejected {
+            field: Some("username".to_owned()),
+            text: format!(
+                "Confluence cannot rename accounts over REST: rename {from} to {to} in its user management, or leave \
+                 \"rename\" out of the mapping's operations"
+            ),
+        })
+    }
+
+    async fn deactivate(&self, whom: Whom<'_>, _: &LeadSuccessors) -> Result<Applied, Failure> {
+        self.set_active(whom.into(), false).await
+    }
+
+    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+        self.set_active(whom.into(), true).await
+    }
+
+    async fn delete_user(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+        deletion::delete(self, whom.into()).await
+    }
+
+    async fn create_group(&self, name: &str) -> Result<Applied, Failure> {
+        let body = json!({"type": "group", "name": name});
+        let response = self.rest.post("/admin/group", &[], body).await?;
+        match response.status {
+            200..=299 => Ok(Applied::default()),
+            409 if Words::of(&response).is_some() => Ok(already(None)),
+            _ => Err(self.refusal(&response).await),
+        }
+    }
+
+    async fn add_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let user = self
+            .user(who)
+            .await?
+            .ok_or_else(|| who.gone("Confluence"))?;
+        // Confluence does not say whether it was so already.
+        if self.is_member(&user, group).await? {
+            return Ok(already(None));
+        }
+        let response = self.rest.put_nothing(&membership(&user, group)).await?;
+        match response.status {
+            200..=299 => Ok(Applied::default()),
+            404 if Words::of(&response).is_some() => {
+                // Either may be what is missing.
+                if self.group_exists(group).await?.is_none() {
+                    return Err(Failure::Gone {
+                        text: format!("Confluence has no group {group}"),
+                    });
+                }
+                Err(who.gone("Confluence"))
+            }
+            _ => Err(self.refused(&response, group).await),
+        }
+    }
+
+    async fn remove_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let Some(user) = self.user(who).await? else {
+            return Ok(already(None));
+        };
+        if !self.is_member(&user, group).await? {
+            return Ok(already(None));
+        }
+        let response = self.rest.delete(&membership(&user, group), &[]).await?;
+        let absent = response.status == 404 && Words::of(&response).is_some();
+        if !response.is_success() && !absent {
+            return Err(self.refused(&response, group).await);
+        }
+        // It takes something away, and Confluence says yes whether it does anything or not.
+        if self.is_member(&user, group).await? {
+            return Err(Failure::Rejected {
+                field: Some("groups".to_owned()),
+                text: format!(
+                    "Confluence still shows {} in {group}: it may be in it through another group, or its directory \
+                     may be read-only",
+                    user.name
+                ),
+            });
+        }
+        Ok(Applied {
+            already: absent,
+            ..Applied::default()
+        })
+    }
+}
+
+impl ConfluenceDc {
+    /// A Confluence at the client's base URL. A deletion, which goes on after it was answered, is waited for as long
+    /// as `patience`.
+    pub fn new(client: Client, patience: Duration) -> Self {
+        Self {
+            rest: Rest::new(client, "Confluence", "/rest/api"),
+            patience,
+            own: OnceCell::new(),
+            protected: OnceCell::new(),
+        }
+    }
+
+    /// The groups with the permission to administer where Confluence tells them, its own name for such a group, and
+    /// of the groups of Usher's own account (which must be in one of them) those that sound like it.
+    async fn read_protected(&self) -> Result<Protected, Failure> {
+        let own = self.own().await?;
+        let mut groups: Vec<String> = ADMIN_GROUPS.map(str::to_owned).to_vec();
+        let granted = match self.grants().await? {
+            Grants::Told(grants) => grants,
+            Grants::Refused | Grants::Untold => Vec::new(),
+        };
+        let granted = granted
+            .into_iter()
+            .filter_map(Grant::group_of_administrators);
+        let member = self.groups(&own.key).await?.unwrap_or_default();
+        let member = member
+            .into_iter()
+            .filter(|name| super::fold(name).contains("admin"));
+        for group in granted.chain(member) {
+            if !groups.iter().any(|g| same(g, &group)) {
+                groups.push(group);
+            }
+        }
+        Ok(Protected {
+            users: vec![own.name.clone()],
+            groups,
+        })
+    }
+
+    async fn cannot_create(&self, response: &Response) -> Failure {
+        match self.version().await {
+            Ok(Some(version)) if !version.is_before(CREATES_SINCE) => {
+                self.rest.not_the_product(response)
+            }
+            Ok(version) => Failure::Rejected {
+                field: None,
+                text: format!(
+                    "Confluence {} cannot create accounts over REST: needs 8.4 or later",
+                    version.map_or("before 8.4".to_owned(), |v| v.version)
+                ),
+            },
+            Err(failure) => failure,
+        }
     }
 
     /// Why this Confluence can change no account at all, if that is what the answer says. The account itself was
@@ -439,70 +483,6 @@ impl ConfluenceDc {
                  directory above hold the same name?",
                 user.name
             ),
-        })
-    }
-
-    async fn create_group(&self, name: &str) -> Result<Applied, Failure> {
-        let body = json!({"type": "group", "name": name});
-        let response = self.rest.post("/admin/group", &[], body).await?;
-        match response.status {
-            200..=299 => Ok(Applied::default()),
-            409 if Words::of(&response).is_some() => Ok(already(None)),
-            _ => Err(self.refusal(&response).await),
-        }
-    }
-
-    async fn add_member(&self, who: Who<'_>, group: &str) -> Result<Applied, Failure> {
-        let user = self
-            .user(who)
-            .await?
-            .ok_or_else(|| who.gone("Confluence"))?;
-        // Confluence does not say whether it was so already.
-        if self.is_member(&user, group).await? {
-            return Ok(already(None));
-        }
-        let response = self.rest.put_nothing(&membership(&user, group)).await?;
-        match response.status {
-            200..=299 => Ok(Applied::default()),
-            404 if Words::of(&response).is_some() => {
-                // Either may be what is missing.
-                if self.group_exists(group).await?.is_none() {
-                    return Err(Failure::Gone {
-                        text: format!("Confluence has no group {group}"),
-                    });
-                }
-                Err(who.gone("Confluence"))
-            }
-            _ => Err(self.refused(&response, group).await),
-        }
-    }
-
-    async fn remove_member(&self, who: Who<'_>, group: &str) -> Result<Applied, Failure> {
-        let Some(user) = self.user(who).await? else {
-            return Ok(already(None));
-        };
-        if !self.is_member(&user, group).await? {
-            return Ok(already(None));
-        }
-        let response = self.rest.delete(&membership(&user, group), &[]).await?;
-        let absent = response.status == 404 && Words::of(&response).is_some();
-        if !response.is_success() && !absent {
-            return Err(self.refused(&response, group).await);
-        }
-        // It takes something away, and Confluence says yes whether it does anything or not.
-        if self.is_member(&user, group).await? {
-            return Err(Failure::Rejected {
-                field: Some("groups".to_owned()),
-                text: format!(
-                    "Confluence still shows {} in {group}: it may be in it through another group, or its directory \
-                     may be read-only",
-                    user.name
-                ),
-            });
-        }
-        Ok(Applied {
-            already: absent,
-            ..Applied::default()
         })
     }
 

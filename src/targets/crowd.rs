@@ -17,8 +17,8 @@ use serde_json::json;
 
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
 use super::atlassian::Rest;
-use super::{Capabilities, Check, Protected, Target, fold, same};
-use crate::domain::{Action, Applied, Failure, Lookup, Observed};
+use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, fold, same};
+use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
 
 static CAPABILITIES: Capabilities = Capabilities {
@@ -35,6 +35,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     leads: false,
     slashes_in_names: true,
     display_names_without: "",
+    members_a_request: 1,
 };
 
 /// Atlassian's own client takes an answer without it for that of something else.
@@ -59,28 +60,18 @@ pub struct Crowd {
     application: String,
 }
 
-/// Which account an action is about.
-#[derive(Debug, Clone, Copy)]
-struct Who<'a> {
-    /// Empty while it is not known.
-    remote_id: &'a str,
-    /// May be an old one.
-    username: &'a str,
-}
-
-impl Who<'_> {
-    fn gone(self) -> Failure {
-        let Self {
-            remote_id,
-            username,
-        } = self;
-        let text = if remote_id.is_empty() {
-            format!("Crowd has no user {username}")
-        } else {
-            format!("Crowd has no user with key {remote_id} ({username})")
-        };
-        Failure::Gone { text }
-    }
+/// The failure that an account is not there.
+fn gone(whom: Whom<'_>) -> Failure {
+    let Whom {
+        remote_id,
+        username,
+    } = whom;
+    let text = if remote_id.is_empty() {
+        format!("Crowd has no user {username}")
+    } else {
+        format!("Crowd has no user with key {remote_id} ({username})")
+    };
+    Failure::Gone { text }
 }
 
 #[async_trait]
@@ -125,54 +116,7 @@ impl Target for Crowd {
     }
 
     async fn apply(&self, action: &Action) -> Result<Applied, Failure> {
-        match action {
-            Action::CreateUser {
-                username,
-                display_name,
-                email,
-            } => self.create(username, display_name, email).await,
-            Action::UpdateUser {
-                remote_id,
-                username,
-                display_name,
-                email,
-            } => {
-                let change = |user: &mut User| {
-                    user.display_name = display_name.clone().or(user.display_name.take());
-                    user.email = email.clone().or(user.email.take());
-                };
-                self.update(who(remote_id, username), change).await
-            }
-            Action::RenameUser {
-                remote_id,
-                from,
-                to,
-            } => self.rename(who(remote_id, from), to).await,
-            Action::Deactivate {
-                remote_id,
-                username,
-                ..
-            } => self.deactivate(who(remote_id, username)).await,
-            Action::Reactivate {
-                remote_id,
-                username,
-            } => self.set_active(who(remote_id, username), true).await,
-            Action::DeleteUser {
-                remote_id,
-                username,
-            } => self.delete(who(remote_id, username)).await,
-            Action::CreateGroup { name } => self.create_group(name).await,
-            Action::AddMember {
-                remote_id,
-                username,
-                group,
-            } => self.add_member(who(remote_id, username), group).await,
-            Action::RemoveMember {
-                remote_id,
-                username,
-                group,
-            } => self.remove_member(who(remote_id, username), group).await,
-        }
+        carry_out(self, action).await
     }
 
     async fn check(&self) -> Result<Check, Failure> {
@@ -217,29 +161,9 @@ impl Target for Crowd {
     }
 }
 
-impl Crowd {
-    /// A Crowd at `base_url`, context path included. Nothing is sent.
-    ///
-    /// # Errors
-    /// The address cannot be used, or the credential is a token: Crowd knows none for applications.
-    pub fn new(base_url: &str, credential: Credential, options: Options) -> Result<Self, Error> {
-        let Credential::Basic { username, .. } = &credential else {
-            let text = "Crowd takes no token: give the name of the application in Crowd as `username`, and its \
-                        `password`";
-            return Err(Error::Credential(text.to_owned()));
-        };
-        let application = username.clone();
-        let client = Client::new(base_url, credential, options)?;
-        let rest = Rest::new(client, "Crowd", "/rest/usermanagement/1")
-            .marked(MARK)
-            .refusing(
-                "the name or password of the application is wrong; `username` must be the name of an application in \
-                 Crowd, not that of a person",
-            );
-        Ok(Self { rest, application })
-    }
-
-    async fn create(
+#[async_trait]
+impl Operations for Crowd {
+    async fn create_user(
         &self,
         username: &str,
         display_name: &str,
@@ -263,7 +187,10 @@ impl Crowd {
         let made = self.by_name(username).await?;
         match (made, refusal) {
             (Some(made), None) => Ok(done(self.observed(made).await?)),
-            (None, None) => Err(who("", username).gone()),
+            (None, None) => Err(gone(Whom {
+                remote_id: "",
+                username,
+            })),
             // The answer to an earlier attempt was lost.
             (Some(made), Some(_)) if made.is_what_was_sent(&user) => {
                 Ok(already(self.observed(made).await?))
@@ -272,31 +199,29 @@ impl Crowd {
         }
     }
 
-    /// Changes an account and reads it back.
-    async fn update(
+    async fn update_user(
         &self,
-        who: Who<'_>,
-        change: impl FnOnce(&mut User),
+        whom: Whom<'_>,
+        display_name: Option<&str>,
+        email: Option<&str>,
     ) -> Result<Applied, Failure> {
-        let user = self.present(who).await?;
-        let mut changed = user.clone();
-        change(&mut changed);
-        if changed.entity() == user.entity() {
-            return Ok(already(self.observed(user).await?));
-        }
-        let response = self
-            .rest
-            .put("/user", &[("username", &user.name)], changed.entity())
-            .await?;
-        if !response.is_success() {
-            return Err(self.refusal(&response));
-        }
-        let after = self.by_id(user.remote_id()).await?;
-        Ok(done(self.observed(after.ok_or_else(|| who.gone())?).await?))
+        let change = |user: &mut User| {
+            if let Some(name) = display_name {
+                user.display_name = Some(name.to_owned());
+            }
+            if let Some(email) = email {
+                user.email = Some(email.to_owned());
+            }
+        };
+        self.update(whom, change).await
     }
 
-    async fn rename(&self, who: Who<'_>, to: &str) -> Result<Applied, Failure> {
-        let user = self.present(who).await?;
+    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+        self.set_active(whom, true).await
+    }
+
+    async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
+        let user = self.present(whom).await?;
         if user.name == to {
             return Ok(already(self.observed(user).await?));
         }
@@ -331,7 +256,7 @@ impl Crowd {
             Some(key) => self.by_id(key).await?,
             None => self.by_name(to).await?,
         };
-        let after = after.ok_or_else(|| who.gone())?;
+        let after = after.ok_or_else(|| gone(whom))?;
         if !same(&after.name, to) {
             let text = format!(
                 "Crowd took the new name {to} without an error, but shows {}",
@@ -345,8 +270,8 @@ impl Crowd {
         Ok(done(self.observed(after).await?))
     }
 
-    async fn deactivate(&self, who: Who<'_>) -> Result<Applied, Failure> {
-        let mut applied = self.set_active(who, false).await?;
+    async fn deactivate(&self, whom: Whom<'_>, _: &LeadSuccessors) -> Result<Applied, Failure> {
+        let mut applied = self.set_active(whom, false).await?;
         if let Some(account) = &applied.account
             && !applied.already
         {
@@ -358,35 +283,8 @@ impl Crowd {
         Ok(applied)
     }
 
-    /// Only what Crowd shows afterwards counts.
-    async fn set_active(&self, who: Who<'_>, active: bool) -> Result<Applied, Failure> {
-        let applied = self.update(who, |user| user.active = active).await?;
-        match &applied.account {
-            Some(account) if account.active != active => {
-                let state = if active { "inactive" } else { "active" };
-                let text = format!(
-                    "Crowd accepted the change but still shows {} as {state}: does its directory keep that state, and \
-                     does a directory above hold the same name?",
-                    account.username
-                );
-                Err(Failure::Rejected {
-                    field: Some("active".to_owned()),
-                    text,
-                })
-            }
-            _ => Ok(applied),
-        }
-    }
-
-    /// Without this a deactivated person stays signed in with Crowd until the session expires. The account is inactive
-    /// by now, so a failure here changes nothing about the outcome.
-    async fn end_sessions(&self, name: &str) -> bool {
-        let ended = self.rest.delete("/session", &[("username", name)]).await;
-        matches!(ended, Ok(response) if response.is_success())
-    }
-
-    async fn delete(&self, who: Who<'_>) -> Result<Applied, Failure> {
-        let Some(user) = self.find(who).await? else {
+    async fn delete_user(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+        let Some(user) = self.find(whom).await? else {
             return Ok(was_so());
         };
         let response = self
@@ -416,13 +314,13 @@ impl Crowd {
         Err(refusal)
     }
 
-    async fn add_member(&self, who: Who<'_>, group: &str) -> Result<Applied, Failure> {
+    async fn add_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
         let response = self
             .rest
             .post(
                 "/group/user/direct",
                 &[("groupname", group)],
-                json!({"name": who.username}),
+                json!({"name": whom.username}),
             )
             .await?;
         if response.is_success() {
@@ -430,20 +328,20 @@ impl Crowd {
         }
         let reason = Refusal::of(&response).map(|refusal| refusal.reason);
         match reason.as_deref() {
-            Some("MEMBERSHIP_ALREADY_EXISTS") => match self.moved(who).await? {
+            Some("MEMBERSHIP_ALREADY_EXISTS") => match self.moved(whom).await? {
                 Some(failure) => Err(failure),
                 None => Ok(was_so()),
             },
             Some("GROUP_NOT_FOUND") => Err(Failure::Gone {
                 text: format!("Crowd has no group {group}"),
             }),
-            Some("USER_NOT_FOUND") => Err(self.moved(who).await?.unwrap_or_else(|| who.gone())),
+            Some("USER_NOT_FOUND") => Err(self.moved(whom).await?.unwrap_or_else(|| gone(whom))),
             _ => Err(self.refusal(&response)),
         }
     }
 
-    async fn remove_member(&self, who: Who<'_>, group: &str) -> Result<Applied, Failure> {
-        let query = [("groupname", group), ("username", who.username)];
+    async fn remove_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
+        let query = [("groupname", group), ("username", whom.username)];
         let response = self.rest.delete("/group/user/direct", &query).await?;
         if response.is_success() {
             return Ok(Applied::default());
@@ -452,32 +350,105 @@ impl Crowd {
         match reason.as_deref() {
             Some("GROUP_NOT_FOUND") => Ok(was_so()),
             // Under an old name nobody is a member of anything.
-            Some("MEMBERSHIP_NOT_FOUND" | "USER_NOT_FOUND") => match self.find(who).await? {
-                Some(user) if !same(&user.name, who.username) => Err(renamed(who, &user)),
+            Some("MEMBERSHIP_NOT_FOUND" | "USER_NOT_FOUND") => match self.find(whom).await? {
+                Some(user) if !same(&user.name, whom.username) => Err(renamed(whom, &user)),
                 _ => Ok(was_so()),
             },
             _ => Err(self.refusal(&response)),
         }
     }
+}
+
+impl Crowd {
+    /// A Crowd at `base_url`, context path included. Nothing is sent.
+    ///
+    /// # Errors
+    /// The address cannot be used, or the credential is a token: Crowd knows none for applications.
+    pub fn new(base_url: &str, credential: Credential, options: Options) -> Result<Self, Error> {
+        let Credential::Basic { username, .. } = &credential else {
+            let text = "Crowd takes no token: give the name of the application in Crowd as `username`, and its \
+                        `password`";
+            return Err(Error::Credential(text.to_owned()));
+        };
+        let application = username.clone();
+        let client = Client::new(base_url, credential, options)?;
+        let rest = Rest::new(client, "Crowd", "/rest/usermanagement/1")
+            .marked(MARK)
+            .refusing(
+                "the name or password of the application is wrong; `username` must be the name of an application in \
+                 Crowd, not that of a person",
+            );
+        Ok(Self { rest, application })
+    }
+
+    /// Changes an account and reads it back.
+    async fn update(
+        &self,
+        whom: Whom<'_>,
+        change: impl FnOnce(&mut User),
+    ) -> Result<Applied, Failure> {
+        let user = self.present(whom).await?;
+        let mut changed = user.clone();
+        change(&mut changed);
+        if changed.entity() == user.entity() {
+            return Ok(already(self.observed(user).await?));
+        }
+        let response = self
+            .rest
+            .put("/user", &[("username", &user.name)], changed.entity())
+            .await?;
+        if !response.is_success() {
+            return Err(self.refusal(&response));
+        }
+        let after = self.by_id(user.remote_id()).await?;
+        Ok(done(self.observed(after.ok_or_else(|| gone(whom))?).await?))
+    }
+
+    /// Only what Crowd shows afterwards counts.
+    async fn set_active(&self, whom: Whom<'_>, active: bool) -> Result<Applied, Failure> {
+        let applied = self.update(whom, |user| user.active = active).await?;
+        match &applied.account {
+            Some(account) if account.active != active => {
+                let state = if active { "inactive" } else { "active" };
+                let text = format!(
+                    "Crowd accepted the change but still shows {} as {state}: does its directory keep that state, and \
+                     does a directory above hold the same name?",
+                    account.username
+                );
+                Err(Failure::Rejected {
+                    field: Some("active".to_owned()),
+                    text,
+                })
+            }
+            _ => Ok(applied),
+        }
+    }
+
+    /// Without this a deactivated person stays signed in with Crowd until the session expires. The account is inactive
+    /// by now, so a failure here changes nothing about the outcome.
+    async fn end_sessions(&self, name: &str) -> bool {
+        let ended = self.rest.delete("/session", &[("username", name)]).await;
+        matches!(ended, Ok(response) if response.is_success())
+    }
 
     /// [`Failure::Gone`] if the account is missing, or has another name than the one a membership was written with.
-    async fn moved(&self, who: Who<'_>) -> Result<Option<Failure>, Failure> {
-        Ok(match self.find(who).await? {
-            None => Some(who.gone()),
-            Some(user) if !same(&user.name, who.username) => Some(renamed(who, &user)),
+    async fn moved(&self, whom: Whom<'_>) -> Result<Option<Failure>, Failure> {
+        Ok(match self.find(whom).await? {
+            None => Some(gone(whom)),
+            Some(user) if !same(&user.name, whom.username) => Some(renamed(whom, &user)),
             Some(_) => None,
         })
     }
 
-    async fn present(&self, who: Who<'_>) -> Result<User, Failure> {
-        self.find(who).await?.ok_or_else(|| who.gone())
+    async fn present(&self, whom: Whom<'_>) -> Result<User, Failure> {
+        self.find(whom).await?.ok_or_else(|| gone(whom))
     }
 
-    async fn find(&self, who: Who<'_>) -> Result<Option<User>, Failure> {
-        if who.remote_id.is_empty() {
-            self.by_name(who.username).await
+    async fn find(&self, whom: Whom<'_>) -> Result<Option<User>, Failure> {
+        if whom.remote_id.is_empty() {
+            self.by_name(whom.username).await
         } else {
-            self.by_id(who.remote_id).await
+            self.by_id(whom.remote_id).await
         }
     }
 
@@ -638,16 +609,9 @@ impl Crowd {
     }
 }
 
-fn who<'a>(remote_id: &'a str, username: &'a str) -> Who<'a> {
-    Who {
-        remote_id,
-        username,
-    }
-}
-
-fn renamed(who: Who<'_>, user: &User) -> Failure {
+fn renamed(whom: Whom<'_>, user: &User) -> Failure {
     Failure::Gone {
-        text: format!("{} is called {} in Crowd by now", who.username, user.name),
+        text: format!("{} is called {} in Crowd by now", whom.username, user.name),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use self::wire::{Permissions, Picker, ServerInfo, User};
 use super::atlassian::{Rest, Who, Words};
-use super::{Capabilities, Check, Protected, Target, same};
+use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, same};
 use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
@@ -30,6 +30,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     leads: true,
     slashes_in_names: true,
     display_names_without: "",
+    members_a_request: 1,
 };
 
 /// The first version that lets REST change `active` (JRASERVER-37294).
@@ -100,61 +101,7 @@ impl Target for JiraDc {
     }
 
     async fn apply(&self, action: &Action) -> Result<Applied, Failure> {
-        match action {
-            Action::CreateUser {
-                username,
-                display_name,
-                email,
-            } => self.create(username, display_name, email).await,
-            Action::UpdateUser {
-                remote_id,
-                username,
-                display_name,
-                email,
-            } => {
-                let who = Who::of(remote_id, username);
-                self.update(who, display_name.as_deref(), email.as_deref())
-                    .await
-            }
-            Action::RenameUser {
-                remote_id,
-                from,
-                to,
-            } => self.rename(Who::of(remote_id, from), to).await,
-            Action::Deactivate {
-                remote_id,
-                username,
-                successors,
-            } => {
-                self.deactivate(Who::of(remote_id, username), successors)
-                    .await
-            }
-            Action::Reactivate {
-                remote_id,
-                username,
-            } => self.reactivate(Who::of(remote_id, username)).await,
-            Action::DeleteUser {
-                remote_id,
-                username,
-            } => self.delete(Who::of(remote_id, username)).await,
-            Action::CreateGroup { name } => self.create_group(name).await,
-            Action::AddMember {
-                remote_id,
-                username,
-                group,
-            } => {
-                self.add_member(Who::of(remote_id, username), username, group)
-                    .await
-            }
-            Action::RemoveMember {
-                remote_id,
-                username,
-                group,
-            } => {
-                self.remove_member(Who::of(remote_id, username), username, group)
-                    .await
-            }
-        }
+        carry_out(self, action).await
     }
 
     async fn check(&self) -> Result<Check, Failure> {
@@ -231,6 +178,219 @@ impl Target for JiraDc {
     }
 }
 
+#[async_trait]
+impl Operations for JiraDc {
+    async fn create_user(
+        &self,
+        username: &str,
+        display_name: &str,
+        email: &str,
+    ) -> Result<Applied, Failure> {
+        // Without `password` Jira sets a random one; without `notification` it sends no mail.
+        let body = json!({"name": username, "emailAddress": email, "displayName": display_name});
+        let response = self.rest.post("/user", &[], body).await?;
+        if response.is_success() {
+            // Read again: the answer lacks the groups that Jira puts new users in.
+            let key = response
+                .value()
+                .and_then(|v| Some(v.get("key")?.as_str()?.to_owned()));
+            let who = key.as_deref().map_or(Who::Name(username), Who::Key);
+            return match self.user(who).await? {
+                Some(user) => Ok(done(user)),
+                None => Err(who.gone("Jira")),
+            };
+        }
+        let refusal = self.refusal(&response).await;
+        if matches!(refusal, Failure::Rejected { .. })
+            && let Some(user) = self.user(Who::Name(username)).await?
+            && user.is_what_was_sent(username, display_name, email)
+        {
+            // The answer to an earlier attempt was lost.
+            return Ok(already(Some(user)));
+        }
+        Err(refusal)
+    }
+
+    async fn update_user(
+        &self,
+        whom: Whom<'_>,
+        display_name: Option<&str>,
+        email: Option<&str>,
+    ) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let mut body = serde_json::Map::new();
+        if let Some(name) = display_name {
+            body.insert("displayName".to_owned(), name.into());
+        }
+        if let Some(email) = email {
+            body.insert("emailAddress".to_owned(), email.into());
+        }
+        if body.is_empty() {
+            return Ok(already(Some(
+                self.user(who).await?.ok_or_else(|| who.gone("Jira"))?,
+            )));
+        }
+        Ok(done(self.put_user(who, body.into()).await?))
+    }
+
+    async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let response = self
+            .rest
+            .put("/user", &[who.query()], json!({"name": to}))
+            .await?;
+        self.accepted(who, &response).await?;
+        // Renamed, so a user that is only known by name has the new one. A change of case alone is none to Jira: it
+        // keeps the old spelling.
+        let who = if let Who::Key(_) = who {
+            who
+        } else {
+            Who::Name(to)
+        };
+        let user = self.user(who).await?.ok_or_else(|| who.gone("Jira"))?;
+        if !same(&user.name, to) {
+            let text = format!(
+                "Jira took the new name {to} without an error, but shows {}",
+                user.name
+            );
+            return Err(Failure::Rejected {
+                field: Some("name".to_owned()),
+                text,
+            });
+        }
+        Ok(done(user))
+    }
+
+    async fn deactivate(
+        &self,
+        whom: Whom<'_>,
+        successors: &LeadSuccessors,
+    ) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let Some(user) = self.user(who).await? else {
+            return Err(who.gone("Jira"));
+        };
+        if !user.active {
+            return Ok(already(Some(user)));
+        }
+        let mut response = self.put_active(&user, false).await?;
+        let mut notes = Vec::new();
+        for round in leads::ROUNDS {
+            let Some(words) = leads::refusal(&response) else {
+                break;
+            };
+            let handed = leads::hand_over(self, &user, successors, &words, round).await;
+            let handed = handed.map_err(|failure| with_notes(failure, &notes))?;
+            notes.extend(handed);
+            response = self
+                .put_active(&user, false)
+                .await
+                .map_err(|failure| with_notes(failure, &notes))?;
+        }
+        let outcome = self.confirm_active(&user, &response, false).await;
+        let user = outcome.map_err(|failure| with_notes(failure, &notes))?;
+        if self.end_sessions(&user.name).await {
+            notes.push(format!("ended the sessions of {}", user.name));
+        }
+        Ok(Applied {
+            account: Some(user.into()),
+            already: false,
+            notes,
+        })
+    }
+
+    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let Some(user) = self.user(who).await? else {
+            return Err(who.gone("Jira"));
+        };
+        if user.active {
+            return Ok(already(Some(user)));
+        }
+        let response = self.put_active(&user, true).await?;
+        Ok(done(self.confirm_active(&user, &response, true).await?))
+    }
+
+    async fn delete_user(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let response = self.rest.delete("/user", &[who.query()]).await?;
+        match response.status {
+            200..=299 => Ok(Applied::default()),
+            404 => self.rest.absent(&response).map(|()| already(None)),
+            _ => Err(self.refusal(&response).await),
+        }
+    }
+
+    async fn create_group(&self, name: &str) -> Result<Applied, Failure> {
+        let response = self.rest.post("/group", &[], json!({"name": name})).await?;
+        if response.is_success() {
+            return Ok(Applied::default());
+        }
+        let refusal = self.refusal(&response).await;
+        // 400 means "empty" as well as "exists".
+        if matches!(refusal, Failure::Rejected { .. }) && self.group_exists(name).await?.is_some() {
+            return Ok(already(None));
+        }
+        Err(refusal)
+    }
+
+    async fn add_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let username = whom.username;
+        let body = json!({"name": username});
+        let response = self
+            .rest
+            .post("/group/user", &[("groupname", group)], body)
+            .await?;
+        if response.is_success() {
+            return Ok(Applied::default());
+        }
+        let refusal = self.refusal(&response).await;
+        match refusal {
+            // 400 also means "is a member": ask.
+            Failure::Rejected { .. } => match self.user(who).await? {
+                Some(user) if user.groups.contains(group) => Ok(already(None)),
+                _ => Err(refusal),
+            },
+            // 404 means that either is missing.
+            Failure::Gone { .. } => {
+                if self.group_exists(group).await?.is_none() {
+                    return Err(Failure::Gone {
+                        text: format!("Jira has no group {group}"),
+                    });
+                }
+                Err(self
+                    .gone_or_renamed(who, username)
+                    .await?
+                    .unwrap_or(refusal))
+            }
+            _ => Err(refusal),
+        }
+    }
+
+    async fn remove_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
+        let who = Who::from(whom);
+        let username = whom.username;
+        let query = [("groupname", group), ("username", username)];
+        let response = self.rest.delete("/group/user", &query).await?;
+        if response.is_success() {
+            return Ok(Applied::default());
+        }
+        let refusal = self.refusal(&response).await;
+        if !matches!(refusal, Failure::Rejected { .. } | Failure::Gone { .. }) {
+            return Err(refusal);
+        }
+        // Not a member, no such group or no such user: all are what was wanted, if the account itself agrees.
+        match self.user(who).await? {
+            Some(user) if user.groups.contains(group) => Err(self
+                .gone_or_renamed(who, username)
+                .await?
+                .unwrap_or(refusal)),
+            _ => Ok(already(None)),
+        }
+    }
+}
+
 impl JiraDc {
     /// A Jira at the client's base URL.
     pub fn new(client: Client) -> Self {
@@ -279,137 +439,10 @@ impl JiraDc {
         }
     }
 
-    async fn create(
-        &self,
-        username: &str,
-        display_name: &str,
-        email: &str,
-    ) -> Result<Applied, Failure> {
-        // Without `password` Jira sets a random one; without `notification` it sends no mail.
-        let body = json!({"name": username, "emailAddress": email, "displayName": display_name});
-        let response = self.rest.post("/user", &[], body).await?;
-        if response.is_success() {
-            // Read again: the answer lacks the groups that Jira puts new users in.
-            let key = response
-                .value()
-                .and_then(|v| Some(v.get("key")?.as_str()?.to_owned()));
-            let who = key.as_deref().map_or(Who::Name(username), Who::Key);
-            return match self.user(who).await? {
-                Some(user) => Ok(done(user)),
-                None => Err(who.gone("Jira")),
-            };
-        }
-        let refusal = self.refusal(&response).await;
-        if matches!(refusal, Failure::Rejected { .. })
-            && let Some(user) = self.user(Who::Name(username)).await?
-            && user.is_what_was_sent(username, display_name, email)
-        {
-            // The answer to an earlier attempt was lost.
-            return Ok(already(Some(user)));
-        }
-        Err(refusal)
-    }
-
-    async fn update(
-        &self,
-        who: Who<'_>,
-        display_name: Option<&str>,
-        email: Option<&str>,
-    ) -> Result<Applied, Failure> {
-        let mut body = serde_json::Map::new();
-        if let Some(name) = display_name {
-            body.insert("displayName".to_owned(), name.into());
-        }
-        if let Some(email) = email {
-            body.insert("emailAddress".to_owned(), email.into());
-        }
-        if body.is_empty() {
-            return Ok(already(Some(
-                self.user(who).await?.ok_or_else(|| who.gone("Jira"))?,
-            )));
-        }
-        Ok(done(self.put_user(who, body.into()).await?))
-    }
-
-    async fn rename(&self, who: Who<'_>, to: &str) -> Result<Applied, Failure> {
-        let response = self
-            .rest
-            .put("/user", &[who.query()], json!({"name": to}))
-            .await?;
-        self.accepted(who, &response).await?;
-        // Renamed, so a user that is only known by name has the new one. A change of case alone is none to Jira: it
-        // keeps the old spelling.
-        let who = if let Who::Key(_) = who {
-            who
-        } else {
-            Who::Name(to)
-        };
-        let user = self.user(who).await?.ok_or_else(|| who.gone("Jira"))?;
-        if !same(&user.name, to) {
-            let text = format!(
-                "Jira took the new name {to} without an error, but shows {}",
-                user.name
-            );
-            return Err(Failure::Rejected {
-                field: Some("name".to_owned()),
-                text,
-            });
-        }
-        Ok(done(user))
-    }
-
-    async fn deactivate(
-        &self,
-        who: Who<'_>,
-        successors: &LeadSuccessors,
-    ) -> Result<Applied, Failure> {
-        let Some(user) = self.user(who).await? else {
-            return Err(who.gone("Jira"));
-        };
-        if !user.active {
-            return Ok(already(Some(user)));
-        }
-        let mut response = self.put_active(&user, false).await?;
-        let mut notes = Vec::new();
-        for round in leads::ROUNDS {
-            let Some(words) = leads::refusal(&response) else {
-                break;
-            };
-            let handed = leads::hand_over(self, &user, successors, &words, round).await;
-            let handed = handed.map_err(|failure| with_notes(failure, &notes))?;
-            notes.extend(handed);
-            response = self
-                .put_active(&user, false)
-                .await
-                .map_err(|failure| with_notes(failure, &notes))?;
-        }
-        let outcome = self.confirm_active(&user, &response, false).await;
-        let user = outcome.map_err(|failure| with_notes(failure, &notes))?;
-        if self.end_sessions(&user.name).await {
-            notes.push(format!("ended the sessions of {}", user.name));
-        }
-        Ok(Applied {
-            account: Some(user.into()),
-            already: false,
-            notes,
-        })
-    }
-
-    async fn reactivate(&self, who: Who<'_>) -> Result<Applied, Failure> {
-        let Some(user) = self.user(who).await? else {
-            return Err(who.gone("Jira"));
-        };
-        if user.active {
-            return Ok(already(Some(user)));
-        }
-        let response = self.put_active(&user, true).await?;
-        Ok(done(self.confirm_active(&user, &response, true).await?))
-    }
-
     /// Jira before 8.3 refuses `active` alone and ignores it beside `name`. The name is the one just read, never
     /// Usher's own belief: that would undo a rename made by hand.
     async fn put_active(&self, user: &User, active: bool) -> Result<Response, Failure> {
-        let who = Who::of(&user.key, &user.name);
+        let who = Who::from(user.whom());
         let body = json!({"name": user.name, "active": active});
         self.rest.put("/user", &[who.query()], body).await
     }
@@ -421,7 +454,7 @@ impl JiraDc {
         response: &Response,
         active: bool,
     ) -> Result<User, Failure> {
-        let who = Who::of(&user.key, &user.name);
+        let who = Who::from(user.whom());
         self.accepted(who, response).await?;
         let user = self.user(who).await?.ok_or_else(|| who.gone("Jira"))?;
         if user.active == active {
@@ -452,90 +485,6 @@ impl JiraDc {
     async fn end_sessions(&self, name: &str) -> bool {
         let path = format!("/user/session/{}", segment(name));
         matches!(self.rest.delete(&path, &[]).await, Ok(response) if response.is_success())
-    }
-
-    async fn delete(&self, who: Who<'_>) -> Result<Applied, Failure> {
-        let response = self.rest.delete("/user", &[who.query()]).await?;
-        match response.status {
-            200..=299 => Ok(Applied::default()),
-            404 => self.rest.absent(&response).map(|()| already(None)),
-            _ => Err(self.refusal(&response).await),
-        }
-    }
-
-    async fn create_group(&self, name: &str) -> Result<Applied, Failure> {
-        let response = self.rest.post("/group", &[], json!({"name": name})).await?;
-        if response.is_success() {
-            return Ok(Applied::default());
-        }
-        let refusal = self.refusal(&response).await;
-        // 400 means "empty" as well as "exists".
-        if matches!(refusal, Failure::Rejected { .. }) && self.group_exists(name).await?.is_some() {
-            return Ok(already(None));
-        }
-        Err(refusal)
-    }
-
-    async fn add_member(
-        &self,
-        who: Who<'_>,
-        username: &str,
-        group: &str,
-    ) -> Result<Applied, Failure> {
-        let body = json!({"name": username});
-        let response = self
-            .rest
-            .post("/group/user", &[("groupname", group)], body)
-            .await?;
-        if response.is_success() {
-            return Ok(Applied::default());
-        }
-        let refusal = self.refusal(&response).await;
-        match refusal {
-            // 400 also means "is a member": ask.
-            Failure::Rejected { .. } => match self.user(who).await? {
-                Some(user) if user.groups.contains(group) => Ok(already(None)),
-                _ => Err(refusal),
-            },
-            // 404 means that either is missing.
-            Failure::Gone { .. } => {
-                if self.group_exists(group).await?.is_none() {
-                    return Err(Failure::Gone {
-                        text: format!("Jira has no group {group}"),
-                    });
-                }
-                Err(self
-                    .gone_or_renamed(who, username)
-                    .await?
-                    .unwrap_or(refusal))
-            }
-            _ => Err(refusal),
-        }
-    }
-
-    async fn remove_member(
-        &self,
-        who: Who<'_>,
-        username: &str,
-        group: &str,
-    ) -> Result<Applied, Failure> {
-        let query = [("groupname", group), ("username", username)];
-        let response = self.rest.delete("/group/user", &query).await?;
-        if response.is_success() {
-            return Ok(Applied::default());
-        }
-        let refusal = self.refusal(&response).await;
-        if !matches!(refusal, Failure::Rejected { .. } | Failure::Gone { .. }) {
-            return Err(refusal);
-        }
-        // Not a member, no such group or no such user: all are what was wanted, if the account itself agrees.
-        match self.user(who).await? {
-            Some(user) if user.groups.contains(group) => Err(self
-                .gone_or_renamed(who, username)
-                .await?
-                .unwrap_or(refusal)),
-            _ => Ok(already(None)),
-        }
     }
 
     /// [`Failure::Gone`] if the account is missing, or has another name than the one a membership was written with.

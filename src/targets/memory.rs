@@ -26,6 +26,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     leads: false,
     slashes_in_names: true,
     display_names_without: "",
+    members_a_request: 1,
 };
 
 /// The target.

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{Action, Applied, Failure, Lookup, Observed, TargetKind, TargetSettings};
+use crate::domain::{
+    Action, Applied, Failure, LeadSuccessors, Lookup, Observed, TargetKind, TargetSettings,
+};
 use crate::outbound::{self, Client, Credential, Options};
 
 pub use confluence_dc::ConfluenceDc;
@@ -52,6 +54,26 @@ pub struct Capabilities {
     pub slashes_in_names: bool,
     /// A display name that holds one of these characters is refused.
     pub display_names_without: &'static str,
+    /// How many members one request puts into a group ([`Target::add_members`]).
+    pub members_a_request: usize,
+}
+
+/// One page of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Asks for the next page. `None`: this was the last one.
+    pub next: Option<String>,
+}
+
+/// A member of a group at a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The product's own stable key; empty where a listing does not tell.
+    pub remote_id: String,
+    /// As the product writes it.
+    pub username: String,
 }
 
 /// Names at the target that are never changed, whatever the rules say.
@@ -97,8 +119,138 @@ pub trait Target: Send + Sync {
     /// again is always right.
     async fn apply(&self, action: &Action) -> Result<Applied, Failure>;
 
+    /// Puts accounts into one group in as few requests as the product allows; one answer for each member, in their
+    /// order. Whoever is in it already is a success.
+    async fn add_members(&self, group: &str, members: &[Member]) -> Vec<Result<Applied, Failure>> {
+        let mut answers = Vec::with_capacity(members.len());
+        for member in members {
+            let action = Action::AddMember {
+                remote_id: member.remote_id.clone(),
+                username: member.username.clone(),
+                group: group.to_owned(),
+            };
+            answers.push(self.apply(&action).await);
+        }
+        answers
+    }
+
+    /// The accounts of the product, inactive ones included, a page at a time, without their groups.
+    async fn users(&self, _cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
+        Err(not_listed())
+    }
+
+    /// The names of the groups of the product, a page at a time.
+    async fn groups(&self, _cursor: Option<&str>) -> Result<Page<String>, Failure> {
+        Err(not_listed())
+    }
+
+    /// The direct members of a group, inactive ones included, a page at a time. [`Failure::Gone`]: no such group.
+    async fn members(&self, _group: &str, _cursor: Option<&str>) -> Result<Page<Member>, Failure> {
+        Err(not_listed())
+    }
+
     /// Tries the address, the credential and its rights, without a write.
     async fn check(&self) -> Result<Check, Failure>;
+}
+
+/// An account, as an action names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Whom<'a> {
+    /// The product's own stable key; empty while it is not known.
+    remote_id: &'a str,
+    /// The user name; may be an old one.
+    username: &'a str,
+}
+
+/// What a product does for each kind of action; [`carry_out`] takes the action apart.
+#[async_trait]
+trait Operations: Sync {
+    async fn create_user(
+        &self,
+        username: &str,
+        display_name: &str,
+        email: &str,
+    ) -> Result<Applied, Failure>;
+    async fn update_user(
+        &self,
+        whom: Whom<'_>,
+        display_name: Option<&str>,
+        email: Option<&str>,
+    ) -> Result<Applied, Failure>;
+    async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure>;
+    async fn deactivate(
+        &self,
+        whom: Whom<'_>,
+        successors: &LeadSuccessors,
+    ) -> Result<Applied, Failure>;
+    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure>;
+    async fn delete_user(&self, whom: Whom<'_>) -> Result<Applied, Failure>;
+    async fn create_group(&self, name: &str) -> Result<Applied, Failure>;
+    async fn add_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure>;
+    async fn remove_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure>;
+}
+
+/// Does what an action says by the product's operations.
+async fn carry_out(product: &impl Operations, action: &Action) -> Result<Applied, Failure> {
+    let whom = |remote_id, username| Whom {
+        remote_id,
+        username,
+    };
+    match action {
+        Action::CreateUser {
+            username,
+            display_name,
+            email,
+        } => product.create_user(username, display_name, email).await,
+        Action::UpdateUser {
+            remote_id,
+            username,
+            display_name,
+            email,
+        } => {
+            let whom = whom(remote_id, username);
+            product
+                .update_user(whom, display_name.as_deref(), email.as_deref())
+                .await
+        }
+        Action::RenameUser {
+            remote_id,
+            from,
+            to,
+        } => product.rename_user(whom(remote_id, from), to).await,
+        Action::Deactivate {
+            remote_id,
+            username,
+            successors,
+        } => {
+            product
+                .deactivate(whom(remote_id, username), successors)
+                .await
+        }
+        Action::Reactivate {
+            remote_id,
+            username,
+        } => product.reactivate(whom(remote_id, username)).await,
+        Action::DeleteUser {
+            remote_id,
+            username,
+        } => product.delete_user(whom(remote_id, username)).await,
+        Action::CreateGroup { name } => product.create_group(name).await,
+        Action::AddMember {
+            remote_id,
+            username,
+            group,
+        } => product.add_member(whom(remote_id, username), group).await,
+        Action::RemoveMember {
+            remote_id,
+            username,
+            group,
+        } => {
+            product
+                .remove_member(whom(remote_id, username), group)
+                .await
+        }
+    }
 }
 
 /// The registry: makes the target that the settings describe. Nothing is sent.
@@ -137,4 +289,11 @@ fn fold(name: &str) -> String {
 /// Whether the product takes two names for the same.
 fn same(a: &str, b: &str) -> bool {
     fold(a) == fold(b)
+}
+
+fn not_listed() -> Failure {
+    Failure::Rejected {
+        field: None,
+        text: "this product is not listed".to_owned(),
+    }
 }

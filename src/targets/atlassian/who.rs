@@ -1,6 +1,7 @@
 //! How Jira and Confluence address a user.
 
 use crate::domain::Failure;
+use crate::targets::Whom;
 
 /// A user, by what is known.
 #[derive(Debug, Clone, Copy)]
@@ -9,16 +10,18 @@ pub(in crate::targets) enum Who<'a> {
     Name(&'a str),
 }
 
-impl<'a> Who<'a> {
+impl<'a> From<Whom<'a>> for Who<'a> {
     /// By key, which is stable; by name while the key is not known.
-    pub(in crate::targets) fn of(remote_id: &'a str, username: &'a str) -> Self {
-        if remote_id.is_empty() {
-            Self::Name(username)
+    fn from(whom: Whom<'a>) -> Self {
+        if whom.remote_id.is_empty() {
+            Self::Name(whom.username)
         } else {
-            Self::Key(remote_id)
+            Self::Key(whom.remote_id)
         }
     }
+}
 
+impl<'a> Who<'a> {
     pub(in crate::targets) fn query(self) -> (&'static str, &'a str) {
         match self {
             Self::Key(key) => ("key", key),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::domain::Observed;
-use crate::targets::{fold, same};
+use crate::targets::{Whom, fold, same};
 
 /// `UserBean`
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +32,14 @@ impl User {
             self.key = fold(&self.name);
         }
         self
+    }
+
+    /// How to address it.
+    pub(super) fn whom(&self) -> Whom<'_> {
+        Whom {
+            remote_id: &self.key,
+            username: &self.name,
+        }
     }
 
     /// The address, unless Jira is set to hide it or to write it as "ada at example dot com".
