@@ -11,6 +11,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
+use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -142,6 +143,15 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         options.public_url,
         &options.engine,
     );
+    if let Some(code) = parts.state.seat.setup_code().await? {
+        // Meant to be read in the log, once, by whoever runs the host: it makes the first administrator and
+        // nothing else.
+        tracing::info!(
+            page = %format!("{}/setup", parts.state.public_url.clone().unwrap_or_else(|| format!("http://{address}"))),
+            code = code.expose_secret(),
+            "nobody administers this server yet: open the page and enter the code"
+        );
+    }
     let server = http_server(parts.state.clone(), listener)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");

@@ -1,9 +1,11 @@
 //! The command line: one file a command. Answers go to standard output, everything else to standard error.
 
+mod admin;
 mod apply;
 mod check;
 mod explain;
 mod output;
+mod ready;
 mod retry;
 mod serve;
 mod status;
@@ -51,6 +53,11 @@ enum Command {
     /// Make, list and revoke the credentials that identity providers show.
     #[command(subcommand)]
     Token(token::Command),
+    /// Who may use the pages of the server: administrators, operators, auditors.
+    #[command(subcommand)]
+    Admin(admin::Command),
+    /// Ask a running server whether it is ready: for health checks. Needs no database.
+    Ready(ready::Arguments),
     /// What waits, what is held and what failed, for each target.
     Status(status::Arguments),
     /// What one person has at each target, and why, and why not.
@@ -110,6 +117,8 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Apply(options) => apply::run(&Context::open(&url)?, options).await,
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
+        Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
+        Command::Ready(options) => ready::run(options).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,

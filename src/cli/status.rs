@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Context, output};
-use crate::clock::{Micros, rfc3339};
+use crate::clock::{ago, rfc3339};
 use crate::store::work::{self, TargetStatus};
 
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                     t.failed.to_string(),
                     t.shadow.to_string(),
                     t.oldest_pending_at
-                        .map_or_else(|| "-".to_owned(), |at| age(now - at)),
+                        .map_or_else(|| "-".to_owned(), |at| ago(now - at)),
                     t.health
                         .last_success_at
                         .map_or_else(|| "never".to_owned(), rfc3339),
@@ -91,13 +91,4 @@ fn as_json(target: &TargetStatus) -> serde_json::Value {
         "last_error": target.health.last_error,
         "retry_at": target.health.retry_at.map(rfc3339),
     })
-}
-
-fn age(micros: Micros) -> String {
-    let seconds = micros / 1_000_000;
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
 }

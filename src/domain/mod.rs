@@ -7,6 +7,7 @@ mod connection;
 mod failure;
 mod id;
 mod mapping;
+mod role;
 mod secret;
 mod target;
 
@@ -21,5 +22,6 @@ pub use mapping::{
     GroupRules, LeadSuccessors, Mapping, MappingSettings, MatchKey, Mode, OnDelete, Operation,
     UserRules,
 };
+pub use role::Role;
 pub use secret::SecretRef;
 pub use target::{Target, TargetAuth, TargetKind, TargetSettings};

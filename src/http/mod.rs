@@ -1,16 +1,22 @@
 //! actix-web: extract, check, call, render. No SQL and no rules live here.
 
+pub mod access;
+mod api;
 mod error;
 mod extract;
 mod health;
 mod help;
 mod paging;
+mod problem;
 mod scim;
 mod trace;
+mod ui;
 
-use actix_web::web;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpRequest, web};
 
 use crate::auth::Authenticator;
+use crate::auth::seat::Seat;
 use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::store::Store;
@@ -27,6 +33,8 @@ pub struct State {
     pub intake: Intake,
     /// For callers.
     pub auth: Authenticator,
+    /// For people and programs at the seat.
+    pub seat: Seat,
     /// For time.
     pub clock: Clock,
     /// The address under which identity providers see this server, if it is not the one they send.
@@ -39,7 +47,9 @@ impl State {
     /// State of a server.
     pub fn new(store: Store, intake: Intake, clock: Clock, public_url: Option<String>) -> Self {
         let auth = Authenticator::new(store.clone(), clock.clone());
+        let seat = Seat::new(store.clone(), clock.clone());
         Self {
+            seat,
             store,
             intake,
             auth,
@@ -50,6 +60,28 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether browsers reach this server over HTTPS.
+    fn is_secure(&self, request: &HttpRequest) -> bool {
+        match &self.public_url {
+            Some(url) => url.starts_with("https://"),
+            None => request.connection_info().scheme() == "https",
+        }
+    }
+}
+
+/// Text as a value in a query.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 /// All routes.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -57,5 +89,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/help", web::get().to(help::index))
         .route("/help/{page}", web::get().to(help::page))
         .route("/healthz", web::get().to(health::live))
-        .route("/readyz", web::get().to(health::ready));
+        .route("/readyz", web::get().to(health::ready))
+        .configure(ui::asset_routes)
+        .service(
+            web::scope("/api/v1")
+                .wrap(from_fn(access::guard))
+                .configure(api::routes),
+        )
+        // The last one: it takes whatever nobody else does.
+        .service(
+            web::scope("")
+                .wrap(from_fn(access::guard))
+                .configure(ui::routes),
+        );
 }

@@ -10,6 +10,7 @@ mod filter_sql;
 mod schema;
 mod statement;
 
+pub mod admins;
 pub mod audit;
 pub mod groups;
 pub mod ledger;

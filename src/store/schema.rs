@@ -181,6 +181,61 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    admin (id) {
+        id -> Text,
+        name -> Text,
+        name_ci -> Text,
+        role -> Text,
+        password -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        disabled -> Bool,
+        created_at -> BigInt,
+        signed_in_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    session (digest) {
+        digest -> Text,
+        admin_id -> Text,
+        agent -> Text,
+        created_at -> BigInt,
+        seen_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    api_token (id) {
+        id -> Text,
+        label -> Text,
+        role -> Text,
+        digest -> Text,
+        created_by -> Text,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    lockout (key) {
+        key -> Text,
+        failures -> Integer,
+        last_at -> BigInt,
+        until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    setup_code (digest) {
+        digest -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::joinable!(session -> admin (admin_id));
+diesel::allow_tables_to_appear_in_same_query!(session, admin);
 diesel::joinable!(membership -> scim_group (group_id));
 diesel::joinable!(credential -> connection (connection_id));
 diesel::allow_tables_to_appear_in_same_query!(credential, connection);

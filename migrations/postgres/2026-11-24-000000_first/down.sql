@@ -1,3 +1,8 @@
+DROP TABLE setup_code;
+DROP TABLE lockout;
+DROP TABLE api_token;
+DROP TABLE session;
+DROP TABLE admin;
 DROP TABLE audit;
 DROP TABLE work_item;
 DROP TABLE target_membership;

@@ -197,3 +197,53 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_user ON audit (user_id, id);
 CREATE INDEX audit_target ON audit (target_id, id);
+
+-- People who may use the seat. The password is an Argon2id hash in PHC form; `subject` is who somebody is at the
+-- identity provider that signs administrators in.
+CREATE TABLE admin (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    name_ci TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    password TEXT,
+    subject TEXT UNIQUE,
+    disabled BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    signed_in_at BIGINT
+);
+
+-- Signed-in browsers. Only a digest of the cookie is kept.
+CREATE TABLE session (
+    digest TEXT NOT NULL PRIMARY KEY,
+    admin_id TEXT NOT NULL REFERENCES admin (id) ON DELETE CASCADE,
+    agent TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX session_admin ON session (admin_id);
+
+-- What programs show at the admin API. Only a digest is kept.
+CREATE TABLE api_token (
+    id TEXT NOT NULL PRIMARY KEY,
+    label TEXT NOT NULL,
+    role TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT
+);
+
+-- Failed sign-ins by name and by address, shared by all servers.
+CREATE TABLE lockout (
+    key TEXT NOT NULL PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    last_at BIGINT NOT NULL,
+    until BIGINT
+);
+
+-- The code with which the first administrator is made: there is one row while there is no administrator.
+CREATE TABLE setup_code (
+    digest TEXT NOT NULL PRIMARY KEY,
+    created_at BIGINT NOT NULL
+);
