@@ -53,6 +53,56 @@ CREATE TABLE configuration (
 );
 INSERT INTO configuration (id, generation) VALUES (1, 0);
 
+-- People who may use the seat. The password is an Argon2id hash in PHC form; `subject` is who somebody is at the
+-- identity provider that signs administrators in.
+CREATE TABLE admin (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    name_ci TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    password TEXT,
+    subject TEXT UNIQUE,
+    disabled BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    signed_in_at BIGINT
+);
+
+-- Signed-in browsers. Only a digest of the cookie is kept.
+CREATE TABLE session (
+    digest TEXT NOT NULL PRIMARY KEY,
+    admin_id TEXT NOT NULL REFERENCES admin (id) ON DELETE CASCADE,
+    agent TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX session_admin ON session (admin_id);
+
+-- What programs show at the admin API. Only a digest is kept.
+CREATE TABLE api_token (
+    id TEXT NOT NULL PRIMARY KEY,
+    label TEXT NOT NULL,
+    role TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT
+);
+
+-- Failed sign-ins by name and by address, shared by all servers.
+CREATE TABLE lockout (
+    key TEXT NOT NULL PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    last_at BIGINT NOT NULL,
+    until BIGINT
+);
+
+-- The code with which the first administrator is made: there is one row while there is no administrator.
+CREATE TABLE setup_code (
+    digest TEXT NOT NULL PRIMARY KEY,
+    created_at BIGINT NOT NULL
+);
+
 -- The mirror. `doc` is what the source stated; `search` is the same folded for filters (see scim::fold).
 -- A deleted user stays as a tombstone until every target has converged.
 CREATE TABLE scim_user (
@@ -180,70 +230,32 @@ CREATE TABLE work_item (
 CREATE INDEX work_item_due ON work_item (target_id, state, priority, due_at);
 CREATE INDEX work_item_user ON work_item (user_id);
 
--- Append-only: every operation at a target, with what caused it. Names are copied, so that a row still
--- reads when what it is about is gone.
+-- Append-only: every operation at a target, and every act of an administrator, with what caused it. Names are
+-- copied, so that a row still reads when what it is about is gone. An operation has a target and a user; an act
+-- has an actor. `detail` of an operation also holds what was there before, for `usher undo`.
 CREATE TABLE audit (
     id TEXT NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
-    connection_id TEXT NOT NULL,
-    target_id TEXT NOT NULL,
-    user_id TEXT NOT NULL,
-    user_name TEXT NOT NULL,
+    actor TEXT,
+    connection_id TEXT,
+    target_id TEXT,
+    user_id TEXT,
+    user_name TEXT,
     operation TEXT NOT NULL,
     detail TEXT NOT NULL,
     outcome TEXT NOT NULL,
     message TEXT,
     cause TEXT NOT NULL
 );
-CREATE INDEX audit_user ON audit (user_id, id);
-CREATE INDEX audit_target ON audit (target_id, id);
+CREATE INDEX audit_at ON audit (at, id);
+CREATE INDEX audit_user ON audit (user_id, at, id);
+CREATE INDEX audit_target ON audit (target_id, at, id);
 
--- People who may use the seat. The password is an Argon2id hash in PHC form; `subject` is who somebody is at the
--- identity provider that signs administrators in.
-CREATE TABLE admin (
-    id TEXT NOT NULL PRIMARY KEY,
-    name TEXT NOT NULL,
-    name_ci TEXT NOT NULL UNIQUE,
-    role TEXT NOT NULL,
-    password TEXT,
-    subject TEXT UNIQUE,
-    disabled BOOLEAN NOT NULL,
-    created_at BIGINT NOT NULL,
-    signed_in_at BIGINT
-);
-
--- Signed-in browsers. Only a digest of the cookie is kept.
-CREATE TABLE session (
-    digest TEXT NOT NULL PRIMARY KEY,
-    admin_id TEXT NOT NULL REFERENCES admin (id) ON DELETE CASCADE,
-    agent TEXT NOT NULL,
-    created_at BIGINT NOT NULL,
-    seen_at BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL
-);
-CREATE INDEX session_admin ON session (admin_id);
-
--- What programs show at the admin API. Only a digest is kept.
-CREATE TABLE api_token (
-    id TEXT NOT NULL PRIMARY KEY,
-    label TEXT NOT NULL,
-    role TEXT NOT NULL,
-    digest TEXT NOT NULL UNIQUE,
-    created_by TEXT NOT NULL,
-    created_at BIGINT NOT NULL,
-    expires_at BIGINT
-);
-
--- Failed sign-ins by name and by address, shared by all servers.
-CREATE TABLE lockout (
-    key TEXT NOT NULL PRIMARY KEY,
-    failures INTEGER NOT NULL,
-    last_at BIGINT NOT NULL,
-    until BIGINT
-);
-
--- The code with which the first administrator is made: there is one row while there is no administrator.
-CREATE TABLE setup_code (
-    digest TEXT NOT NULL PRIMARY KEY,
-    created_at BIGINT NOT NULL
+-- What `usher apply` and others made of the configuration, whole, as the file that would make it so again.
+CREATE TABLE configuration_version (
+    version BIGINT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL,
+    author TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    text TEXT NOT NULL
 );
