@@ -23,7 +23,7 @@
 //! | 3 | [`targets`] | domain, scim, outbound, clock, config |
 //! | 4 | [`intake`] | store, scim, domain, clock |
 //! | 4 | [`converge`] | store, targets, mapping, scim, domain, clock, config |
-//! | 6 | [`http`] | auth, intake, store, mapping, scim, domain, clock, config |
+//! | 6 | [`http`] | auth, intake, converge, store, mapping, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!

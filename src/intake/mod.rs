@@ -67,6 +67,11 @@ impl Intake {
         Self { store, clock, wake }
     }
 
+    /// Lets the engine look at once: somebody marked work.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// Takes in a new resource.
     pub async fn create(
         &self,

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod groups;
 pub mod ledger;
 pub mod migrate;
+pub mod people;
 pub mod settings;
 pub mod tokens;
 pub mod users;

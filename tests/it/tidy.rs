@@ -24,7 +24,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (
         6,
         "http",
-        "auth, intake, store, mapping, scim, domain, clock, config",
+        "auth, intake, converge, store, mapping, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

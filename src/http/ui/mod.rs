@@ -3,7 +3,9 @@
 //! No inline script or style, nothing from other hosts: the content-security policy allows neither.
 
 mod assets;
+mod audit;
 mod dashboard;
+mod people;
 mod sign_in;
 
 use actix_web::http::StatusCode;
@@ -17,6 +19,7 @@ use crate::auth::seat::Actor;
 use crate::domain::Role;
 
 const READ: Access = Access::Needs(Role::Auditor);
+const OPERATE: Access = Access::Needs(Role::Operator);
 
 /// The pages and who may use them.
 pub(super) const ROUTES: &[Route] = &[
@@ -26,10 +29,19 @@ pub(super) const ROUTES: &[Route] = &[
     ("POST", "/sign-out", READ),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
+    ("GET", "/people", READ),
+    ("GET", "/people/{id}", READ),
+    ("POST", "/people/{id}/retry", OPERATE),
+    ("GET", "/audit", READ),
 ];
 
 /// The pages that lead from every page.
-const PLACES: &[(&str, &str)] = &[("/", "Dashboard"), ("/help", "Guide")];
+const PLACES: &[(&str, &str)] = &[
+    ("/", "Dashboard"),
+    ("/people", "People"),
+    ("/audit", "Audit"),
+    ("/help", "Guide"),
+];
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -38,7 +50,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/sign-in", web::post().to(sign_in::sign_in))
         .route("/sign-out", web::post().to(sign_in::sign_out))
         .route("/setup", web::get().to(sign_in::setup_form))
-        .route("/setup", web::post().to(sign_in::set_up));
+        .route("/setup", web::post().to(sign_in::set_up))
+        .route("/people", web::get().to(people::list))
+        .route("/people/{id}", web::get().to(people::show))
+        .route("/people/{id}/retry", web::post().to(people::retry))
+        .route("/audit", web::get().to(audit::list));
 }
 
 /// The files that pages load; anybody may.
