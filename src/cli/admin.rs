@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Context, output};
 use crate::auth::new_secret;
 use crate::auth::seat::{Seat, good_name};
-use crate::clock::rfc3339;
+use crate::clock::{Micros, rfc3339};
 use crate::domain::Role;
 use crate::store::admins::{self, Admin, Change, NewAdmin, Refused};
 
@@ -55,6 +55,17 @@ pub(super) enum Command {
     Remove {
         /// Name.
         name: String,
+    },
+    /// Make a token for a program at the admin API and print it, once, alone on standard output.
+    Token {
+        /// What it is for.
+        label: String,
+        /// What it may do: auditor, operator or administrator.
+        #[arg(long, default_value = "auditor")]
+        role: Role,
+        /// After how many days it ends. Without: never.
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u32>,
     },
     /// List everybody.
     List {
@@ -126,6 +137,19 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
                 .store
                 .write(move |tx| admins::remove(tx, &admin.id))
                 .await?;
+            Ok(())
+        }
+        Command::Token {
+            label,
+            role,
+            expires_in_days,
+        } => {
+            let label = good_name(&label).map_err(anyhow::Error::msg)?;
+            let expires_at = expires_in_days
+                .map(|days| context.clock.now() + Micros::from(days) * 86_400_000_000);
+            let by = "usher admin token";
+            let (_, secret) = seat.new_token(&label, role, by, expires_at).await?;
+            tell(true, &secret);
             Ok(())
         }
         Command::List { json } => list(context, json).await,

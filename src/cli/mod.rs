@@ -56,6 +56,8 @@ enum Command {
     /// Who may use the pages of the server: administrators, operators, auditors.
     #[command(subcommand)]
     Admin(admin::Command),
+    /// Print the OpenAPI document of the admin API. Needs no database.
+    Openapi,
     /// Ask a running server whether it is ready: for health checks. Needs no database.
     Ready(ready::Arguments),
     /// What waits, what is held and what failed, for each target.
@@ -118,6 +120,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
+        Command::Openapi => output::json(&crate::http::document()),
         Command::Ready(options) => ready::run(options).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,

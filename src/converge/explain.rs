@@ -16,7 +16,7 @@ use crate::targets::Protected;
 const HISTORY: i64 = 50;
 
 /// One person across every target.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Explanation {
     /// SCIM id.
     pub id: String,
@@ -33,7 +33,7 @@ pub struct Explanation {
 }
 
 /// One person at one target.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct TargetView {
     /// Name of the target.
     pub target: String,
@@ -50,7 +50,7 @@ pub struct TargetView {
 }
 
 /// What the rules want.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct DesiredView {
     /// `active`, `inactive`, `deleted` or `out_of_scope`.
     pub presence: Presence,
@@ -81,7 +81,7 @@ impl From<Desired> for DesiredView {
 }
 
 /// The ledger's account.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct AccountView {
     /// The product's own stable key.
     pub remote_id: Option<String>,
@@ -102,7 +102,7 @@ pub struct AccountView {
 }
 
 /// One membership.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct MembershipView {
     /// Name of the group.
     pub group: String,
@@ -113,7 +113,7 @@ pub struct MembershipView {
 }
 
 /// An open work item.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct WorkView {
     /// `pending`, `waiting`, `held`, `rejected` or `shadow`.
     pub state: String,
@@ -128,7 +128,7 @@ pub struct WorkView {
 }
 
 /// One operation of the past.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Operation {
     /// When.
     pub at: String,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{LeadSuccessors, TargetId, UserId};
 
 /// Whether the person should have an account at the target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// An active account.
@@ -19,7 +19,7 @@ pub enum Presence {
 }
 
 /// What the rules want an account to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DesiredAccount {
     /// User name.
     pub username: String,
@@ -30,7 +30,7 @@ pub struct DesiredAccount {
 }
 
 /// A group that the person should be in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DesiredGroup {
     /// Name at the target.
     pub name: String,

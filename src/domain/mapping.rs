@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{ConnectionId, MappingId, TargetId};
 
 /// Whether a mapping writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Compute and record what would be done, write nothing.

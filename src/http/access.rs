@@ -28,8 +28,11 @@ pub enum Access {
 pub type Route = (&'static str, &'static str, Access);
 
 /// All routes of the seat.
-pub fn routes() -> impl Iterator<Item = &'static Route> {
-    super::ui::ROUTES.iter().chain(super::api::ROUTES)
+pub fn routes() -> impl Iterator<Item = Route> {
+    let api = super::api::ENDPOINTS
+        .iter()
+        .map(|e| (e.method, e.path, e.access));
+    super::ui::ROUTES.iter().copied().chain(api)
 }
 
 /// The cookie of a session. The prefix makes browsers insist on HTTPS, on this host alone and on the whole
@@ -112,7 +115,7 @@ async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
     let pattern = request.match_pattern().ok_or(Refusal::NoSuchRoute)?;
     let access = routes()
         .find(|(m, p, _)| *m == method && *p == pattern)
-        .map(|(_, _, access)| *access)
+        .map(|(_, _, access)| access)
         .ok_or(Refusal::NoSuchRoute)?;
     let state = request
         .app_data::<web::Data<State>>()

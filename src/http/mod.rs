@@ -7,9 +7,11 @@ mod extract;
 mod health;
 mod help;
 mod paging;
+mod people;
 mod problem;
 mod scim;
 mod trace;
+mod trail;
 mod ui;
 
 use actix_web::middleware::from_fn;
@@ -21,6 +23,7 @@ use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::store::Store;
 
+pub use api::document;
 pub use help::PAGES as HELP_PAGES;
 pub use trace::request_span;
 

@@ -18,6 +18,7 @@ mod guide;
 mod harness;
 mod requests;
 mod scim;
+mod seat;
 mod smoke;
 mod store;
 mod targets;

@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 use super::super::State;
 use super::super::problem::Problem;
+use super::super::trail;
 use super::{Frame, html};
 use crate::auth::seat::Actor;
-use crate::clock::{Micros, parse_rfc3339, rfc3339};
+use crate::clock::rfc3339;
 use crate::http::encoded;
-use crate::store::audit::{self, AuditRow, Query};
-use crate::store::{self, settings, users};
+use crate::store::audit::{AuditRow, Query};
 
 /// Rows on a page.
 const PAGE: usize = 100;
@@ -51,22 +51,6 @@ struct List {
     next: Option<String>,
 }
 
-fn instant(field: &str, text: &str) -> Result<Option<Micros>, Problem> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    parse_rfc3339(text)
-        .or_else(|| parse_rfc3339(&format!("{text}T00:00:00Z")))
-        .map(Some)
-        .ok_or_else(|| {
-            Problem::new(
-                400,
-                format!("{field} should be a date such as 2026-11-30, or 2026-11-30T08:00:00Z"),
-            )
-        })
-}
-
 /// `GET /audit`
 pub(super) async fn list(
     state: web::Data<State>,
@@ -77,67 +61,41 @@ pub(super) async fn list(
     let query = Query {
         operations: words(&search.operation),
         outcomes: words(&search.outcome),
-        since: instant("since", &search.since)?,
-        until: instant("until", &search.until)?,
+        since: trail::instant("since", &search.since)?,
+        until: trail::instant("until", &search.until)?,
         after: match search.after.as_str() {
             "" => None,
             text => Some(text.parse().map_err(|e: String| Problem::new(400, e))?),
         },
         ..Query::default()
     };
-    let (user, target) = (search.user.trim().to_owned(), search.target.clone());
-    let (configuration, mut rows) = state
-        .store
-        .read(move |conn| -> Result<_, store::Error> {
-            let configuration = settings::load(conn)?;
-            let target = configuration
-                .targets
-                .iter()
-                .find(|t| t.settings.name == target)
-                .map(|t| t.id.clone());
-            let mut query = Query { target, ..query };
-            if !user.is_empty() {
-                query.users = users::named(conn, &user)?;
-                query.user_name = Some(user);
-            }
-            let rows = audit::page(conn, &query, PAGE as i64 + 1)?;
-            Ok((configuration, rows))
-        })
-        .await?;
-    let more = rows.len() > PAGE;
-    rows.truncate(PAGE);
-    let next = rows.last().filter(|_| more).map(|last| {
+    let found = trail::page(
+        &state,
+        query,
+        search.user.clone(),
+        search.target.clone(),
+        PAGE,
+    )
+    .await?;
+    let next = found.next.map(|next| {
         format!(
-            "/audit?user={}&target={}&operation={}&outcome={}&since={}&until={}&after={}",
+            "/audit?user={}&target={}&operation={}&outcome={}&since={}&until={}&after={next}",
             encoded(&search.user),
             encoded(&search.target),
             encoded(&search.operation),
             encoded(&search.outcome),
             encoded(&search.since),
             encoded(&search.until),
-            last.cursor()
         )
     });
-    let name_of = |id: Option<&String>| {
-        id.map_or_else(String::new, |id| {
-            configuration
-                .targets
-                .iter()
-                .find(|t| t.id.as_str() == id)
-                .map_or_else(|| id.clone(), |t| t.settings.name.clone())
-        })
-    };
     let page = List {
         frame: Frame::new("Audit", "/audit", actor),
-        targets: configuration
-            .targets
-            .iter()
-            .map(|t| t.settings.name.clone())
-            .collect(),
-        rows: rows
+        targets: found.targets,
+        rows: found
+            .rows
             .into_iter()
-            .map(|row| Row {
-                target: name_of(row.target_id.as_ref()),
+            .map(|(row, target)| Row {
+                target: target.unwrap_or_default(),
                 row,
             })
             .collect(),

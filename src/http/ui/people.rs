@@ -5,6 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::super::State;
+use super::super::people;
 use super::super::problem::Problem;
 use super::{Frame, Notice, html, see_other};
 use crate::auth::seat::Actor;
@@ -12,9 +13,7 @@ use crate::clock::rfc3339;
 use crate::converge::{Explanation, explain};
 use crate::domain::{Role, UserId};
 use crate::http::encoded;
-use crate::store::audit::{self, NewAudit};
-use crate::store::people::{self, Person, Query};
-use crate::store::{self, settings, work};
+use crate::store::people::Person;
 
 /// People on a page.
 const PAGE: usize = 50;
@@ -47,45 +46,27 @@ pub(super) async fn list(
     search: web::Query<Search>,
 ) -> Result<HttpResponse, Problem> {
     let search = search.into_inner();
-    let (text, name) = (search.q.clone(), search.connection.clone());
-    let after = search
-        .after
-        .rsplit_once(' ')
-        .map(|(name, id)| (name.to_owned(), id.to_owned()));
-    let (connections, mut people) = state
-        .store
-        .read(move |conn| -> Result<_, store::Error> {
-            let connections = settings::load(conn)?.connections;
-            let connection = connections
-                .iter()
-                .find(|c| c.settings.name == name)
-                .map(|c| c.id.clone());
-            let query = Query {
-                text,
-                connection,
-                after,
-            };
-            // One more tells whether there is a next page.
-            let people = people::page(conn, &query, PAGE as i64 + 1)?;
-            let names = connections.into_iter().map(|c| c.settings.name).collect();
-            Ok((names, people))
-        })
-        .await?;
-    let more = people.len() > PAGE;
-    people.truncate(PAGE);
-    let next = people.last().filter(|_| more).map(|last| {
+    let found = people::search(
+        &state,
+        search.q.clone(),
+        search.connection.clone(),
+        people::place(&search.after)?,
+        PAGE,
+    )
+    .await?;
+    let next = found.next.map(|next| {
         format!(
             "/people?q={}&connection={}&after={}",
             encoded(&search.q),
             encoded(&search.connection),
-            encoded(&format!("{} {}", last.user_name_ci, last.id))
+            encoded(&next)
         )
     });
     let page = List {
         frame: Frame::new("People", "/people", actor),
         search,
-        connections,
-        people,
+        connections: found.connections,
+        people: found.people,
         next,
     };
     Ok(html(200, &page))
@@ -140,32 +121,6 @@ pub(super) async fn retry(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    let user = UserId(id.clone());
-    let now = state.clock.now();
-    state
-        .store
-        .write(move |tx| -> Result<(), store::Error> {
-            let cause = format!("{} asked for it", actor.name);
-            for mapping in settings::load(tx.conn())?.mappings {
-                let Some((connection, _)) = store::users::find(tx.conn(), &user)? else {
-                    continue;
-                };
-                if mapping.connection_id == connection {
-                    let target = &mapping.target_id;
-                    work::mark_one(tx, target, &user, work::Priority::Push, &cause, now)?;
-                }
-            }
-            let detail = serde_json::json!({"user": user.as_str()});
-            let act = NewAudit::act(now, &actor.name, "retry", &detail, "the page of the person");
-            audit::append(
-                tx,
-                &NewAudit {
-                    user_id: Some(user.clone()),
-                    ..act
-                },
-            )
-        })
-        .await?;
-    state.intake.wake();
+    people::look_again(&state, &actor, UserId(id.clone()), "the page of the person").await?;
     Ok(see_other(&format!("/people/{id}?said=retry")))
 }

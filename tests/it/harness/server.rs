@@ -83,6 +83,11 @@ impl App {
         &self.parts.store
     }
 
+    /// `http://127.0.0.1:…`
+    pub fn base(&self) -> &str {
+        self.scim.trim_end_matches("/scim/v2")
+    }
+
     /// Applies a configuration file.
     pub async fn apply(&self, toml: &str) -> app::Report {
         let folder = tempfile::tempdir().unwrap();
