@@ -4,16 +4,14 @@ use actix_web::{HttpResponse, web};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::super::State;
-use super::{Answer, Problem};
-use crate::auth::seat::{Actor, good_name};
+use super::super::accounts::{self, Changing, Making};
+use super::{Answer, Problem, THROUGH};
+use crate::auth::seat::Actor;
 use crate::clock::{parse_rfc3339, rfc3339};
 use crate::domain::Role;
-use crate::store::admins::{self, Admin, ApiToken, Change, NewAdmin, Refused};
-use crate::store::audit::{self, NewAudit};
-use crate::store::{self};
+use crate::store::admins::{self, Admin, ApiToken};
 
 /// Somebody who may use the seat.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -45,16 +43,6 @@ impl From<Admin> for Administrator {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Store(error) => error.into(),
-            Refused::Unknown => Self::new(404, refused.to_string()),
-            Refused::NameTaken | Refused::Last => Self::new(409, refused.to_string()),
-        }
-    }
-}
-
 /// `GET /api/v1/administrators`
 pub(super) async fn administrators(state: web::Data<State>) -> Answer<Vec<Administrator>> {
     let admins = state.store.read(admins::list).await?;
@@ -80,35 +68,18 @@ pub(super) async fn create(
     actor: Actor,
     body: web::Json<NewAdministrator>,
 ) -> Result<HttpResponse, Problem> {
-    let body = body.into_inner();
-    let name = good_name(&body.name).map_err(|e| Problem::new(400, e))?;
-    let password = state
-        .seat
-        .hash(&name, &body.password)
-        .await
-        .map_err(|e| Problem::new(400, e))?;
-    let new = NewAdmin {
+    let NewAdministrator {
         name,
-        role: body.role,
-        password: Some(password),
-        subject: None,
+        role,
+        password,
+    } = body.into_inner();
+    let making = Making {
+        name,
+        role,
+        password,
     };
-    let now = state.clock.now();
-    let made = state
-        .store
-        .write(move |tx| -> Result<Admin, Refused> {
-            admins::insert(tx, &new, now)?;
-            let detail = json!({"name": new.name, "role": new.role});
-            let act = NewAudit::act(now, &actor.name, "create_administrator", &detail, "API");
-            audit::append(tx, &act)?;
-            found(tx, &new.name)
-        })
-        .await?;
+    let made = accounts::create(&state, &actor, making, THROUGH).await?;
     Ok(HttpResponse::Created().json(Administrator::from(made)))
-}
-
-fn found(tx: &mut store::Tx<'_>, name: &str) -> Result<Admin, Refused> {
-    Ok(admins::named(tx.conn(), name)?.ok_or(Refused::Unknown)?.0)
 }
 
 /// What to change; what is absent stays.
@@ -131,38 +102,17 @@ pub(super) async fn change(
     name: web::Path<String>,
     body: web::Json<ChangeAdministrator>,
 ) -> Answer<Administrator> {
-    let (name, body) = (name.into_inner(), body.into_inner());
-    let password = match &body.password {
-        None => None,
-        Some(password) => {
-            let hash = state.seat.hash(&name, password).await;
-            Some(hash.map_err(|e| Problem::new(400, e))?)
-        }
-    };
-    let change = Change {
-        role: body.role,
+    let ChangeAdministrator {
+        role,
+        disabled,
         password,
-        disabled: body.disabled,
+    } = body.into_inner();
+    let changing = Changing {
+        role,
+        disabled,
+        password,
     };
-    let now = state.clock.now();
-    let changed = state
-        .store
-        .write(move |tx| -> Result<Admin, Refused> {
-            let admin = found(tx, &name)?;
-            if change == Change::default() {
-                tx.discard();
-                return Ok(admin);
-            }
-            admins::change(tx, &admin.id, &change)?;
-            let detail = json!({
-                "name": admin.name, "role": change.role, "disabled": change.disabled,
-                "password": change.password.is_some(),
-            });
-            let act = NewAudit::act(now, &actor.name, "change_administrator", &detail, "API");
-            audit::append(tx, &act)?;
-            found(tx, &name)
-        })
-        .await?;
+    let changed = accounts::change(&state, &actor, name.into_inner(), changing, THROUGH).await?;
     Ok(web::Json(changed.into()))
 }
 
@@ -172,18 +122,7 @@ pub(super) async fn remove(
     actor: Actor,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let name = name.into_inner();
-    let now = state.clock.now();
-    state
-        .store
-        .write(move |tx| -> Result<(), Refused> {
-            let admin = found(tx, &name)?;
-            admins::remove(tx, &admin.id)?;
-            let detail = json!({"name": admin.name});
-            let act = NewAudit::act(now, &actor.name, "remove_administrator", &detail, "API");
-            Ok(audit::append(tx, &act)?)
-        })
-        .await?;
+    accounts::remove(&state, &actor, name.into_inner(), THROUGH).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -252,12 +191,6 @@ pub(super) async fn create_token(
     body: web::Json<NewToken>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.into_inner();
-    let label = good_name(&body.label).map_err(|_| {
-        Problem::new(
-            400,
-            "label should have 1 to 100 characters, without control characters",
-        )
-    })?;
     let now = state.clock.now();
     let expires_at = match &body.expires_at {
         None => None,
@@ -268,10 +201,8 @@ pub(super) async fn create_token(
             )
         })?),
     };
-    let (token, secret) = state
-        .seat
-        .new_token(&label, body.role, &actor.name, expires_at)
-        .await?;
+    let (token, secret) =
+        accounts::create_token(&state, &actor, &body.label, body.role, expires_at, THROUGH).await?;
     Ok(HttpResponse::Created().json(MadeToken {
         token: token.into(),
         secret: secret.expose_secret().to_owned(),
@@ -284,25 +215,6 @@ pub(super) async fn revoke_token(
     actor: Actor,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id.into_inner();
-    let now = state.clock.now();
-    let found = state
-        .store
-        .write(move |tx| -> Result<bool, store::Error> {
-            if !admins::revoke_token(tx, &id)? {
-                tx.discard();
-                return Ok(false);
-            }
-            let detail = json!({"token": id});
-            audit::append(
-                tx,
-                &NewAudit::act(now, &actor.name, "revoke_api_token", &detail, "API"),
-            )?;
-            Ok(true)
-        })
-        .await?;
-    if !found {
-        return Err(Problem::new(404, "there is no such token (any more)"));
-    }
+    accounts::revoke_token(&state, &actor, id.into_inner(), THROUGH).await?;
     Ok(HttpResponse::NoContent().finish())
 }

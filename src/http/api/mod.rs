@@ -27,6 +27,8 @@ const OPERATE: Access = Access::Needs(Role::Operator);
 const ADMINISTER: Access = Access::Needs(Role::Administrator);
 
 const JSON: &str = "application/json";
+/// As the audit names the way that an act came in.
+const THROUGH: &str = "API";
 
 /// An endpoint, as the document describes it.
 pub(super) struct Endpoint {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::State;
 use super::super::people::{look_again, place, search as search_people};
-use super::{Answer, Limit, Page, Problem};
+use super::{Answer, Limit, Page, Problem, THROUGH};
 use crate::auth::seat::Actor;
 use crate::clock::rfc3339;
 use crate::converge::{self, Explanation};
@@ -93,6 +93,6 @@ pub(super) async fn retry(
     actor: Actor,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    look_again(&state, &actor, UserId(id.into_inner()), "API").await?;
+    look_again(&state, &actor, UserId(id.into_inner()), THROUGH).await?;
     Ok(HttpResponse::NoContent().finish())
 }
