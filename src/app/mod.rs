@@ -14,7 +14,7 @@ use anyhow::Context;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use apply::{Change, Report, apply};
+pub use apply::{By, Change, Report, apply, apply_text};
 
 use crate::clock::Clock;
 use crate::config::secret;

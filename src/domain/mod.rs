@@ -11,8 +11,8 @@ mod secret;
 mod target;
 
 pub use account::{
-    Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, Lookup, Observed, Owner,
-    Presence, Standing,
+    Account, AccountRules, Action, Applied, Desired, DesiredAccount, DesiredGroup, Lookup,
+    Observed, Owner, Presence, Standing,
 };
 pub use connection::{Connection, ConnectionKind, ConnectionSettings};
 pub use failure::Failure;

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::context::{self, IDCS_USER, attribute};
 use super::expression::{Expression, MAX_LENGTH};
 use super::rules::Rules;
-use crate::domain::{Desired, DesiredAccount, DesiredGroup, Presence};
+use crate::domain::{AccountRules, Desired, DesiredAccount, DesiredGroup, Presence};
 use crate::scim::{Doc, ResourceType, fold};
 
 /// A user as the mirror holds it.
@@ -40,7 +40,11 @@ pub struct SourceGroup {
 pub fn desired(rules: &Rules, user: &SourceUser<'_>, groups: &[SourceGroup]) -> Desired {
     let mut because = Vec::new();
     let presence = presence(rules, user, &mut because);
-    let account = account(rules, user.doc, &mut because);
+    let mut told = AccountRules {
+        presence: because.last().cloned().unwrap_or_default(),
+        ..AccountRules::default()
+    };
+    let account = account(rules, user.doc, &mut because, &mut told);
     // Someone inactive keeps the memberships, so these stay wanted.
     let groups = match presence {
         Presence::Active | Presence::Inactive => wanted_groups(rules, groups, &mut because),
@@ -51,6 +55,7 @@ pub fn desired(rules: &Rules, user: &SourceUser<'_>, groups: &[SourceGroup]) -> 
         account,
         groups,
         because,
+        rules: told,
     }
 }
 
@@ -89,13 +94,27 @@ fn presence(rules: &Rules, user: &SourceUser<'_>, because: &mut Vec<String>) -> 
     Presence::Active
 }
 
-fn account(rules: &Rules, doc: &Doc, because: &mut Vec<String>) -> Result<DesiredAccount, String> {
+fn account(
+    rules: &Rules,
+    doc: &Doc,
+    because: &mut Vec<String>,
+    told: &mut AccountRules,
+) -> Result<DesiredAccount, String> {
     let compiled = rules.compiled();
     let variables = context::variables(doc);
     // All three are evaluated, so that the preview shows everything that is wrong.
-    let username = result("username", &compiled.username, &variables, because);
-    let display_name = result("display_name", &compiled.display_name, &variables, because);
-    let email = result("email", &compiled.email, &variables, because);
+    let mut part = |rule, expression, line: &mut String| {
+        let part = result(rule, expression, &variables, because);
+        *line = because.last().cloned().unwrap_or_default();
+        part
+    };
+    let username = part("username", &compiled.username, &mut told.username);
+    let display_name = part(
+        "display_name",
+        &compiled.display_name,
+        &mut told.display_name,
+    );
+    let email = part("email", &compiled.email, &mut told.email);
 
     let username = one_line("username", username?)?;
     if username.is_empty() {
@@ -355,6 +374,14 @@ mod tests {
                         .to_owned(),
                     "email = \"primary_email\" gives \"ada@example.com\"".to_owned(),
                 ],
+                rules: AccountRules {
+                    presence: "in scope: everyone is".to_owned(),
+                    username: "username = \"userName | lower\" gives \"ada@example.com\"".to_owned(),
+                    display_name:
+                        "display_name = \"displayName or name.formatted or userName\" gives \"Ada Byron\""
+                            .to_owned(),
+                    email: "email = \"primary_email\" gives \"ada@example.com\"".to_owned(),
+                },
             }
         );
     }

@@ -17,6 +17,7 @@ pub mod migrate;
 pub mod settings;
 pub mod tokens;
 pub mod users;
+pub mod versions;
 pub mod work;
 
 pub use conn::{AnyConn, Store, Tx};
