@@ -21,7 +21,7 @@ use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out,
 use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
 
-static CAPABILITIES: Capabilities = Capabilities {
+pub(super) static CAPABILITIES: Capabilities = Capabilities {
     product: "Crowd",
     create: true,
     update: true,

@@ -3,6 +3,7 @@
 
 mod gate;
 mod history;
+mod lives;
 mod ownership;
 mod rules;
 mod trouble;
