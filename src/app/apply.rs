@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::config::file;
+use crate::config::{Position, file};
 use crate::domain::{ConnectionId, Mode, TargetId};
-use crate::mapping::Rules;
+use crate::mapping::{RuleError, Rules};
 use crate::store::audit::{self, NewAudit};
 use crate::store::settings::Configuration;
 use crate::store::{self, Store, settings, versions, work};
@@ -85,18 +85,25 @@ pub async fn apply_text(
         }
     };
     let mut problems = String::new();
+    let mut tell = |at: Position, e: &RuleError| {
+        let _ = write!(
+            problems,
+            "\n{}:{}:{}: {}: {}",
+            path.display(),
+            at.line,
+            at.column,
+            e.key,
+            e.text
+        );
+    };
+    for (index, connection) in parsed.connections.iter().enumerate() {
+        for e in Rules::attribute_problems(&connection.group_attributes) {
+            tell(parsed.locate_in_connection(index, &e.key), &e);
+        }
+    }
     for (index, mapping) in parsed.mappings.iter().enumerate() {
         for e in Rules::problems(&mapping.settings) {
-            let at = parsed.locate(index, &e.key);
-            let _ = write!(
-                problems,
-                "\n{}:{}:{}: {}: {}",
-                path.display(),
-                at.line,
-                at.column,
-                e.key,
-                e.text
-            );
+            tell(parsed.locate(index, &e.key), &e);
         }
     }
     if !problems.is_empty() {
@@ -120,9 +127,16 @@ pub async fn apply_text(
             };
             let mut connections = Vec::new();
             for settings in &parsed.connections {
-                let was_there = before.connections.iter().any(|c| c.settings.name == settings.name);
+                let old = before.connections.iter().find(|c| c.settings.name == settings.name);
                 let (id, changed) = settings::put_connection(tx, settings, now)?;
-                note(&mut report, format!("connection {}", settings.name), was_there, changed);
+                note(&mut report, format!("connection {}", settings.name), old.is_some(), changed);
+                if old.is_some_and(|old| old.settings.group_attributes != settings.group_attributes) {
+                    for mapping in before.mappings.iter().filter(|m| m.connection_id == id) {
+                        let why = format!("{cause}: the group attributes changed");
+                        report.marked += work::mark_all(tx, &id, &mapping.target_id, &why, now)?;
+                        report.changed.push((id.clone(), mapping.target_id.clone()));
+                    }
+                }
                 connections.push((settings.name.clone(), id));
             }
             let mut targets = Vec::new();
@@ -170,7 +184,10 @@ pub async fn apply_text(
                 if changed {
                     let why = format!("{cause}: the mapping changed");
                     report.marked += work::mark_all(tx, &connection, &target, &why, now)?;
-                    report.changed.push((connection, target));
+                    let pair = (connection, target);
+                    if !report.changed.contains(&pair) {
+                        report.changed.push(pair);
+                    }
                 }
                 if entry.settings.mode == Mode::Shadow {
                     report.notes.push(format!(

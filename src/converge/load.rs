@@ -28,7 +28,7 @@ pub(super) struct Entry {
     pub(super) in_flight_since: Option<Micros>,
     /// What a plan assumes to be done before: neither the ledger nor the target shows it yet.
     pub(super) done: Vec<Action>,
-    /// Source group id to target group name.
+    /// Source group id to the name that the rules know it by.
     aliases: Vec<(String, String)>,
 }
 
@@ -72,7 +72,7 @@ fn rendered(stored: &Stored, reached: &[Reached]) -> Doc {
 }
 
 impl Person {
-    /// What the rules want, given the target groups that source groups already stand for.
+    /// What the rules want, given the names under which source groups are known at the target.
     pub(super) fn desired(&self, rules: &Rules, entry: &Entry) -> Desired {
         let groups: Vec<SourceGroup> = self
             .reached
@@ -93,6 +93,8 @@ impl Person {
             &SourceUser {
                 doc: &self.doc,
                 deleted: self.deleted,
+                new_account: false,
+                given: &[],
             },
             &groups,
         )
@@ -134,7 +136,7 @@ impl Entry {
         self
     }
 
-    /// Whether this source group is bound to a target group already.
+    /// Whether this source group is bound to a name already.
     pub(super) fn has_alias(&self, source_group: &str) -> bool {
         self.aliases
             .iter()

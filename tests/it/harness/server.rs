@@ -102,6 +102,7 @@ impl App {
         let settings = usher::domain::ConnectionSettings {
             name: name.to_owned(),
             kind,
+            group_attributes: Vec::new(),
         };
         let now = self.clock.now();
         self.store()
