@@ -2,6 +2,7 @@
 //! memory: each test says what happens, lets time pass by hand, and compares what is there at the end.
 
 mod administration;
+mod batch;
 mod gate;
 mod history;
 mod lives;
@@ -103,7 +104,10 @@ impl World {
     }
 
     async fn with(database: &Database, users: &str, groups: &str) -> Self {
-        let memory = Memory::new();
+        Self::on(database, Memory::new(), users, groups).await
+    }
+
+    async fn on(database: &Database, memory: Memory, users: &str, groups: &str) -> Self {
         let app = App::start(database, &memory).await;
         app.apply(&configuration("live", users, groups)).await;
         let token = app.token("corp").await;
