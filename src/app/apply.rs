@@ -4,12 +4,24 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use serde_json::json;
 
 use crate::clock::Clock;
 use crate::config::{Position, file};
-use crate::domain::Mode;
+use crate::domain::{ConnectionId, Mode, TargetId};
 use crate::mapping::{RuleError, Rules};
-use crate::store::{self, Store, settings, work};
+use crate::store::audit::{self, NewAudit};
+use crate::store::settings::Configuration;
+use crate::store::{self, Store, settings, versions, work};
+
+/// Who changes the configuration, and through what.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    /// The person.
+    pub actor: &'a str,
+    /// Such as `usher apply`.
+    pub cause: &'a str,
+}
 
 /// What became of one part of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +41,16 @@ pub struct Report {
     pub lines: Vec<(String, Change)>,
     /// How many people are looked at again because a mapping is new or changed.
     pub marked: usize,
-    /// Stored connections and targets that the file does not name; they stay.
+    /// Stored connections, targets and mappings that the file does not name; they stay.
     pub left_alone: Vec<String>,
     /// Things to know.
     pub notes: Vec<String>,
+    /// The version under which the result is kept, if anything changed and was stored.
+    pub version: Option<i64>,
+    /// The whole configuration as it is now, or would be.
+    pub configuration: Configuration,
+    /// The mappings that are new or changed.
+    pub changed: Vec<(ConnectionId, TargetId)>,
 }
 
 /// Reads `path` and stores what it says; with `dry_run` only says what that would be.
@@ -40,11 +58,23 @@ pub async fn apply(
     store: &Store,
     clock: &Clock,
     path: &Path,
+    by: By<'_>,
     dry_run: bool,
 ) -> anyhow::Result<Report> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let parsed = match file::parse(&text) {
+    apply_text(store, clock, (path, &text), by, dry_run).await
+}
+
+/// The same for a text, with the place that mistakes in it are told at.
+pub async fn apply_text(
+    store: &Store,
+    clock: &Clock,
+    (path, text): (&Path, &str),
+    by: By<'_>,
+    dry_run: bool,
+) -> anyhow::Result<Report> {
+    let parsed = match file::parse(text) {
         Ok(parsed) => parsed,
         Err(problems) => {
             let mut message = String::new();
@@ -80,6 +110,7 @@ pub async fn apply(
         bail!("nothing was applied:{problems}");
     }
     let now = clock.now();
+    let (actor, cause) = (by.actor.to_owned(), by.cause.to_owned());
     let report = store
         .write(move |tx| -> Result<Report, store::Error> {
             let before = settings::load(tx.conn())?;
@@ -101,8 +132,9 @@ pub async fn apply(
                 note(&mut report, format!("connection {}", settings.name), old.is_some(), changed);
                 if old.is_some_and(|old| old.settings.group_attributes != settings.group_attributes) {
                     for mapping in before.mappings.iter().filter(|m| m.connection_id == id) {
-                        let cause = "usher apply: the group attributes changed";
-                        report.marked += work::mark_all(tx, &id, &mapping.target_id, cause, now)?;
+                        let why = format!("{cause}: the group attributes changed");
+                        report.marked += work::mark_all(tx, &id, &mapping.target_id, &why, now)?;
+                        report.changed.push((id.clone(), mapping.target_id.clone()));
                     }
                 }
                 connections.push((settings.name.clone(), id));
@@ -150,8 +182,12 @@ pub async fn apply(
                     changed,
                 );
                 if changed {
-                    report.marked +=
-                        work::mark_all(tx, &connection, &target, "usher apply: the mapping changed", now)?;
+                    let why = format!("{cause}: the mapping changed");
+                    report.marked += work::mark_all(tx, &connection, &target, &why, now)?;
+                    let pair = (connection, target);
+                    if !report.changed.contains(&pair) {
+                        report.changed.push(pair);
+                    }
                 }
                 if entry.settings.mode == Mode::Shadow {
                     report.notes.push(format!(
@@ -171,8 +207,28 @@ pub async fn apply(
                     report.left_alone.push(format!("target {}", old.settings.name));
                 }
             }
+            for old in &before.mappings {
+                let name = |found: Option<&String>| found.cloned().unwrap_or_default();
+                let (connection, target) = (
+                    name(before.connections.iter().find(|c| c.id == old.connection_id).map(|c| &c.settings.name)),
+                    name(before.targets.iter().find(|t| t.id == old.target_id).map(|t| &t.settings.name)),
+                );
+                if !parsed.mappings.iter().any(|m| m.connection == connection && m.target == target) {
+                    report.left_alone.push(format!("mapping {connection} -> {target}"));
+                }
+            }
+            report.configuration = settings::load(tx.conn())?;
             if changed_any && !dry_run {
                 settings::bump(tx)?;
+                report.version = versions::keep(tx, &actor, &cause, now)?;
+                let changes: Vec<&str> = report
+                    .lines
+                    .iter()
+                    .filter(|(_, change)| *change != Change::Unchanged)
+                    .map(|(what, _)| what.as_str())
+                    .collect();
+                let detail = json!({"version": report.version, "changed": changes, "marked": report.marked});
+                audit::append(tx, &NewAudit::act(now, &actor, "apply", &detail, &cause))?;
             } else {
                 tx.discard();
             }

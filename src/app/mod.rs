@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use apply::{Change, Report, apply};
+pub use apply::{By, Change, Report, apply, apply_text};
 
 use crate::clock::Clock;
 use crate::config::secret;

@@ -3,15 +3,18 @@
 use anyhow::bail;
 use serde_json::json;
 
-use super::{Context, output};
+use super::{Context, output, plan};
 use crate::converge::{self, Explanation, TargetView};
 use crate::domain::Presence;
-use crate::store::{self, users};
+use crate::store::{self, settings, users};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// User name, e-mail address or SCIM id.
     user: String,
+    /// Only at this target.
+    #[arg(long)]
+    target: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -29,6 +32,16 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             Ok(found)
         })
         .await?;
+    if let Some(target) = &arguments.target {
+        let configuration = context.store.read(settings::load).await?;
+        plan::target(&configuration, target)?;
+        for person in &mut found {
+            person.targets.retain(|view| view.target == *target);
+            person
+                .history
+                .retain(|operation| operation.target == *target);
+        }
+    }
     // The living first; among those the newest, as `named` gives them.
     found.sort_by_key(|e| e.deleted);
     let Some(first) = found.first() else {
@@ -79,7 +92,7 @@ fn print(person: &Explanation) {
             "    {} {}: {} {}{} [{}]",
             operation.at,
             operation.target,
-            operation.operation,
+            operation.text,
             operation.outcome,
             operation
                 .message

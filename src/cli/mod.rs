@@ -2,23 +2,33 @@
 
 mod admin;
 mod apply;
+mod audit;
 mod check;
+mod config;
 mod explain;
 mod output;
 mod ready;
+mod plan;
 mod retry;
 mod serve;
 mod status;
+mod time;
 mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use tokio::sync::Notify;
+
+use crate::app::{self, By};
 use crate::clock::Clock;
 use crate::config::server::{DatabaseUrl, DatabaseUrlError};
+use crate::converge::{Engine, Options};
 use crate::store::Store;
+use crate::store::audit::NewAudit;
 use crate::telemetry;
 
 /// Provisions Atlassian products from Oracle IDCS over SCIM 2.0.
@@ -48,6 +58,13 @@ enum Command {
     Serve(serve::Arguments),
     /// Store connections, targets and mappings from a TOML file. May be repeated.
     Apply(apply::Arguments),
+    /// What would be done for whom, and by which rule, without doing it.
+    Plan(plan::Arguments),
+    /// Print the whole configuration as a file for `usher apply`. Secrets stay references.
+    Export,
+    /// Former versions of the configuration: list, compare, go back.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Connect to each target and say what it is and what the credential may do there.
     Check(check::Arguments),
     /// Make, list and revoke the credentials that identity providers show.
@@ -64,6 +81,8 @@ enum Command {
     Status(status::Arguments),
     /// What one person has at each target, and why, and why not.
     Explain(explain::Arguments),
+    /// What was done, for whom, when and why: find it, follow it, export it.
+    Audit(audit::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
 }
@@ -117,6 +136,10 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(options) => serve::run(url, options).await,
         Command::Apply(options) => apply::run(&Context::open(&url)?, options).await,
+        Command::Plan(options) => plan::run(&Context::open(&url)?, options).await,
+        Command::Export => config::export(&Context::open(&url)?).await,
+        Command::Config(command) => config::run(&Context::open(&url)?, command).await,
+        Command::Audit(options) => audit::run(&Context::open(&url)?, options).await,
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
@@ -132,6 +155,8 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
 struct Context {
     store: Store,
     clock: Clock,
+    /// The person at the keyboard, as the audit names them.
+    actor: String,
 }
 
 impl Context {
@@ -139,6 +164,40 @@ impl Context {
         Ok(Self {
             store: Store::open(url)?,
             clock: Clock::System,
+            actor: actor(),
         })
     }
+
+    /// The record of what the person at the keyboard does.
+    fn act(&self, operation: &str, detail: &serde_json::Value, cause: &str) -> NewAudit {
+        NewAudit::act(self.clock.now(), &self.actor, operation, detail, cause)
+    }
+
+    /// Who changes the configuration.
+    fn by<'a>(&'a self, cause: &'a str) -> By<'a> {
+        By {
+            actor: &self.actor,
+            cause,
+        }
+    }
+
+    /// The engine, for commands that look or work once.
+    fn engine(&self) -> Engine {
+        Engine::new(
+            self.store.clone(),
+            self.clock.clone(),
+            app::connector(),
+            Arc::new(Notify::new()),
+            &Options::default(),
+        )
+    }
+}
+
+/// The name that the system knows the person by; behind `sudo` the one who called it.
+fn actor() -> String {
+    ["SUDO_USER", "USER", "LOGNAME", "USERNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
 }

@@ -1,10 +1,11 @@
 //! `usher retry`
 
 use anyhow::bail;
+use serde_json::json;
 
 use super::{Context, output};
 use crate::domain::{TargetId, UserId};
-use crate::store::{self, settings, users, work};
+use crate::store::{self, audit, settings, users, work};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -47,9 +48,16 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         bail!("there is no target {target:?}");
     }
     let now = context.clock.now();
+    let mut act = context.act(
+        "retry",
+        &json!({"user": user, "target": target}),
+        "usher retry",
+    );
+    act.target_id = targets.first().cloned();
     let marked = context
         .store
         .write(move |tx| -> Result<usize, store::Error> {
+            audit::append(tx, &act)?;
             let target = targets.first();
             if users.is_empty() {
                 return work::retry(tx, target, None, "usher retry", now);

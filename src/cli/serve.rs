@@ -6,7 +6,9 @@ use anyhow::bail;
 
 use crate::app::{self, ServeOptions};
 use crate::config::server::DatabaseUrl;
-use crate::converge::{DEFAULT_LEASE, Options};
+use crate::converge::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Options};
+
+use super::time;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -27,6 +29,38 @@ pub(super) struct Arguments {
     #[arg(long, env = "USHER_LEASE", default_value_t = DEFAULT_LEASE.as_secs(), value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(2..=3600))]
     lease: u64,
+    /// How long the audit is kept, as in 400d; `forever` keeps everything.
+    #[arg(long, env = "USHER_AUDIT_RETENTION", default_value_t = Retention(Some(DEFAULT_AUDIT_RETENTION)),
+          value_name = "TIME")]
+    audit_retention: Retention,
+}
+
+/// How long something is kept. `None`: for ever.
+#[derive(Debug, Clone, Copy)]
+struct Retention(Option<Duration>);
+
+impl std::fmt::Display for Retention {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(time) => write!(f, "{}d", time.as_secs() / 86_400),
+            None => f.write_str("forever"),
+        }
+    }
+}
+
+impl std::str::FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        match time::duration(text) {
+            Some(time) if time >= Duration::from_hours(24) => Ok(Self(Some(time))),
+            Some(_) => Err("less than a day would forget what is under way".to_owned()),
+            None => Err("expected a time such as 400d, or `forever`".to_owned()),
+        }
+    }
 }
 
 pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::Result<()> {
@@ -45,6 +79,7 @@ pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::
         public_url,
         engine: Options {
             lease: Duration::from_secs(arguments.lease),
+            audit_retention: arguments.audit_retention.0,
         },
     })
     .await

@@ -2,10 +2,12 @@
 
 use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret;
+use serde_json::json;
 
 use super::{Context, output};
 use crate::auth;
 use crate::clock::{Micros, rfc3339};
+use crate::store::audit::{self, NewAudit};
 use crate::store::tokens::{self, CredentialScheme};
 use crate::store::{self};
 
@@ -49,9 +51,16 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
         Command::List { json } => list(context, json).await,
         Command::Revoke { id } => {
             let wanted = id.clone();
+            let act = context.act("revoke_token", &json!({"id": id}), "usher token revoke");
             let ended = context
                 .store
-                .write(move |tx| -> Result<bool, store::Error> { tokens::revoke(tx, &wanted) })
+                .write(move |tx| -> Result<bool, store::Error> {
+                    let ended = tokens::revoke(tx, &wanted)?;
+                    if ended {
+                        audit::append(tx, &act)?;
+                    }
+                    Ok(ended)
+                })
                 .await?;
             if !ended {
                 bail!("there is no credential {id}");
@@ -103,11 +112,19 @@ async fn create(
         ),
     };
     let now = context.clock.now();
+    let actor = context.actor.clone();
     let expires_at = expires_in_days.map(|days| now + Micros::from(days) * 86_400_000_000);
     context
         .store
         .write(move |tx| -> Result<String, store::Error> {
-            tokens::insert(tx, &id, scheme, &label, &digest, expires_at, now)
+            let token = tokens::insert(tx, &id, scheme, &label, &digest, expires_at, now)?;
+            let detail = json!({
+                "id": token, "scheme": scheme.as_str(), "label": label, "expires_at": expires_at.map(rfc3339),
+            });
+            let mut act = NewAudit::act(now, &actor, "create_token", &detail, "usher token create");
+            act.connection_id = Some(id.clone());
+            audit::append(tx, &act)?;
+            Ok(token)
         })
         .await?;
     output::line(secret.expose_secret());

@@ -3,6 +3,7 @@
 //! Everything is checked here once and handed on as domain types. Secrets are referred to, never
 //! held: a value that is a secret is not repeated in any message.
 
+mod diff;
 pub mod file;
 mod print;
 mod problem;
@@ -11,6 +12,7 @@ mod section;
 pub mod server;
 mod shape;
 
+pub use diff::diff;
 pub use file::{ConfigFile, MappingEntry, parse};
 pub use print::{print, print_manual};
 pub use problem::{Position, Problem};

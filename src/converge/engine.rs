@@ -16,7 +16,7 @@ use super::roster::Rosters;
 use crate::clock::{Clock, Micros};
 use crate::domain::TargetId;
 use crate::store::work::{Claimed, Wanted};
-use crate::store::{self, Store, settings, users, work};
+use crate::store::{self, Store, audit, settings, users, work};
 
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
 /// other processes.
@@ -29,22 +29,31 @@ const LOOK_FOR_LEAVERS: Duration = Duration::from_millis(100);
 /// How often tombstones that nothing needs any more are removed.
 const PURGE_EVERY: Micros = 60 * 60 * 1_000_000;
 
+/// How many rows of the audit are removed in one transaction.
+const PURGE_AT_A_TIME: i64 = 1000;
+
 /// What can be set.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How long a worker may hold an item without a sign of life: so long is the work of a crashed server
     /// left alone by the others. Longer than the clocks of the servers may differ.
     pub lease: Duration,
+    /// How long the audit is kept. `None`: for ever.
+    pub audit_retention: Option<Duration>,
 }
 
 /// The lease unless something else is asked for. Workers renew it three times as often, so it limits how
 /// soon another server takes over, not how long an operation may take.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
+/// How long the audit is kept unless something else is asked for: a year and the time to look back at it.
+pub const DEFAULT_AUDIT_RETENTION: Duration = Duration::from_hours(400 * 24);
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             lease: DEFAULT_LEASE,
+            audit_retention: Some(DEFAULT_AUDIT_RETENTION),
         }
     }
 }
@@ -56,6 +65,8 @@ pub struct Engine {
     pub(super) clock: Clock,
     /// In microseconds.
     pub(super) lease: Micros,
+    /// In microseconds.
+    audit_retention: Option<Micros>,
     connect: Connect,
     wake: Arc<Notify>,
     live: Arc<Mutex<Arc<Live>>>,
@@ -75,7 +86,8 @@ impl Engine {
         Self {
             store,
             clock,
-            lease: i64::try_from(options.lease.as_micros()).unwrap_or(i64::MAX / 4),
+            lease: micros(options.lease),
+            audit_retention: options.audit_retention.map(micros),
             connect,
             wake,
             live: Arc::new(Mutex::new(Arc::new(Live {
@@ -279,6 +291,11 @@ impl Engine {
         );
     }
 
+    /// How targets are connected to.
+    pub(super) fn connector(&self) -> &Connect {
+        &self.connect
+    }
+
     fn live(&self) -> Arc<Live> {
         self.live
             .lock()
@@ -331,7 +348,9 @@ impl Engine {
             .unwrap_or(0)
     }
 
-    async fn purge(&self) {
+    /// Removes what nothing needs any more.
+    pub async fn purge(&self) {
+        self.purge_audit().await;
         // Old enough that a worker which read it before cannot be at it any more.
         let before = self.clock.now() - PURGE_EVERY;
         let purged = self
@@ -350,6 +369,42 @@ impl Engine {
             Err(error) => tracing::error!(%error, "tombstones could not be removed"),
         }
     }
+
+    /// A few at a time, so that nobody waits long for the database.
+    async fn purge_audit(&self) {
+        let Some(retention) = self.audit_retention else {
+            return;
+        };
+        let before = self.clock.now() - retention;
+        let mut removed = 0;
+        loop {
+            let some = self
+                .store
+                .write(move |tx| -> Result<usize, store::Error> {
+                    let some = audit::purge(tx, before, PURGE_AT_A_TIME)?;
+                    if some == 0 {
+                        tx.discard();
+                    }
+                    Ok(some)
+                })
+                .await;
+            match some {
+                Ok(0) => break,
+                Ok(some) => removed += some,
+                Err(error) => {
+                    tracing::error!(%error, "old rows of the audit could not be removed");
+                    break;
+                }
+            }
+        }
+        if removed > 0 {
+            tracing::info!(removed, "old rows of the audit removed");
+        }
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 /// What the engine read a moment ago and need not read again for every push. Other processes change it

@@ -2,15 +2,22 @@
 
 use serde::Serialize;
 
-use super::load;
-use super::plan::Protection;
+use std::collections::BTreeMap;
+
+use super::load::{self, Entry};
+use super::look;
+use super::plan::{Current, GroupState, Means, plan};
+use super::record::describe;
 use super::worker::Shield;
 use crate::clock::rfc3339;
-use crate::domain::{Desired, DesiredAccount, DesiredGroup, Mode, Presence, UserId};
+use crate::domain::{
+    Action, Desired, DesiredAccount, DesiredGroup, Mode, Presence, Standing, TargetKind, UserId,
+};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
+use crate::store::work::Health;
 use crate::store::{AnyConn, Error, audit, settings, work};
-use crate::targets::Protected;
+use crate::targets::{self, Protected};
 
 /// How many past operations are shown for each person.
 const HISTORY: i64 = 50;
@@ -45,7 +52,8 @@ pub struct TargetView {
     pub account: Option<AccountView>,
     /// What is still to be done, and why it is not done.
     pub work: Option<WorkView>,
-    /// What keeps Usher from changing something here.
+    /// What keeps Usher from changing something here: rules, protections, what the product cannot do, and what
+    /// stops the whole target.
     pub notes: Vec<String>,
 }
 
@@ -136,6 +144,8 @@ pub struct Operation {
     pub target: String,
     /// `create_user`, `add_member`, …
     pub operation: String,
+    /// The same in words, with what it was done to.
+    pub text: String,
     /// The operation in full.
     pub detail: serde_json::Value,
     /// `done`, `already`, `recovered` or `rejected`.
@@ -180,6 +190,16 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
                 due_at: (item.state == "pending").then(|| rfc3339(item.due_at)),
                 cause: item.cause.clone(),
             });
+        let mut notes = Vec::new();
+        if let Some(target) = configuration
+            .targets
+            .iter()
+            .find(|t| t.id == mapping.target_id)
+        {
+            let health = work::health(conn, &mapping.target_id)?;
+            notes.extend(stops(mapping.settings.mode, health.as_ref()));
+            notes.extend(limits(&rules, target.settings.kind, &desired, &entry));
+        }
         let account = entry.account.map(|account| AccountView {
             groups: entry
                 .memberships
@@ -204,7 +224,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         targets.push(TargetView {
             target: target_name(mapping.target_id.as_str()),
             mode: mapping.settings.mode,
-            notes: notes(&rules, &desired, account.as_ref()),
+            notes,
             desired: desired.into(),
             account,
             work,
@@ -218,6 +238,8 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
                 .target_id
                 .as_deref()
                 .map_or_else(String::new, target_name),
+            text: serde_json::from_str::<Action>(&row.detail)
+                .map_or_else(|_| row.operation.clone(), |action| describe(&action)),
             operation: row.operation,
             detail: serde_json::from_str(&row.detail).unwrap_or_default(),
             outcome: row.outcome,
@@ -242,22 +264,56 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
     }))
 }
 
-/// What the rules themselves protect; what the target protects is known to the engine alone.
-fn notes(rules: &Rules, desired: &Desired, account: Option<&AccountView>) -> Vec<String> {
+/// What stops everyone at a target.
+fn stops(mode: Mode, health: Option<&Health>) -> Vec<String> {
+    let mut notes = Vec::new();
+    match mode {
+        Mode::Live => {}
+        Mode::Shadow => notes.push(
+            "the mapping is in shadow mode: nothing is written; `usher plan` shows what would be"
+                .to_owned(),
+        ),
+        Mode::Paused => notes.push(
+            "the mapping is paused: changes queue up and nothing is written; mode = \"live\" goes on"
+                .to_owned(),
+        ),
+    }
+    if let Some(health) = health.filter(|health| health.state != "up") {
+        notes.push(format!(
+            "the target is {}: {}{}",
+            health.state,
+            health.last_error.as_deref().unwrap_or("no reason recorded"),
+            health.retry_at.map_or_else(String::new, |at| format!(
+                "; tried again at {}",
+                rfc3339(at)
+            )),
+        ));
+    }
+    notes
+}
+
+/// What the rules, their protections and the product's nature keep from being done, as far as the ledger shows;
+/// what the target itself protects is known to the engine alone.
+fn limits(rules: &Rules, kind: TargetKind, desired: &Desired, entry: &Entry) -> Vec<String> {
     let shield = Shield {
         rules,
         target: Protected::default(),
     };
-    let mut notes = Vec::new();
-    let name = account
-        .map(|a| a.username.clone())
-        .or_else(|| desired.account.as_ref().ok().map(|a| a.username.clone()));
-    if let Some(name) = name
-        && let Some(pattern) = shield.user(&name)
-    {
-        notes.push(format!(
-            "{name:?} is protected by {pattern:?}: nothing is changed"
-        ));
-    }
-    notes
+    let account = entry
+        .account
+        .as_ref()
+        .filter(|a| a.standing != Standing::Absent);
+    let current = account.map_or_else(Current::default, |account| look::trusted(account, entry));
+    // Whether a group is there shows when it is needed; here it is assumed.
+    let groups: BTreeMap<String, GroupState> = desired
+        .groups
+        .iter()
+        .map(|group| (fold_text(&group.name), GroupState::Exists))
+        .collect();
+    let means = Means {
+        settings: rules.settings(),
+        capabilities: targets::capabilities(kind),
+    };
+    let plan = plan(desired, means, &current, &groups, &shield);
+    plan.notes.into_iter().chain(plan.waiting).collect()
 }

@@ -1,7 +1,7 @@
 //! Everything that the store knows about one user at one target, read in one go.
 
 use crate::clock::{Micros, rfc3339};
-use crate::domain::{Account, ConnectionId, Desired, TargetId, UserId};
+use crate::domain::{Account, Action, ConnectionId, Desired, TargetId, UserId};
 use crate::mapping::{self, Rules, SourceGroup, SourceUser};
 use crate::scim::resource::Meta;
 use crate::scim::{self, Doc, ResourceType};
@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) memberships: Vec<Membership>,
     /// Since when the account is in flight, if it is.
     pub(super) in_flight_since: Option<Micros>,
+    /// What a plan assumes to be done before: neither the ledger nor the target shows it yet.
+    pub(super) done: Vec<Action>,
     /// Source group id to the name that the rules know it by.
     aliases: Vec<(String, String)>,
 }
@@ -119,11 +121,21 @@ pub(super) fn entry(
         account,
         memberships,
         in_flight_since,
+        done: Vec::new(),
         aliases: ledger::aliases(conn, target, &source_groups)?,
     })
 }
 
 impl Entry {
+    /// The same for the user who takes the account over, after `done` was done to it.
+    pub(super) fn handed_over(mut self, to: &UserId, done: &[Action]) -> Self {
+        if let Some(account) = &mut self.account {
+            account.user_id = to.clone();
+        }
+        self.done = done.to_vec();
+        self
+    }
+
     /// Whether this source group is bound to a name already.
     pub(super) fn has_alias(&self, source_group: &str) -> bool {
         self.aliases

@@ -34,7 +34,7 @@ impl<T: Into<Stop>> From<T> for Obstacle {
 
 /// What a plan of many people assumes to be done for those before: a run finds it in the ledger and at the
 /// target instead.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ahead {
     /// Target groups that were asked about or will be made, by folded name.
     pub(super) groups: BTreeMap<String, GroupState>,

@@ -11,11 +11,13 @@ mod live;
 mod load;
 mod look;
 mod plan;
+mod preview;
 mod record;
 mod retry;
 mod roster;
 mod worker;
 
-pub use engine::{DEFAULT_LEASE, Engine, Options};
+pub use engine::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Engine, Options};
 pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;
+pub use preview::{Foreseen, Outlook, Scope, Summary, Verdict};

@@ -17,6 +17,23 @@ pub(super) struct Current {
     pub groups: BTreeMap<String, (String, Owner)>,
 }
 
+impl Current {
+    /// What is there once somebody lost what `action` takes away.
+    pub(super) fn assume(&mut self, action: &Action) {
+        match action {
+            Action::Deactivate { .. } => {
+                if let Some(account) = &mut self.account {
+                    account.active = false;
+                }
+            }
+            Action::RemoveMember { group, .. } => {
+                self.groups.remove(&fold_text(group));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The account part of [`Current`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CurrentAccount {
@@ -436,6 +453,7 @@ mod tests {
             }],
             bindings: Vec::new(),
             because: Vec::new(),
+            rules: crate::domain::AccountRules::default(),
         };
         let current = Current {
             account: Some(CurrentAccount {

@@ -13,7 +13,7 @@ use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
 use super::record::describe;
 use super::retry::{self};
 use crate::clock::Micros;
-use crate::domain::{Account, Action, Applied, Desired, Failure, Lookup, Mode, Owner, Standing};
+use crate::domain::{Account, Action, Applied, Desired, Failure, Lookup, Mode, Owner, Standing, UserId};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked, Priority};
@@ -264,7 +264,7 @@ impl Engine {
                 "there is no mapping any more".to_owned(),
             ));
         };
-        let Some((person, entry)) = self.read(item).await? else {
+        let Some((person, entry)) = self.read(item, &item.user_id).await? else {
             // Not even a tombstone: there is nothing to converge.
             let item = item.clone();
             self.store.write(move |tx| work::finish(tx, &item)).await?;
@@ -324,6 +324,9 @@ impl Engine {
             .map(|since| since + settling(target))
             .filter(|until| *until > self.clock.now());
         self.look(&mut job, rules, &shield, client, ahead).await?;
+        for action in &job.entry.done {
+            job.current.assume(action);
+        }
         let states = self.group_states(&mut job, rules, client, ahead).await?;
         let means = Means {
             settings: rules.settings(),
@@ -334,19 +337,22 @@ impl Engine {
         Ok(job)
     }
 
-    async fn read(&self, item: &Claimed) -> Result<Option<(Person, Entry)>, Stop> {
-        let (target, user) = (item.target_id.clone(), item.user_id.clone());
-        let read = self
-            .store
-            .read(move |conn| -> Result<_, store::Error> {
+    /// What is stated and known about a user at the target of an item.
+    pub(super) async fn read(
+        &self,
+        item: &Claimed,
+        user: &UserId,
+    ) -> Result<Option<(Person, Entry)>, store::Error> {
+        let (target, user) = (item.target_id.clone(), user.clone());
+        self.store
+            .read(move |conn| {
                 let Some(person) = load::person(conn, &user)? else {
                     return Ok(None);
                 };
                 let entry = load::entry(conn, &target, &user, &person)?;
                 Ok(Some((person, entry)))
             })
-            .await?;
-        Ok(read)
+            .await
     }
 
     /// Records what would be done.

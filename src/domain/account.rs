@@ -67,6 +67,21 @@ pub struct Desired {
     pub bindings: Vec<GroupBinding>,
     /// One line a rule: what it gave and why.
     pub because: Vec<String>,
+    /// Those of the lines that an account goes back to.
+    pub rules: AccountRules,
+}
+
+/// The rule behind each part of an account, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccountRules {
+    /// Why the person should, or should not, have an account.
+    pub presence: String,
+    /// What gave the user name.
+    pub username: String,
+    /// What gave the display name.
+    pub display_name: String,
+    /// What gave the e-mail address.
+    pub email: String,
 }
 
 /// Whom something at a target belongs to.

@@ -12,8 +12,8 @@ mod secret;
 mod target;
 
 pub use account::{
-    Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding, Lookup,
-    Observed, Owner, Presence, Standing,
+    Account, AccountRules, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding,
+    Lookup, Observed, Owner, Presence, Standing,
 };
 pub use connection::{Connection, ConnectionKind, ConnectionSettings};
 pub use failure::Failure;

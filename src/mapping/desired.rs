@@ -9,7 +9,7 @@ use super::context::{self, IDCS_USER, attribute};
 use super::expression::Expression;
 use super::groups::{Candidate, SourceGroup, Way};
 use super::rules::Rules;
-use crate::domain::{Desired, DesiredAccount, DesiredGroup, GroupBinding, Presence};
+use crate::domain::{AccountRules, Desired, DesiredAccount, DesiredGroup, GroupBinding, Presence};
 use crate::scim::fold::{self, fold_text};
 use crate::scim::{Doc, ResourceType};
 
@@ -33,7 +33,11 @@ pub struct SourceUser<'a> {
 pub fn desired(rules: &Rules, user: &SourceUser<'_>, groups: &[SourceGroup]) -> Desired {
     let mut because = Vec::new();
     let presence = presence(rules, user, &mut because);
-    let account = account(rules, user.doc, &mut because);
+    let mut told = AccountRules {
+        presence: because.last().cloned().unwrap_or_default(),
+        ..AccountRules::default()
+    };
+    let account = account(rules, user.doc, &mut because, &mut told);
     // Someone inactive keeps the memberships, so these stay wanted.
     let (groups, bindings) = match presence {
         Presence::Active | Presence::Inactive => wanted_groups(rules, user, groups, &mut because),
@@ -45,6 +49,7 @@ pub fn desired(rules: &Rules, user: &SourceUser<'_>, groups: &[SourceGroup]) -> 
         groups,
         bindings,
         because,
+        rules: told,
     }
 }
 
@@ -83,13 +88,27 @@ fn presence(rules: &Rules, user: &SourceUser<'_>, because: &mut Vec<String>) -> 
     Presence::Active
 }
 
-fn account(rules: &Rules, doc: &Doc, because: &mut Vec<String>) -> Result<DesiredAccount, String> {
+fn account(
+    rules: &Rules,
+    doc: &Doc,
+    because: &mut Vec<String>,
+    told: &mut AccountRules,
+) -> Result<DesiredAccount, String> {
     let compiled = rules.compiled();
     let variables = context::variables(doc);
     // All three are evaluated, so that the preview shows everything that is wrong.
-    let username = result("username", &compiled.username, &variables, because);
-    let display_name = result("display_name", &compiled.display_name, &variables, because);
-    let email = result("email", &compiled.email, &variables, because);
+    let mut part = |rule, expression, line: &mut String| {
+        let part = result(rule, expression, &variables, because);
+        *line = because.last().cloned().unwrap_or_default();
+        part
+    };
+    let username = part("username", &compiled.username, &mut told.username);
+    let display_name = part(
+        "display_name",
+        &compiled.display_name,
+        &mut told.display_name,
+    );
+    let email = part("email", &compiled.email, &mut told.email);
 
     let username = one_line("username", username?)?;
     if username.is_empty() {
@@ -416,6 +435,14 @@ mod tests {
                         .to_owned(),
                     "email = \"primary_email\" gives \"ada@example.com\"".to_owned(),
                 ],
+                rules: AccountRules {
+                    presence: "in scope: everyone is".to_owned(),
+                    username: "username = \"userName | lower\" gives \"ada@example.com\"".to_owned(),
+                    display_name:
+                        "display_name = \"displayName or name.formatted or userName\" gives \"Ada Byron\""
+                            .to_owned(),
+                    email: "email = \"primary_email\" gives \"ada@example.com\"".to_owned(),
+                },
             }
         );
     }

@@ -19,6 +19,7 @@ pub mod people;
 pub mod settings;
 pub mod tokens;
 pub mod users;
+pub mod versions;
 pub mod work;
 
 pub use conn::{AnyConn, Store, Tx};

@@ -314,6 +314,32 @@ pub fn named(conn: &mut AnyConn, name: &str) -> Result<Vec<UserId>, Error> {
     Ok(ids.into_iter().map(UserId).collect())
 }
 
+/// One page of the ids of a connection's users, of the living or of the tombstones, in their order.
+pub fn page_of_ids(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    deleted: bool,
+    after: Option<&UserId>,
+    limit: i64,
+) -> Result<Vec<UserId>, Error> {
+    let after = after.map_or("", UserId::as_str);
+    let page = scim_user::table
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(scim_user::id.gt(after))
+        .order(scim_user::id)
+        .limit(limit)
+        .select(scim_user::id)
+        .into_boxed();
+    // Each has an index of its own.
+    let ids: Vec<String> = if deleted {
+        page.filter(scim_user::deleted_at.is_not_null())
+            .load(conn)?
+    } else {
+        page.filter(scim_user::deleted_at.is_null()).load(conn)?
+    };
+    Ok(ids.into_iter().map(UserId).collect())
+}
+
 /// Which of these ids are living users of this connection. They stay so until the transaction ends: a user
 /// who is deleted meanwhile on PostgreSQL would remain a member for ever. On SQLite one thread writes.
 pub fn hold(

@@ -255,6 +255,15 @@ async fn carry_out(product: &impl Operations, action: &Action) -> Result<Applied
     }
 }
 
+/// What a kind of product can do, without a connection to one.
+pub fn capabilities(kind: TargetKind) -> &'static Capabilities {
+    match kind {
+        TargetKind::JiraDc => &jira_dc::CAPABILITIES,
+        TargetKind::ConfluenceDc => &confluence_dc::CAPABILITIES,
+        TargetKind::Crowd => &crowd::CAPABILITIES,
+    }
+}
+
 /// The registry: makes the target that the settings describe. Nothing is sent.
 ///
 /// # Errors

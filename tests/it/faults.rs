@@ -1,10 +1,13 @@
 //! Faults of a target and what the engine makes of them, with a clock that stands still and a target in
 //! memory: each test says what happens, lets time pass by hand, and compares what is there at the end.
 
+mod administration;
 mod batch;
 mod gate;
 mod history;
+mod lives;
 mod ownership;
+mod planned;
 mod rules;
 mod trouble;
 

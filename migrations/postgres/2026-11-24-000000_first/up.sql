@@ -122,6 +122,7 @@ CREATE TABLE scim_user (
 );
 CREATE UNIQUE INDEX scim_user_name ON scim_user (connection_id, user_name_ci) WHERE deleted_at IS NULL;
 CREATE INDEX scim_user_list ON scim_user (connection_id, id) WHERE deleted_at IS NULL;
+CREATE INDEX scim_user_tombstone ON scim_user (connection_id, id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX scim_user_external ON scim_user (connection_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX scim_user_display ON scim_user (connection_id, display_name_ci);
 CREATE INDEX scim_user_modified ON scim_user (connection_id, modified_at);

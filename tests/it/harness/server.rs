@@ -93,7 +93,11 @@ impl App {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("usher.toml");
         std::fs::write(&path, toml).unwrap();
-        app::apply(self.store(), &self.clock, &path, false)
+        let by = app::By {
+            actor: "test",
+            cause: "usher apply",
+        };
+        app::apply(self.store(), &self.clock, &path, by, false)
             .await
             .unwrap()
     }
