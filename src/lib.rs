@@ -23,7 +23,8 @@
 //! | 3 | [`targets`] | domain, scim, outbound, clock, config |
 //! | 4 | [`intake`] | store, scim, domain, clock |
 //! | 4 | [`converge`] | store, targets, mapping, scim, domain, clock, config |
-//! | 6 | [`http`] | auth, intake, converge, store, mapping, scim, domain, clock, config |
+//! | 5 | [`configure`] | config, mapping, store, domain, clock |
+//! | 6 | [`http`] | auth, intake, converge, configure, store, mapping, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!
@@ -34,6 +35,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod configure;
 pub mod converge;
 pub mod domain;
 pub mod http;

@@ -15,7 +15,9 @@ use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use apply::{By, Change, Report, apply, apply_text};
+pub use apply::{apply, apply_text};
+
+pub use crate::configure::{By, Change, Report};
 
 use crate::clock::Clock;
 use crate::config::secret;
@@ -67,7 +69,13 @@ pub fn assemble(
     let wake = Arc::new(Notify::new());
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
-    let state = http::State::new(store.clone(), intake.clone(), clock, public_url);
+    let state = http::State::new(
+        store.clone(),
+        intake.clone(),
+        engine.clone(),
+        clock,
+        public_url,
+    );
     Parts {
         store,
         intake,

@@ -13,7 +13,9 @@ use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
 use super::record::describe;
 use super::retry::{self};
 use crate::clock::Micros;
-use crate::domain::{Account, Action, Applied, Desired, Failure, Lookup, Mode, Owner, Standing, UserId};
+use crate::domain::{
+    Account, Action, Applied, Desired, Failure, Lookup, Mode, Owner, Standing, UserId,
+};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked, Priority};

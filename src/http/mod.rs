@@ -1,6 +1,7 @@
 //! actix-web: extract, check, call, render. No SQL and no rules live here.
 
 pub mod access;
+mod accounts;
 mod api;
 mod error;
 mod extract;
@@ -20,6 +21,7 @@ use actix_web::{HttpRequest, web};
 use crate::auth::Authenticator;
 use crate::auth::seat::Seat;
 use crate::clock::Clock;
+use crate::converge::Engine;
 use crate::intake::Intake;
 use crate::store::Store;
 
@@ -34,6 +36,8 @@ pub struct State {
     pub store: Store,
     /// For writes.
     pub intake: Intake,
+    /// For plans.
+    pub engine: Engine,
     /// For callers.
     pub auth: Authenticator,
     /// For people and programs at the seat.
@@ -48,13 +52,20 @@ pub struct State {
 
 impl State {
     /// State of a server.
-    pub fn new(store: Store, intake: Intake, clock: Clock, public_url: Option<String>) -> Self {
+    pub fn new(
+        store: Store,
+        intake: Intake,
+        engine: Engine,
+        clock: Clock,
+        public_url: Option<String>,
+    ) -> Self {
         let auth = Authenticator::new(store.clone(), clock.clone());
         let seat = Seat::new(store.clone(), clock.clone());
         Self {
             seat,
             store,
             intake,
+            engine,
             auth,
             clock,
             public_url,

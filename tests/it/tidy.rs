@@ -21,10 +21,11 @@ const LAYERS: &[(u8, &str, &str)] = &[
         "converge",
         "store, targets, mapping, scim, domain, clock, config",
     ),
+    (5, "configure", "config, mapping, store, domain, clock"),
     (
         6,
         "http",
-        "auth, intake, converge, store, mapping, scim, domain, clock, config",
+        "auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

@@ -159,7 +159,9 @@ async fn trial(state: &State, actor: &Actor, text: &str) -> Result<Trial, Proble
             }
         }
     };
-    let preview = state.engine.preview(report.configuration, &scope, &mut each);
+    let preview = state
+        .engine
+        .preview(report.configuration, &scope, &mut each);
     match tokio::time::timeout(PATIENCE, preview).await {
         Ok(summaries) => {
             trial.totals = summaries?
@@ -170,17 +172,20 @@ async fn trial(state: &State, actor: &Actor, text: &str) -> Result<Trial, Proble
                         .iter()
                         .map(|(name, n)| format!("{n} {name}"))
                         .collect();
-                    let stopped = s
-                        .stopped
-                        .as_ref()
-                        .map_or_else(String::new, |why| format!(" — not everybody was looked at: {why}"));
+                    let stopped = s.stopped.as_ref().map_or_else(String::new, |why| {
+                        format!(" — not everybody was looked at: {why}")
+                    });
                     format!(
                         "{} → {}: {} of {} people change ({}){stopped}",
                         s.connection,
                         s.target,
                         s.changing,
                         s.people,
-                        if operations.is_empty() { "no operation".to_owned() } else { operations.join(", ") },
+                        if operations.is_empty() {
+                            "no operation".to_owned()
+                        } else {
+                            operations.join(", ")
+                        },
                     )
                 })
                 .collect();
@@ -261,7 +266,11 @@ pub(super) async fn version(
         .map(|line| (line.chars().next().unwrap_or(' '), line.to_owned()))
         .collect();
     let page = VersionPage {
-        frame: Frame::new(format!("Version {version}"), "/configuration", actor.clone()),
+        frame: Frame::new(
+            format!("Version {version}"),
+            "/configuration",
+            actor.clone(),
+        ),
         version,
         lines,
         may_administer: actor.role.includes(Role::Administrator),
@@ -281,5 +290,11 @@ pub(super) async fn roll_back(
         .read(move |conn| versions::text(conn, version))
         .await?
         .ok_or_else(|| Problem::new(404, "there is no such version"))?;
-    store(&state, &actor, text, &format!("roll back to version {version}")).await
+    store(
+        &state,
+        &actor,
+        text,
+        &format!("roll back to version {version}"),
+    )
+    .await
 }

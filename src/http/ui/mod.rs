@@ -4,8 +4,10 @@
 
 mod assets;
 mod audit;
+mod configuration;
 mod dashboard;
 mod people;
+mod settings;
 mod sign_in;
 
 use actix_web::http::StatusCode;
@@ -20,6 +22,7 @@ use crate::domain::Role;
 
 const READ: Access = Access::Needs(Role::Auditor);
 const OPERATE: Access = Access::Needs(Role::Operator);
+const ADMINISTER: Access = Access::Needs(Role::Administrator);
 
 /// The pages and who may use them.
 pub(super) const ROUTES: &[Route] = &[
@@ -33,6 +36,21 @@ pub(super) const ROUTES: &[Route] = &[
     ("GET", "/people/{id}", READ),
     ("POST", "/people/{id}/retry", OPERATE),
     ("GET", "/audit", READ),
+    ("GET", "/configuration", READ),
+    ("POST", "/configuration", ADMINISTER),
+    ("POST", "/configuration/try", ADMINISTER),
+    ("GET", "/configuration/versions/{version}", READ),
+    (
+        "POST",
+        "/configuration/versions/{version}/rollback",
+        ADMINISTER,
+    ),
+    ("GET", "/settings", ADMINISTER),
+    ("POST", "/settings/administrators", ADMINISTER),
+    ("POST", "/settings/administrators/change", ADMINISTER),
+    ("POST", "/settings/tokens", ADMINISTER),
+    ("POST", "/settings/tokens/revoke", ADMINISTER),
+    ("POST", "/settings/sessions/end", ADMINISTER),
 ];
 
 /// The pages that lead from every page.
@@ -40,6 +58,8 @@ const PLACES: &[(&str, &str)] = &[
     ("/", "Dashboard"),
     ("/people", "People"),
     ("/audit", "Audit"),
+    ("/configuration", "Configuration"),
+    ("/settings", "Settings"),
     ("/help", "Guide"),
 ];
 
@@ -54,7 +74,33 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/people", web::get().to(people::list))
         .route("/people/{id}", web::get().to(people::show))
         .route("/people/{id}/retry", web::post().to(people::retry))
-        .route("/audit", web::get().to(audit::list));
+        .route("/audit", web::get().to(audit::list))
+        .route("/configuration", web::get().to(configuration::show))
+        .route("/configuration", web::post().to(configuration::save))
+        .route("/configuration/try", web::post().to(configuration::try_out))
+        .route(
+            "/configuration/versions/{version}",
+            web::get().to(configuration::version),
+        )
+        .route(
+            "/configuration/versions/{version}/rollback",
+            web::post().to(configuration::roll_back),
+        )
+        .route("/settings", web::get().to(settings::show))
+        .route("/settings/administrators", web::post().to(settings::create))
+        .route(
+            "/settings/administrators/change",
+            web::post().to(settings::change),
+        )
+        .route("/settings/tokens", web::post().to(settings::create_token))
+        .route(
+            "/settings/tokens/revoke",
+            web::post().to(settings::revoke_token),
+        )
+        .route(
+            "/settings/sessions/end",
+            web::post().to(settings::end_session),
+        );
 }
 
 /// The files that pages load; anybody may.

@@ -29,7 +29,13 @@ struct Page {
 
 /// `GET /settings`
 pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpResponse, Problem> {
-    page(&state, Frame::new("Settings", "/settings", actor), None, 200).await
+    page(
+        &state,
+        Frame::new("Settings", "/settings", actor),
+        None,
+        200,
+    )
+    .await
 }
 
 async fn page(
@@ -42,7 +48,11 @@ async fn page(
     let (admins, sessions, tokens) = state
         .store
         .read(move |conn| -> Result<_, store::Error> {
-            Ok((admins::list(conn)?, admins::sessions(conn, now)?, admins::tokens(conn)?))
+            Ok((
+                admins::list(conn)?,
+                admins::sessions(conn, now)?,
+                admins::tokens(conn)?,
+            ))
         })
         .await?;
     let page = Page {
@@ -153,16 +163,29 @@ pub(super) async fn create_token(
     let form = form.into_inner();
     let days = match form.days.trim() {
         "" => None,
-        text => Some(
-            text.parse::<u32>()
-                .map_err(|_| Problem::new(400, "the number of days should be a whole number, or nothing"))?,
-        ),
+        text => Some(text.parse::<u32>().map_err(|_| {
+            Problem::new(
+                400,
+                "the number of days should be a whole number, or nothing",
+            )
+        })?),
     };
     let expires_at = days.map(|days| state.clock.now() + i64::from(days) * 86_400_000_000);
-    match accounts::create_token(&state, &actor, &form.label, form.role, expires_at, "the settings page").await {
+    match accounts::create_token(
+        &state,
+        &actor,
+        &form.label,
+        form.role,
+        expires_at,
+        "the settings page",
+    )
+    .await
+    {
         Ok((_, secret)) => {
-            let frame = Frame::new("Settings", "/settings", actor)
-                .saying("good", "The token is made. Keep its secret now: it cannot be shown again.");
+            let frame = Frame::new("Settings", "/settings", actor).saying(
+                "good",
+                "The token is made. Keep its secret now: it cannot be shown again.",
+            );
             page(&state, frame, Some(secret.expose_secret().to_owned()), 200).await
         }
         Err(problem) => back(&state, actor, Err(problem)).await,
@@ -180,7 +203,8 @@ pub(super) async fn revoke_token(
     actor: Actor,
     form: web::Form<Id>,
 ) -> Result<HttpResponse, Problem> {
-    let outcome = accounts::revoke_token(&state, &actor, form.into_inner().id, "the settings page").await;
+    let outcome =
+        accounts::revoke_token(&state, &actor, form.into_inner().id, "the settings page").await;
     back(&state, actor, outcome).await
 }
 
