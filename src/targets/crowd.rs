@@ -17,11 +17,13 @@ use serde_json::json;
 
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
 use super::atlassian::Rest;
-use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, fold, same};
+use super::{
+    ByEmail, Capabilities, Check, Operations, Protected, Target, Whom, carry_out, fold, same,
+};
 use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
 
-static CAPABILITIES: Capabilities = Capabilities {
+pub(super) static CAPABILITIES: Capabilities = Capabilities {
     product: "Crowd",
     create: true,
     update: true,
@@ -30,6 +32,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reactivate: true,
     delete: true,
     reads_email: true,
+    by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
     leads: false,

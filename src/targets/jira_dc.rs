@@ -12,11 +12,11 @@ use tokio::sync::OnceCell;
 
 use self::wire::{Permissions, Picker, ServerInfo, User};
 use super::atlassian::{Rest, Who, Words};
-use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, same};
+use super::{ByEmail, Capabilities, Check, Operations, Protected, Target, Whom, carry_out, same};
 use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
-static CAPABILITIES: Capabilities = Capabilities {
+pub(super) static CAPABILITIES: Capabilities = Capabilities {
     product: "Jira Data Center",
     create: true,
     update: true,
@@ -25,6 +25,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reactivate: true,
     delete: true,
     reads_email: true,
+    by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
     leads: true,

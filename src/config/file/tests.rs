@@ -70,6 +70,7 @@ fn example() -> ConfigFile {
             kind: TargetKind::JiraDc,
             base_url: "https://jira.example.com".to_owned(),
             auth: TargetAuth::Token(SecretRef::Env("JIRA_TOKEN".to_owned())),
+            token_expires: None,
             concurrency: 4,
             timeout_s: 20,
         }],
@@ -226,13 +227,13 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             "kind = \"jira-dc\"",
-            "kind = \"atlassian-guard\"",
-            &["6:8: `kind = \"atlassian-guard\"` is not supported yet"],
+            "kind = \"bitbucket-dc\"",
+            &["6:8: `kind = \"bitbucket-dc\"` is not supported yet"],
         ),
         (
             "kind = \"jira-dc\"",
             "kind = \"jira\"",
-            &["6:8: unknown kind `jira`; there are jira-dc, confluence-dc, crowd"],
+            &["6:8: unknown kind `jira`; there are jira-dc, confluence-dc, crowd, atlassian-guard"],
         ),
         (
             "kind = \"jira-dc\"",
@@ -625,6 +626,10 @@ fn secret() -> impl Strategy<Value = SecretRef> {
     ]
 }
 
+fn date() -> impl Strategy<Value = jiff::civil::Date> {
+    (1990..2200_i16, 1..13_i8, 1..29_i8).prop_map(|(y, m, d)| jiff::civil::date(y, m, d))
+}
+
 fn target_settings() -> impl Strategy<Value = TargetSettings> {
     let auth = prop_oneof![
         secret().prop_map(TargetAuth::Token),
@@ -634,15 +639,17 @@ fn target_settings() -> impl Strategy<Value = TargetSettings> {
     (
         name(),
         "https?://[a-z]{1,5}(:[1-9][0-9]{0,3})?(/[a-z]{1,4})?",
-        auth,
+        (auth, prop::option::of(date())),
         1..33_u32,
         1..121_u64,
     )
         .prop_map(
-            |(name, base_url, auth, concurrency, timeout_s)| TargetSettings {
+            |(name, base_url, (auth, expires), concurrency, timeout_s)| TargetSettings {
                 name,
                 kind: TargetKind::JiraDc,
                 base_url,
+                // Only a token can be said to expire.
+                token_expires: expires.filter(|_| matches!(auth, TargetAuth::Token(_))),
                 auth,
                 concurrency,
                 timeout_s,

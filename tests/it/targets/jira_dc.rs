@@ -152,6 +152,7 @@ async fn made_by_the_registry_with_a_password() {
             username: "admin".into(),
             password: SecretRef::Env("UNUSED".into()),
         },
+        token_expires: None,
         concurrency: 1,
         timeout_s: 5,
     };
