@@ -236,6 +236,26 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
             &["6:8: unknown kind `jira`; there are jira-dc, confluence-dc, crowd, atlassian-guard"],
         ),
         (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { env = \"JIRA_TOKEN\" }\ntoken_expires = \"2027-02-29\"",
+            &["9:17: `token_expires` should be a day that exists, as in \"2027-03-01\""],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { env = \"JIRA_TOKEN\" }\ntoken_expires = 2027-03-01T00:00:00",
+            &["9:17: `token_expires` should be a day that exists, as in \"2027-03-01\""],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { env = \"JIRA_TOKEN\" }\ntoken_expires = 365",
+            &["9:17: `token_expires` should be a date, as in \"2027-03-01\", not a whole number"],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "username = \"u\"\npassword = { env = \"P\" }\ntoken_expires = \"2027-03-01\"",
+            &["10:17: `token_expires` is about a `token`, and there is none"],
+        ),
+        (
             "kind = \"jira-dc\"",
             "kind = \"jira-dc\"\nconcurrency = 33\ntimeout = \"3h\"",
             &[

@@ -441,7 +441,7 @@ impl Emulated for Core {
 
 fn without_groups(body: &str) -> String {
     let mut value: Value = serde_json::from_str(body).unwrap_or_default();
-    let mut strip = |user: &mut Value| {
+    let strip = |user: &mut Value| {
         if let Some(members) = user.as_object_mut() {
             members.remove("groups");
         }
