@@ -61,7 +61,7 @@ def cloud_admin(host, directory, key):
     client = atlassian.cloud_admin.CloudAdmin(key)
 
     check("config", client.get_scim_service_provider_config(directory)["patch"]["supported"])
-    check("schemas", client.get_scim_schemas(directory)["totalResults"], 3)
+    check("schemas", client.get_scim_schemas(directory)["totalResults"], 4)
     check("types", client.get_scim_resource_types(directory, "User")["endpoint"], "/Users")
 
     ada = client.create_scim_user(directory, user("cloud-ada"))

@@ -8,6 +8,7 @@ const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+const ATLASSIAN: &str = "urn:scim:schemas:extension:atlassian-external:1.0";
 
 pub(crate) fn config() -> Value {
     json!({
@@ -46,7 +47,9 @@ fn resource_type_list(base: &str) -> Vec<Value> {
         one(
             "User",
             USER,
-            json!([{"schema": ENTERPRISE, "required": false}]),
+            json!([
+                {"schema": ENTERPRISE, "required": false}, {"schema": ATLASSIAN, "required": false},
+            ]),
         ),
         one("Group", GROUP, json!([])),
     ]
@@ -158,6 +161,15 @@ fn schema_list(base: &str) -> Vec<Value> {
             ENTERPRISE,
             "Enterprise User",
             vec![text("department"), text("organization")],
+        ),
+        one(
+            ATLASSIAN,
+            "Atlassian account",
+            vec![with(
+                text("atlassianAccountId"),
+                "mutability",
+                json!("readOnly"),
+            )],
         ),
     ]
 }
