@@ -67,6 +67,7 @@ impl Engine {
             // The account or the group: asked here, as nothing but the group's end concerns others.
             && let Ok(None) = client.group_exists(group).await
         {
+            self.rosters.forget_group(&target.id, group);
             writes.groups_gone.push(group.clone());
         }
         let blocked = match &failed {
@@ -346,10 +347,10 @@ impl Writes {
             })
             .collect();
         // While its outcome is unknown, what was about to be made stays written down as Usher's.
-        let unknown = match failed {
-            Some((Action::AddMember { group, .. }, _)) => Some(fold_text(group)),
-            _ => None,
-        };
+        let mut unknown = job.unknown_groups.clone();
+        if let Some((Action::AddMember { group, .. }, _)) = failed {
+            unknown.push(fold_text(group));
+        }
         let mut remove = Vec::new();
         let candidates = before
             .iter()
@@ -372,7 +373,7 @@ impl Writes {
             let kept = groups.contains_key(&folded)
                 || keep_foreign
                 || keep_expected
-                || unknown.as_ref() == Some(&folded);
+                || unknown.contains(&folded);
             if !kept {
                 remove.push(name);
             }
@@ -385,15 +386,16 @@ impl Writes {
             })
             .map(|(_, row)| row.clone())
             .collect();
-        // A source group that has taken part in the plan is bound to its target group.
-        let aliases = job
+        // A source group that has taken part in the plan is bound to its name.
+        let mut aliases: Vec<(String, String)> = job
             .desired
-            .groups
+            .bindings
             .iter()
-            .filter(|group| groups.contains_key(&fold_text(&group.name)))
-            .filter_map(|group| Some((group.source_group_id.clone()?, group.name.clone())))
-            .filter(|(source, _)| !job.entry.has_alias(source))
+            .filter(|binding| groups.contains_key(&fold_text(&binding.target_group)))
+            .filter(|binding| !job.entry.has_alias(&binding.source_group_id))
+            .map(|binding| (binding.source_group_id.clone(), binding.known_as.clone()))
             .collect();
+        aliases.dedup();
         Self {
             account,
             account_changed,

@@ -156,6 +156,7 @@ async fn made_by_the_registry_with_the_key_of_a_directory() {
         base_url,
         auth: TargetAuth::Token(SecretRef::Env("UNUSED".into())),
         token_expires: None,
+        requests_per_second: None,
         concurrency: 1,
         timeout_s: 5,
     };
@@ -693,7 +694,9 @@ async fn persist(f: &Fixture, action: &Action) -> Option<Observed> {
     for _ in 0..50 {
         match f.target.apply(action).await {
             Ok(applied) => return applied.account,
-            Err(Failure::Transient { .. } | Failure::Throttled { .. }) => {}
+            Err(
+                Failure::Transient { .. } | Failure::Unreachable { .. } | Failure::Throttled { .. },
+            ) => {}
             Err(other) => panic!("{action:?}: {other:?}"),
         }
     }
