@@ -11,13 +11,14 @@ use super::record::describe;
 use super::worker::Shield;
 use crate::clock::rfc3339;
 use crate::domain::{
-    Action, Desired, DesiredAccount, DesiredGroup, Mode, Presence, Standing, TargetKind, UserId,
+    Action, Desired, DesiredAccount, DesiredGroup, MappingSettings, MatchKey, Mode, Presence,
+    Standing, TargetKind, UserId,
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::Health;
 use crate::store::{AnyConn, Error, audit, settings, work};
-use crate::targets::{self, Protected};
+use crate::targets::{self, ByEmail, Capabilities, Protected};
 
 /// How many past operations are shown for each person.
 const HISTORY: i64 = 50;
@@ -199,6 +200,10 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
             let health = work::health(conn, &mapping.target_id)?;
             notes.extend(stops(mapping.settings.mode, health.as_ref()));
             notes.extend(limits(&rules, target.settings.kind, &desired, &entry));
+            if entry.account.is_none() {
+                let can = targets::capabilities(target.settings.kind);
+                notes.extend(unfound(&mapping.settings, can));
+            }
         }
         let account = entry.account.map(|account| AccountView {
             groups: entry
@@ -262,6 +267,19 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         targets,
         history,
     }))
+}
+
+/// By what an account that is there is not found, although the rules say so.
+fn unfound(settings: &MappingSettings, can: &Capabilities) -> Option<String> {
+    let how = match can.by_email {
+        ByEmail::Everybody => return None,
+        ByEmail::NameIsAddress => {
+            "finds an account by its e-mail address only if that is its user name"
+        }
+        ByEmail::Nobody => "finds no account by its e-mail address",
+    };
+    let asked = settings.users.match_by.contains(&MatchKey::Email);
+    asked.then(|| format!("match_by: {} {how}", can.product))
 }
 
 /// What stops everyone at a target.

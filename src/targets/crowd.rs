@@ -19,7 +19,8 @@ use serde_json::json;
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
 use super::atlassian::Rest;
 use super::{
-    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
+    ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
+    fold, same,
 };
 use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
@@ -33,6 +34,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     reactivate: true,
     delete: true,
     reads_email: true,
+    by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
     leads: false,
