@@ -712,7 +712,12 @@ fn group_rules() -> impl Strategy<Value = GroupRules> {
 }
 
 fn config_file() -> impl Strategy<Value = ConfigFile> {
-    let kind = prop::sample::select(vec![ConnectionKind::OracleIdcs, ConnectionKind::Scim]);
+    let kind = prop::sample::select(vec![
+        ConnectionKind::OracleIdcs,
+        ConnectionKind::Scim,
+        ConnectionKind::EntraId,
+        ConnectionKind::Okta,
+    ]);
     let connection = (name(), kind).prop_map(|(name, kind)| ConnectionSettings { name, kind });
     let mode = prop::sample::select(vec![Mode::Shadow, Mode::Live, Mode::Paused]);
     (
