@@ -188,7 +188,8 @@ async fn a_walk_by_cursor_stands_writes() {
     for database in databases() {
         for sorting in ["", "&sortBy=userName", "&sortBy=title&sortOrder=descending"] {
             let app = App::start(&database, &Memory::new()).await;
-            let token = app.connection("corp", ConnectionKind::Scim).await;
+            let name = format!("corp{sorting}");
+            let token = app.connection(&name, ConnectionKind::Scim).await;
             let ids = people(&app, &token, &["a"; 12]).await;
             let met = walk(
                 &app,
