@@ -16,6 +16,7 @@ pub mod groups;
 pub mod ledger;
 pub mod migrate;
 pub mod settings;
+pub mod signing_keys;
 pub mod tokens;
 pub mod users;
 pub mod work;
