@@ -19,6 +19,7 @@ pub use apply::{apply, apply_text};
 
 pub use crate::configure::{By, Change, Report};
 
+use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::secret;
 use crate::config::server::DatabaseUrl;
@@ -28,6 +29,7 @@ use crate::http;
 use crate::intake::Intake;
 use crate::outbound::Credential;
 use crate::store::{self, Store, work};
+use crate::vault::{self, Vault};
 
 /// How long requests under way may take to end after a stop was asked for, in seconds.
 const GRACE_S: u64 = 15;
@@ -43,6 +45,8 @@ pub struct ServeOptions {
     pub public_url: Option<String>,
     /// How the engine works.
     pub engine: Options,
+    /// Where the master key is, which secrets in the database are encrypted with.
+    pub master_key: vault::Source,
 }
 
 /// The parts of a running server.
@@ -120,6 +124,11 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let _only = lock::take(&options.database)?;
     let store = Store::open(&options.database)?;
     let clock = Clock::System;
+    let issuer = Issuer::new(
+        store.clone(),
+        clock.clone(),
+        Vault::open(&options.master_key)?,
+    );
     // A new server may come with a new credential, or after a repair.
     store
         .write(|tx| -> Result<(), store::Error> {
@@ -160,7 +169,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             "nobody administers this server yet: open the page and enter the code"
         );
     }
-    let server = http_server(parts.state.clone(), listener)?;
+    let server = http_server(parts.state.clone().with_issuer(issuer), listener)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
 

@@ -7,6 +7,7 @@ mod error;
 mod extract;
 mod health;
 mod help;
+mod oauth;
 mod paging;
 mod people;
 mod problem;
@@ -18,8 +19,8 @@ mod ui;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, web};
 
-use crate::auth::Authenticator;
 use crate::auth::seat::Seat;
+use crate::auth::{Authenticator, Issuer};
 use crate::clock::Clock;
 use crate::converge::Engine;
 use crate::intake::Intake;
@@ -75,6 +76,13 @@ impl State {
 }
 
 impl State {
+    /// The same, with access tokens.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: Issuer) -> Self {
+        self.auth = self.auth.with_issuer(issuer);
+        self
+    }
+
     /// Whether browsers reach this server over HTTPS.
     fn is_secure(&self, request: &HttpRequest) -> bool {
         match &self.public_url {
@@ -100,6 +108,7 @@ fn encoded(text: &str) -> String {
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::scope("/scim/v2").configure(scim::routes))
+        .service(web::scope("/oauth2/v1").configure(oauth::routes))
         .route("/help", web::get().to(help::index))
         .route("/help/{page}", web::get().to(help::page))
         .route("/healthz", web::get().to(health::live))
