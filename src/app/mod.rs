@@ -20,8 +20,9 @@ use crate::clock::Clock;
 use crate::config::secret;
 use crate::config::server::DatabaseUrl;
 use crate::converge::{Connect, Engine, Options};
-use crate::domain::TargetAuth;
+use crate::domain::{ClientAuth, ConnectionSettings, TargetAuth};
 use crate::http;
+use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
 use crate::outbound::Credential;
 use crate::store::{self, Store, work};
@@ -89,6 +90,35 @@ pub fn connector() -> Connect {
         };
         crate::targets::connect(settings, credential).map_err(|e| e.to_string())
     })
+}
+
+/// A client of the domain that a connection reads, with its secret from where the configuration says it is.
+pub fn domain(
+    connection: &ConnectionSettings,
+    refresh: Option<Arc<dyn RefreshTokens>>,
+    clock: &Clock,
+) -> Result<Idcs, String> {
+    let Some(pull) = &connection.pull else {
+        return Err(format!(
+            "connection {} does not say how its domain is read: add base_url, client_id and client_secret",
+            connection.name
+        ));
+    };
+    let (ClientAuth::Secret(reference) | ClientAuth::PrivateKey { key: reference, .. }) =
+        &pull.auth;
+    let secret = idcs::Secret {
+        value: secret::resolve(reference).map_err(|e| e.to_string())?,
+        refresh,
+    };
+    let options = idcs::Options::default();
+    Idcs::new(
+        pull,
+        &connection.group_attributes,
+        secret,
+        options,
+        clock.clone(),
+    )
+    .map_err(|e| e.to_string())
 }
 
 /// The HTTP server on a bound socket.

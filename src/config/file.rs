@@ -215,7 +215,7 @@ impl Names {
     }
 }
 
-fn required(
+pub(super) fn required(
     reader: &mut Reader<'_>,
     section: &Section<'_, '_>,
     key: &str,
@@ -236,9 +236,13 @@ fn connection(
         section.missing(reader, "kind", "kind = \"oracle-idcs\"");
     }
     let kind: Option<ConnectionKind> = section.word(reader, "kind", shape::CONNECTION_KINDS, &[]);
+    let group_attributes = wildcards(reader, section, "group_attributes").unwrap_or_default();
+    let pull = super::pull::read(reader, section, kind);
     Some(ConnectionSettings {
         name: name?,
         kind: kind?,
+        group_attributes,
+        pull,
     })
 }
 
@@ -413,7 +417,7 @@ fn wildcards(reader: &mut Reader<'_>, section: &Section<'_, '_>, key: &str) -> O
 
 /// An absolute http address without query, user or final slash. The error does not repeat it:
 /// people put passwords into addresses.
-fn base_url(text: &str) -> Result<String, &'static str> {
+pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let (scheme, rest) = text
         .split_once("://")

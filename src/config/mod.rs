@@ -6,6 +6,8 @@
 pub mod file;
 mod print;
 mod problem;
+mod pull;
+pub mod schedule;
 pub mod secret;
 mod section;
 pub mod server;

@@ -3,7 +3,9 @@
 //! A key that the design knows and the program does not yet is listed as `later`: it is refused
 //! with other words than a slip of the pen, and never silently ignored.
 
-use crate::domain::{ConnectionKind, MatchKey, Mode, OnDelete, Operation, TargetKind};
+use crate::domain::{
+    ConnectionKind, Grant, MatchKey, Mode, OnDelete, Operation, PullUsers, TargetKind,
+};
 
 /// The keys of one kind of table.
 #[derive(Debug)]
@@ -22,16 +24,25 @@ pub(super) const FILE: Shape = Shape {
 
 /// `[[connection]]`
 pub(super) const CONNECTION: Shape = Shape {
-    keys: &["name", "kind"],
-    later: &[
+    keys: &[
+        "name",
+        "kind",
+        "group_attributes",
         "base_url",
         "client_id",
         "client_secret",
+        "private_key",
+        "key_id",
+        "grant",
         "app_id",
         "only_granted",
-        "group_attributes",
+        "pull_users",
+        "pull_groups",
         "schedule",
+        "full_every",
+        "requests_per_second",
     ],
+    later: &[],
 };
 
 /// `[[target]]`
@@ -95,6 +106,16 @@ pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
     ("scim", ConnectionKind::Scim),
 ];
 
+/// `connection.grant`
+pub(super) const GRANTS: Words<Grant> = &[
+    ("client-credentials", Grant::ClientCredentials),
+    ("refresh-token", Grant::RefreshToken),
+];
+
+/// `connection.pull_users`
+pub(super) const PULL_USERS: Words<PullUsers> =
+    &[("all", PullUsers::All), ("pushed", PullUsers::Pushed)];
+
 /// `target.kind`
 pub(super) const TARGET_KINDS: Words<TargetKind> = &[
     ("jira-dc", TargetKind::JiraDc),
@@ -155,6 +176,8 @@ mod tests {
             }
         }
         check(CONNECTION_KINDS);
+        check(GRANTS);
+        check(PULL_USERS);
         check(TARGET_KINDS);
         check(MODES);
         check(MATCH_KEYS);

@@ -14,7 +14,9 @@ pub use account::{
     Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, Lookup, Observed, Owner,
     Presence, Standing,
 };
-pub use connection::{Connection, ConnectionKind, ConnectionSettings};
+pub use connection::{
+    ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, PullSettings, PullUsers,
+};
 pub use failure::Failure;
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
 pub use mapping::{

@@ -14,12 +14,18 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (2, "outbound", "domain, clock, config"),
     (2, "store", "scim, domain, clock, config"),
     (3, "auth", "store, domain, clock, config"),
+    (3, "idcs", "scim, outbound, domain, clock, config"),
     (3, "targets", "domain, scim, outbound, clock, config"),
     (4, "intake", "store, scim, domain, clock"),
     (
         4,
         "converge",
         "store, targets, mapping, scim, domain, clock, config",
+    ),
+    (
+        5,
+        "reconcile",
+        "idcs, intake, store, scim, domain, clock, config",
     ),
     (
         6,
