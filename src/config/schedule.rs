@@ -72,22 +72,19 @@ mod tests {
         let last: DateTime<Utc> = last.parse().unwrap();
         let schedule: Schedule = schedule.parse().unwrap();
         let next = schedule.next_after(last.timestamp_micros()).unwrap();
-        DateTime::from_timestamp_micros(next).unwrap().to_rfc3339()
+        format!("{:?}", DateTime::from_timestamp_micros(next).unwrap())
     }
 
     #[test]
     fn spans_and_cron_say_when() {
-        assert_eq!(
-            next("30m", "2026-11-25T10:07:00Z"),
-            "2026-11-25T10:37:00+00:00"
-        );
+        assert_eq!(next("30m", "2026-11-25T10:07:00Z"), "2026-11-25T10:37:00Z");
         assert_eq!(
             next("15 3 * * *", "2026-11-25T10:07:00Z"),
-            "2026-11-26T03:15:00+00:00"
+            "2026-11-26T03:15:00Z"
         );
         assert_eq!(
             next("*/20 * * * *", "2026-11-25T10:20:00Z"),
-            "2026-11-25T10:40:00+00:00"
+            "2026-11-25T10:40:00Z"
         );
     }
 

@@ -72,6 +72,13 @@ pub struct DomainGroup {
     pub modified: Option<String>,
 }
 
+impl DomainGroup {
+    /// Whether it is the domain's own group of everyone, which says nothing about anybody.
+    pub fn is_everyone(&self) -> bool {
+        self.name.eq_ignore_ascii_case("All-Domain-Users")
+    }
+}
+
 /// Somebody or something in a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -138,7 +145,8 @@ pub(super) fn judge(answer: Response) -> Result<Response, Error> {
                 role_for(what)
             ),
         },
-        404 => Error::NotFound {
+        // Only the domain can say so: a proxy that has no such page knows nothing about people.
+        404 if message_id.is_some() || is_scim_error(&body) => Error::NotFound {
             text: format!("{what}: the domain has no such thing ({detail}{id})"),
         },
         // A name of the domain's own answer; a proxy that answers so has none.
@@ -153,6 +161,14 @@ pub(super) fn judge(answer: Response) -> Result<Response, Error> {
                 "{what}: answered {status}, which is no answer of a domain: is base_url right?"
             ),
         },
+    })
+}
+
+fn is_scim_error(body: &Value) -> bool {
+    body["schemas"].as_array().is_some_and(|schemas| {
+        schemas
+            .iter()
+            .any(|it| it == "urn:ietf:params:scim:api:messages:2.0:Error")
     })
 }
 
