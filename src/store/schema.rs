@@ -173,10 +173,11 @@ diesel::table! {
     audit (id) {
         id -> Text,
         at -> BigInt,
-        connection_id -> Text,
-        target_id -> Text,
-        user_id -> Text,
-        user_name -> Text,
+        actor -> Nullable<Text>,
+        connection_id -> Nullable<Text>,
+        target_id -> Nullable<Text>,
+        user_id -> Nullable<Text>,
+        user_name -> Nullable<Text>,
         operation -> Text,
         detail -> Text,
         outcome -> Text,
@@ -265,6 +266,17 @@ diesel::allow_tables_to_appear_in_same_query!(source_user, scim_user);
 diesel::joinable!(source_group -> scim_group (group_id));
 diesel::allow_tables_to_appear_in_same_query!(source_group, scim_group);
 diesel::allow_tables_to_appear_in_same_query!(source_group, membership);
+
+diesel::table! {
+    configuration_version (version) {
+        version -> BigInt,
+        at -> BigInt,
+        author -> Text,
+        cause -> Text,
+        text -> Text,
+    }
+}
+
 diesel::joinable!(membership -> scim_group (group_id));
 diesel::joinable!(credential -> connection (connection_id));
 diesel::allow_tables_to_appear_in_same_query!(credential, connection);

@@ -4,6 +4,7 @@ DROP TABLE pull;
 DROP TABLE source_grant;
 DROP TABLE source_group;
 DROP TABLE source_user;
+DROP TABLE configuration_version;
 DROP TABLE audit;
 DROP TABLE work_item;
 DROP TABLE target_membership;

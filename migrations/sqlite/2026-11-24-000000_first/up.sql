@@ -189,23 +189,35 @@ CREATE TABLE work_item (
 CREATE INDEX work_item_due ON work_item (target_id, state, priority, due_at);
 CREATE INDEX work_item_user ON work_item (user_id);
 
--- Append-only: every operation at a target, with what caused it. Names are copied, so that a row still
--- reads when what it is about is gone.
+-- Append-only: every operation at a target, and every act of an administrator, with what caused it. Names are
+-- copied, so that a row still reads when what it is about is gone. An operation has a target and a user; an act
+-- has an actor. `detail` of an operation also holds what was there before, for `usher undo`.
 CREATE TABLE audit (
     id TEXT NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
-    connection_id TEXT NOT NULL,
-    target_id TEXT NOT NULL,
-    user_id TEXT NOT NULL,
-    user_name TEXT NOT NULL,
+    actor TEXT,
+    connection_id TEXT,
+    target_id TEXT,
+    user_id TEXT,
+    user_name TEXT,
     operation TEXT NOT NULL,
     detail TEXT NOT NULL,
     outcome TEXT NOT NULL,
     message TEXT,
     cause TEXT NOT NULL
 );
-CREATE INDEX audit_user ON audit (user_id, id);
-CREATE INDEX audit_target ON audit (target_id, id);
+CREATE INDEX audit_at ON audit (at, id);
+CREATE INDEX audit_user ON audit (user_id, at, id);
+CREATE INDEX audit_target ON audit (target_id, at, id);
+
+-- What `usher apply` and others made of the configuration, whole, as the file that would make it so again.
+CREATE TABLE configuration_version (
+    version BIGINT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL,
+    author TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    text TEXT NOT NULL
+);
 
 -- What a pull knows of a user: which one it is in the domain, what was read last (`digest`, and the names of
 -- the attributes in it), the version of the mirror that this stands for, and the run that saw it last.
