@@ -25,6 +25,7 @@ use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
 use crate::outbound::Credential;
+use crate::reconcile::{self, Reconciler, Scheduler};
 use crate::store::{self, Store, work};
 
 /// How long requests under way may take to end after a stop was asked for, in seconds.
@@ -54,6 +55,8 @@ pub struct Parts {
     pub engine: Engine,
     /// What handlers need.
     pub state: http::State,
+    /// What reads domains.
+    pub reconciler: Reconciler,
 }
 
 /// Puts the parts together.
@@ -67,12 +70,14 @@ pub fn assemble(
     let wake = Arc::new(Notify::new());
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
+    let reconciler = reconciler_through(&store, &clock, intake.clone());
     let state = http::State::new(store.clone(), intake.clone(), clock, public_url);
     Parts {
         store,
         intake,
         engine,
         state,
+        reconciler,
     }
 }
 
@@ -119,6 +124,19 @@ pub fn domain(
         clock.clone(),
     )
     .map_err(|e| e.to_string())
+}
+
+/// The reconciler of a process that has no engine: what it marks is found by those that have.
+pub fn reconciler(store: &Store, clock: &Clock) -> Reconciler {
+    let intake = Intake::new(store.clone(), clock.clone(), Arc::new(Notify::new()));
+    reconciler_through(store, clock, intake)
+}
+
+fn reconciler_through(store: &Store, clock: &Clock, intake: Intake) -> Reconciler {
+    let time = clock.clone();
+    let connect: reconcile::Connect =
+        Arc::new(move |connection| domain(&connection.settings, None, &time));
+    Reconciler::new(store.clone(), intake, clock.clone(), connect)
 }
 
 /// The HTTP server on a bound socket.
@@ -181,6 +199,10 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         let (engine, stop) = (parts.engine.clone(), stop.clone());
         async move { engine.run(stop).await }
     });
+    let scheduler = tokio::spawn({
+        let (scheduler, stop) = (Scheduler::new(parts.reconciler.clone()), stop.clone());
+        async move { scheduler.run(stop).await }
+    });
     let mut server = tokio::spawn(server);
     tokio::select! {
         () = told_to_stop() => tracing::info!("stopping: requests and operations under way end first"),
@@ -197,6 +219,8 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     {
         tracing::warn!("an operation did not end in time; it is taken up again at the next start");
     }
+    // A run that is cut off is made up for by the next one.
+    scheduler.abort();
     tracing::info!("stopped");
     Ok(())
 }

@@ -110,6 +110,8 @@ pub struct TookMembers {
     pub unresolved: usize,
     /// Users (ids in the domain) to be read alone, because the group changed here while it was read.
     pub stale: Vec<String>,
+    /// The version of the group from now on, if members were added.
+    pub version: Option<i64>,
 }
 
 /// The user that a user of the domain is here, tombstones included, as far as it can be told.
@@ -733,6 +735,7 @@ fn take_members(
             groups::save(tx, &locked, &locked.doc, now)?;
             affected.mark(tx, source, now)?;
             took.added = new.len();
+            took.version = Some(locked.version);
         } else {
             groups::unlock(tx, &locked)?;
             let new: HashSet<&String> = new.iter().collect();

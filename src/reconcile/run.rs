@@ -1,5 +1,6 @@
 //! A run over a whole connection: full, or of what changed lately.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -25,6 +26,8 @@ const SAFETY: Micros = 300_000_000;
 const CONFIRMATIONS: usize = 500;
 /// Of more than so many, not all may be missing at once.
 const FEW: i64 = 10;
+/// What a domain puts on a page that was not asked for a number.
+const LEAST_PAGE: usize = 50;
 /// Members of one group that are kept in memory; of a larger group that changed, pages are read once more.
 const KEPT_MEMBERS: usize = 10_000;
 
@@ -493,7 +496,11 @@ impl Running<'_> {
     /// Reads the members of one group. `newest`: the last run that brought a user, who may be one that could not
     /// be resolved before.
     async fn members_of(&mut self, group: &KnownGroup, newest: i64) -> Result<(), Error> {
+        // Whether a push came in between shows in the version that the group had before it was read.
+        let before = (group.group_id.clone(), group.version);
+        self.pass.expect_groups = HashMap::from([before]);
         let mut sum = MemberSum::default();
+        let mut first = PAGE;
         let mut kept: Option<Vec<Member>> = Some(Vec::new());
         let mut start = 1;
         loop {
@@ -504,8 +511,11 @@ impl Running<'_> {
                 Err(idcs::Error::NotFound { .. }) => return Ok(()),
                 other => other?,
             };
+            if start == 1 {
+                first = page.len();
+            }
             start += page.len();
-            let ended = page.len() < PAGE;
+            let ended = is_last_page(page.len(), first);
             self.counts.members += page.len() as u64;
             page.iter().for_each(|member| sum.add(&member.id));
             kept = kept.filter(|kept| kept.len() + page.len() <= KEPT_MEMBERS);
@@ -563,6 +573,9 @@ impl Running<'_> {
                 .take_members(&self.source, &self.pass, group, ids)
                 .await?;
             self.counts.joined += took.added as u64;
+            if let Some(version) = took.version {
+                self.pass.expect_groups.insert(group.to_owned(), version);
+            }
             unresolved += i64::try_from(took.unresolved).unwrap_or(i64::MAX);
             stale.extend(took.stale);
         }
@@ -581,7 +594,7 @@ impl Running<'_> {
             let some = self.take_members(&group.group_id, &page).await?;
             unresolved += some.0;
             stale.extend(some.1);
-            if page.len() < PAGE {
+            if page.is_empty() {
                 return Ok((unresolved, stale));
             }
         }
@@ -765,6 +778,12 @@ impl Running<'_> {
             }
         }
     }
+}
+
+/// Whether this was the last page of members. There is no total, and no document says how many a domain puts on
+/// a page: only fewer than before, or fewer than any page has by default, are the rest.
+fn is_last_page(rows: usize, first: usize) -> bool {
+    rows == 0 || rows < first || rows < LEAST_PAGE
 }
 
 /// A reading that shows less than half of what is known shows something else than the domain.

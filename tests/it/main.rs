@@ -16,6 +16,7 @@ mod demo;
 mod faults;
 mod guide;
 mod harness;
+mod pull;
 mod requests;
 mod scim;
 mod smoke;

@@ -12,15 +12,14 @@ mod query;
 mod state;
 
 use std::io;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::faults::Fault;
 use crate::idcs::Person;
-use crate::recorded::Recorded;
-use crate::server::{Answer, Emulated, Front, RateLimit, Request, Server, ServerOptions, lock};
+use crate::server::{Answer, Emulated, RateLimit, Request, Server, ServerOptions, lock};
 
 pub use keys::{KEY_ID, SigningKey};
 use state::{Grant, Group, State, User};
@@ -54,7 +53,13 @@ pub struct DomainOptions {
     pub latency: Duration,
     /// Token bucket for each caller; 429 beyond it, without `Retry-After`.
     pub rate_limit: Option<RateLimit>,
-    /// Requests kept for [`IdcsDomain::requests`].
+    /// Most rows of a list of users or grants, whatever was asked for.
+    pub page_cap: usize,
+    /// The same of groups.
+    pub group_cap: usize,
+    /// The same of members inside a group.
+    pub member_cap: usize,
+    /// Requests kept for [`Server::requests`].
     pub keep_requests: usize,
 }
 
@@ -72,6 +77,9 @@ impl Default for DomainOptions {
             expires_in: 3600,
             latency: Duration::ZERO,
             rate_limit: None,
+            page_cap: MAX_COUNT,
+            group_cap: MAX_COUNT,
+            member_cap: MAX_COUNT,
             keep_requests: 100_000,
         }
     }
@@ -185,38 +193,14 @@ impl IdcsDomain {
         lock(&self.core.state)
     }
 
-    fn front(&self) -> &Arc<Front> {
-        self.server.front()
-    }
-
     /// Base URL, without a slash at the end.
     pub fn url(&self) -> String {
         self.state().url.clone()
     }
 
-    /// Takes it down, or brings it up again on the same port.
-    pub fn set_down(&self, down: bool) -> io::Result<()> {
-        self.server.set_down(down)
-    }
-
-    /// Time that passes before each request is worked on.
-    pub fn set_latency(&self, latency: Duration) {
-        self.front().set_latency(latency);
-    }
-
-    /// Another limit.
-    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.front().set_rate_limit(limit);
-    }
-
-    /// Orders a fault of the connection or the server.
-    pub fn add_fault(&self, fault: Fault) {
-        self.front().faults().add(fault);
-    }
-
     /// Ends all ordered faults and troubles.
     pub fn clear_faults(&self) {
-        self.front().faults().clear();
+        self.server.clear_faults();
         self.state().troubles.clear();
     }
 
@@ -232,16 +216,6 @@ impl IdcsDomain {
     /// How often an ordered trouble struck.
     pub fn struck(&self) -> usize {
         self.state().struck
-    }
-
-    /// What was asked so far.
-    pub fn requests(&self) -> Vec<Recorded> {
-        self.front().requests()
-    }
-
-    /// Forgets what was asked.
-    pub fn clear_requests(&self) {
-        self.front().clear_requests();
     }
 
     /// The domain's clock, microseconds since 1970; without it the machine's.
@@ -393,6 +367,14 @@ impl IdcsDomain {
     /// Ids of all users, in the order of the list.
     pub fn user_ids(&self) -> Vec<String> {
         self.state().users.ids()
+    }
+}
+
+impl Deref for IdcsDomain {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 

@@ -96,7 +96,7 @@ fn users(state: &mut State, request: &Request) -> Answer {
         })
     };
     let found: Vec<&(String, User)> = state.users.iter().filter(matching).collect();
-    let (start, count) = window(request);
+    let (start, count) = window(request, state.options.page_cap);
     let total = found.len();
     let rows = page_of(&found, start, count)
         .iter()
@@ -138,7 +138,7 @@ fn groups(state: &mut State, request: &Request) -> Answer {
         })
     };
     let found: Vec<&(String, Group)> = state.groups.iter().filter(matching).collect();
-    let (start, count) = window(request);
+    let (start, count) = window(request, state.options.group_cap);
     let total = found.len();
     let page = page_of(&found, start, count);
     let members: usize = page.iter().map(|(_, group)| group.members.len()).sum();
@@ -210,7 +210,7 @@ fn group(state: &mut State, request: &Request, id: &str) -> Answer {
         (None, None) => (1, all.len()),
         (start, count) => (
             start.unwrap_or(1).max(1),
-            count.unwrap_or(DEFAULT_COUNT).min(MAX_COUNT),
+            count.unwrap_or(DEFAULT_COUNT).min(state.options.member_cap),
         ),
     };
     let trouble = state.trouble(List::Members, id, start);
@@ -259,7 +259,7 @@ fn grants(state: &mut State, request: &Request) -> Answer {
             })
         })
         .collect();
-    let (start, count) = window(request);
+    let (start, count) = window(request, state.options.page_cap);
     let total = found.len();
     let rows = page_of(&found, start, count)
         .iter()
@@ -274,14 +274,14 @@ fn grants(state: &mut State, request: &Request) -> Answer {
     list(state, List::Grants, request, rows, total)
 }
 
-fn window(request: &Request) -> (usize, usize) {
+fn window(request: &Request, cap: usize) -> (usize, usize) {
     let number = |name: &str| request.param(name).and_then(|it| it.parse::<i64>().ok());
     let start = number("startIndex").unwrap_or(1).max(1);
     let count = number("count").filter(|it| *it >= 0);
     (
         usize::try_from(start).unwrap_or(1),
         count.map_or(DEFAULT_COUNT, |it| {
-            usize::try_from(it).unwrap_or(MAX_COUNT).min(MAX_COUNT)
+            usize::try_from(it).unwrap_or(MAX_COUNT).min(cap)
         }),
     )
 }
@@ -299,7 +299,7 @@ fn list(
     mut rows: Vec<Value>,
     total: usize,
 ) -> Answer {
-    let (start, count) = window(request);
+    let (start, count) = window(request, MAX_COUNT);
     let which = request.param("filter").unwrap_or_default().to_owned();
     let trouble = state.trouble(kind, &which, start);
     let mut total = total;
