@@ -115,15 +115,15 @@ pub fn domain(
         value: secret::resolve(reference).map_err(|e| e.to_string())?,
         refresh,
     };
+    // A path may go into a list (`emails[…].value`); the domain is asked for the whole of it.
+    let attributes: Vec<String> = connection
+        .group_attributes
+        .iter()
+        .filter_map(|it| it.path.split('[').next())
+        .map(ToOwned::to_owned)
+        .collect();
     let options = idcs::Options::default();
-    Idcs::new(
-        pull,
-        &connection.group_attributes,
-        secret,
-        options,
-        clock.clone(),
-    )
-    .map_err(|e| e.to_string())
+    Idcs::new(pull, &attributes, secret, options, clock.clone()).map_err(|e| e.to_string())
 }
 
 /// The reconciler of a process that has no engine: what it marks is found by those that have.

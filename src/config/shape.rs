@@ -4,7 +4,8 @@
 //! with other words than a slip of the pen, and never silently ignored.
 
 use crate::domain::{
-    ConnectionKind, Grant, MatchKey, Mode, OnDelete, Operation, PullUsers, TargetKind,
+    ConnectionKind, ExistingGroups, Grant, MatchKey, Mode, OnDelete, Operation, PullUsers,
+    TargetKind,
 };
 
 /// The keys of one kind of table.
@@ -77,6 +78,7 @@ pub(super) const USERS: Shape = Shape {
         "adopt",
         "operations",
         "on_delete",
+        "delete_after",
         "protect",
         "default_project_lead",
         "default_component_lead",
@@ -87,14 +89,39 @@ pub(super) const USERS: Shape = Shape {
 /// `[mapping.groups]`
 pub(super) const GROUPS: Shape = Shape {
     keys: &[
+        "only",
+        "manual",
         "on_the_fly",
         "create_missing",
+        "existing_groups",
         "allow",
         "deny",
+        "rewrite",
         "keep_existing",
         "protect",
+        "for_all",
+        "for_new",
+        "group_attributes",
     ],
-    later: &["rewrite", "for_all", "for_new", "manual"],
+    later: &[],
+};
+
+/// An entry of `mapping.groups.manual`
+pub(super) const MANUAL: Shape = Shape {
+    keys: &["from", "matching", "to", "keep_members", "also_on_the_fly"],
+    later: &[],
+};
+
+/// An entry of `mapping.groups.rewrite`
+pub(super) const REWRITE: Shape = Shape {
+    keys: &["from", "to"],
+    later: &[],
+};
+
+/// An entry of `group_attributes` that is not just a path
+pub(super) const GROUP_ATTRIBUTE: Shape = Shape {
+    keys: &["path", "split"],
+    later: &[],
 };
 
 /// Words and what they stand for.
@@ -155,6 +182,12 @@ pub(super) const ON_DELETE: Words<OnDelete> = &[
     ("keep", OnDelete::Keep),
 ];
 
+/// `mapping.groups.existing_groups`
+pub(super) const EXISTING_GROUPS: Words<ExistingGroups> = &[
+    ("adopt", ExistingGroups::Adopt),
+    ("skip", ExistingGroups::Skip),
+];
+
 /// The word that stands for `value`.
 pub(super) fn word<T: PartialEq>(words: Words<T>, value: &T) -> &'static str {
     words
@@ -183,5 +216,6 @@ mod tests {
         check(MATCH_KEYS);
         check(OPERATIONS);
         check(ON_DELETE);
+        check(EXISTING_GROUPS);
     }
 }

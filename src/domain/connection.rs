@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, SecretRef};
+use super::{ConnectionId, GroupAttribute, SecretRef};
 
 /// How a connection speaks SCIM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ pub struct ConnectionSettings {
     pub name: String,
     /// How it speaks SCIM.
     pub kind: ConnectionKind,
-    /// Further attributes whose values count as names of groups.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub group_attributes: Vec<String>,
+    /// Attributes of its users whose values count as names of groups, in every mapping.
+    #[serde(default)]
+    pub group_attributes: Vec<GroupAttribute>,
     /// How its domain is read, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<PullSettings>,

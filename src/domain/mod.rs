@@ -11,8 +11,8 @@ mod secret;
 mod target;
 
 pub use account::{
-    Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, Lookup, Observed, Owner,
-    Presence, Standing,
+    Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding, Lookup,
+    Observed, Owner, Presence, Standing,
 };
 pub use connection::{
     ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, PullSettings, PullUsers,
@@ -20,8 +20,8 @@ pub use connection::{
 pub use failure::Failure;
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
 pub use mapping::{
-    GroupRules, LeadSuccessors, Mapping, MappingSettings, MatchKey, Mode, OnDelete, Operation,
-    UserRules,
+    ExistingGroups, GroupAttribute, GroupRules, LeadSuccessors, ManualRule, Mapping,
+    MappingSettings, MatchKey, Mode, OnDelete, Operation, RewriteRule, SourceNames, UserRules,
 };
 pub use secret::SecretRef;
 pub use target::{Target, TargetAuth, TargetKind, TargetSettings};

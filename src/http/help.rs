@@ -8,6 +8,7 @@ use pulldown_cmark::{Options, Parser, html};
 pub const PAGES: &[(&str, &str)] = &[
     ("", include_str!("../help/index.md")),
     ("idcs", include_str!("../help/idcs.md")),
+    ("pull", include_str!("../help/pull.md")),
     ("jira", include_str!("../help/jira.md")),
     ("confluence", include_str!("../help/confluence.md")),
     ("crowd", include_str!("../help/crowd.md")),

@@ -87,8 +87,7 @@ fn client(
         ..Options::default()
     };
     let pull = connection.settings.pull.as_ref().unwrap();
-    let attributes = &connection.settings.group_attributes;
-    Idcs::new(pull, attributes, secret, options, clock.clone()).map_err(|e| e.to_string())
+    Idcs::new(pull, &[], secret, options, clock.clone()).map_err(|e| e.to_string())
 }
 
 impl World {
