@@ -134,10 +134,10 @@ pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
 ];
 
 /// `connection.grant`
-pub(super) const GRANTS: Words<Grant> = &[
-    ("client-credentials", Grant::ClientCredentials),
-    ("refresh-token", Grant::RefreshToken),
-];
+pub(super) const GRANTS: Words<Grant> = &[("client-credentials", Grant::ClientCredentials)];
+
+/// Values of `connection.grant` that have no way to consent yet.
+pub(super) const LATER_GRANTS: &[&str] = &["refresh-token"];
 
 /// `connection.pull_users`
 pub(super) const PULL_USERS: Words<PullUsers> =

@@ -223,7 +223,13 @@ impl Idcs {
     pub async fn group(&self, id: &str) -> Result<Option<DomainGroup>, Error> {
         let filter = format!("id eq {}", wire::quoted(id));
         let page = self.groups_where(Some(&filter), 1).await?;
-        Ok(page.rows.into_iter().find(|group| group.id == id))
+        let found = page.rows.into_iter().find(|group| group.id == id);
+        if found.is_none() && page.total > 0 {
+            return Err(Error::Unreadable {
+                text: format!("the domain counts a group {id} and does not show it"),
+            });
+        }
+        Ok(found)
     }
 
     /// Whether the domain has a group, whatever the connection reads.

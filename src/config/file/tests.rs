@@ -836,7 +836,7 @@ fn pull_settings() -> impl Strategy<Value = PullSettings> {
         }),
     ];
     let words = (
-        prop::sample::select(vec![Grant::ClientCredentials, Grant::RefreshToken]),
+        Just(Grant::ClientCredentials),
         prop::sample::select(vec![PullUsers::All, PullUsers::Pushed]),
     );
     let options = (

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn push_and_pull_at_the_same_moment_make_one_user_with_the_newest_state() {
     for database in databases() {
-        let rounds = if database.name == "sqlite" { 150 } else { 40 };
+        let rounds: usize = if database.name == "sqlite" { 150 } else { 40 };
         let world = World::start(&database, DomainOptions::default(), "").await;
         let push = world.push().await;
         let connection = world.connection().await;
@@ -94,7 +94,7 @@ async fn a_reading_older_than_a_push_changes_nothing() {
             let only = usher_emulators::Only::path("/admin/v1/Users");
             world
                 .domain
-                .add_fault(usher_emulators::Fault::once(slow).only(only));
+                .fault(usher_emulators::Fault::once(slow).only(only));
             let active = round % 2 == 1;
             let connection = world.connection().await;
             let who = Who::Id(id.clone());
