@@ -56,6 +56,7 @@ pub(super) const TARGET: Shape = Shape {
         "username",
         "password",
         "concurrency",
+        "requests_per_second",
         "timeout",
     ],
     later: &[],
