@@ -10,8 +10,10 @@ mod output;
 mod plan;
 mod ready;
 mod retry;
+mod runs;
 mod serve;
 mod status;
+mod sync;
 mod time;
 mod token;
 
@@ -65,8 +67,12 @@ enum Command {
     /// Former versions of the configuration: list, compare, go back.
     #[command(subcommand)]
     Config(config::Command),
-    /// Connect to each target and say what it is and what the credential may do there.
+    /// Connect to each target and each domain and say what it is and what the credential may do there.
     Check(check::Arguments),
+    /// Read the domain of a connection now, all of it, what changed, or one person.
+    Sync(sync::Arguments),
+    /// The latest readings of domains, and what each changed.
+    Runs(runs::Arguments),
     /// Make, list and revoke the credentials that identity providers show.
     #[command(subcommand)]
     Token(token::Command),
@@ -141,6 +147,8 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&Context::open(&url)?, command).await,
         Command::Audit(options) => audit::run(&Context::open(&url)?, options).await,
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,
+        Command::Sync(options) => sync::run(&Context::open(&url)?, options).await,
+        Command::Runs(options) => runs::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
         Command::Openapi => output::json(&crate::http::document()),

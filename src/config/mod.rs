@@ -7,6 +7,8 @@ mod diff;
 pub mod file;
 mod print;
 mod problem;
+mod pull;
+pub mod schedule;
 pub mod secret;
 mod section;
 pub mod server;

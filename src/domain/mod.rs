@@ -16,7 +16,9 @@ pub use account::{
     Account, AccountRules, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding,
     Lookup, Observed, Owner, Presence, Standing,
 };
-pub use connection::{Connection, ConnectionKind, ConnectionSettings};
+pub use connection::{
+    ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, PullSettings, PullUsers,
+};
 pub use expiry::Expiry;
 pub use failure::Failure;
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};

@@ -6,6 +6,7 @@
 
 mod error;
 mod members;
+pub mod pull;
 
 use std::sync::Arc;
 
@@ -238,6 +239,7 @@ impl Intake {
                 match rt {
                     ResourceType::User => {
                         users::bury(tx, &locked, now)?;
+                        crate::store::source::revoke(tx, &source.connection, &id)?;
                         let user = UserId(id.clone());
                         work::mark(
                             tx,

@@ -18,6 +18,7 @@ mod fewest;
 mod guide;
 mod harness;
 mod oauth;
+mod pull;
 mod requests;
 mod scim;
 mod seat;

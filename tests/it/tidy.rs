@@ -15,6 +15,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (1, "vault", ""),
     (2, "store", "scim, domain, clock, config"),
     (3, "auth", "store, vault, domain, clock, config"),
+    (3, "idcs", "scim, outbound, domain, clock, config"),
     (3, "targets", "domain, scim, outbound, clock, config"),
     (4, "intake", "store, scim, domain, clock"),
     (
@@ -23,6 +24,11 @@ const LAYERS: &[(u8, &str, &str)] = &[
         "store, targets, mapping, scim, domain, clock, config",
     ),
     (5, "configure", "config, mapping, store, domain, clock"),
+    (
+        5,
+        "reconcile",
+        "idcs, intake, store, scim, domain, clock, config",
+    ),
     (
         6,
         "http",

@@ -131,11 +131,7 @@ impl App {
 
     /// Makes a connection with that name and a bearer token for it.
     pub async fn connection(&self, name: &str, kind: ConnectionKind) -> String {
-        let settings = usher::domain::ConnectionSettings {
-            name: name.to_owned(),
-            kind,
-            group_attributes: Vec::new(),
-        };
+        let settings = usher::domain::ConnectionSettings::new(name, kind);
         let now = self.clock.now();
         self.store()
             .write(move |tx| -> Result<(), store::Error> {
