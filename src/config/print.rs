@@ -9,7 +9,7 @@ use super::file::ConfigFile;
 use super::shape::{
     self, CONNECTION_KINDS, MATCH_KEYS, MODES, ON_DELETE, OPERATIONS, TARGET_KINDS,
 };
-use crate::domain::{GroupRules, SecretRef, TargetAuth, TargetSettings, UserRules};
+use crate::domain::{Brake, Brakes, GroupRules, SecretRef, TargetAuth, TargetSettings, UserRules};
 
 /// The file in its usual form; [`super::parse`] reads it back to the same settings.
 pub fn print(file: &ConfigFile) -> String {
@@ -28,10 +28,18 @@ pub fn print(file: &ConfigFile) -> String {
         out.text("connection", &mapping.connection);
         out.text("target", &mapping.target);
         out.text("mode", shape::word(MODES, &mapping.settings.mode));
+        if !mapping.settings.live_for.is_empty() {
+            out.list(
+                "live_for",
+                mapping.settings.live_for.iter().map(String::as_str),
+            );
+        }
         out.header("[mapping.users]");
         out.users(&mapping.settings.users);
         out.header("[mapping.groups]");
         out.groups(&mapping.settings.groups);
+        out.header("[mapping.brakes]");
+        out.brakes(&mapping.settings.brakes);
     }
     out.0
 }
@@ -122,6 +130,26 @@ impl Output {
         self.list("deny", groups.deny.iter().map(String::as_str));
         self.flag("keep_existing", groups.keep_existing);
         self.list("protect", groups.protect.iter().map(String::as_str));
+    }
+
+    fn brakes(&mut self, brakes: &Brakes) {
+        self.brake("deactivations", brakes.deactivations.as_ref());
+        self.brake("deletions", brakes.deletions.as_ref());
+        self.brake("membership_removals", brakes.membership_removals.as_ref());
+    }
+
+    fn brake(&mut self, key: &str, brake: Option<&Brake>) {
+        let Some(brake) = brake else {
+            return self.text(key, "off");
+        };
+        let group_size = match brake.group_size {
+            0 => String::new(),
+            size => format!(", group_size = {size}"),
+        };
+        self.line(format_args!(
+            "{key} = {{ count = {}, share = {}, at_least = {}, window = \"{}s\"{group_size} }}",
+            brake.count, brake.share, brake.at_least, brake.window_s
+        ));
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

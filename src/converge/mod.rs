@@ -4,6 +4,7 @@
 //! at what is there, and issues only the operations that differ. Happy path, retry and recovery from a crash
 //! are the same code.
 
+mod brakes;
 mod engine;
 mod explain;
 mod live;

@@ -18,6 +18,9 @@ use crate::store::work::{Claimed, Parked, Priority};
 use crate::store::{self, ledger, work};
 use crate::targets::{Protected, Target};
 
+/// Why an item is put off whose target was paused while it was worked on.
+pub(super) const PAUSED: &str = "the target is paused";
+
 /// How long an item is put off that something passing is in the way of.
 const MOMENT: Micros = 1_000_000;
 
@@ -111,6 +114,8 @@ pub(super) struct Work<'a> {
     pub(super) keep_existing: bool,
     /// Until when a request whose answer never came may still be carried out.
     pub(super) unsettled_until: Option<Micros>,
+    /// A pause kept the rest of the plan from being done.
+    pub(super) cut_short: bool,
 }
 
 impl Engine {
@@ -269,6 +274,7 @@ impl Engine {
             answered: false,
             keep_existing: rules.settings().groups.keep_existing,
             unsettled_until: None,
+            cut_short: false,
         };
         job.unsettled_until = job
             .entry
@@ -282,9 +288,11 @@ impl Engine {
             capabilities: client.capabilities(),
         };
         job.plan = plan(&job.desired, means, &job.current, &states, &shield);
-        if rules.settings().mode == Mode::Shadow {
+        if job.person.mode(rules, &job.desired) == Mode::Shadow {
             return self.end_in_shadow(job).await;
         }
+        self.put_brakes_on(&mut job, &shield, client.as_ref())
+            .await?;
         self.carry_out(target, client.as_ref(), job).await
     }
 
@@ -305,6 +313,7 @@ impl Engine {
 
     /// Records what would be done.
     async fn end_in_shadow(&self, job: Work<'_>) -> Result<(), Stop> {
+        self.take_brakes_off(&job).await?;
         let item = job.item.clone();
         if job.plan.actions.is_empty() && job.plan.waiting.is_none() {
             self.store.write(move |tx| work::finish(tx, &item)).await?;
@@ -313,8 +322,10 @@ impl Engine {
         let mut would: Vec<String> = job.plan.actions.iter().map(describe).collect();
         would.extend(job.plan.waiting);
         let text = format!("would: {}", would.join("; "));
+        let names = job.plan.actions.iter().map(Action::name);
+        let backlog = names.collect::<Vec<_>>().join(" ");
         self.store
-            .write(move |tx| work::park(tx, &item, Parked::Shadow, &text))
+            .write(move |tx| work::park_in_shadow(tx, &item, &text, &backlog))
             .await?;
         Ok(())
     }
@@ -327,6 +338,9 @@ impl Engine {
         mut job: Work<'_>,
     ) -> Result<(), Stop> {
         if !job.plan.actions.is_empty() {
+            if self.is_paused(&target.id) {
+                return Err(Stop::Later(PAUSED.to_owned()));
+            }
             self.begin(&mut job).await?;
         }
         let mut done: Vec<(Action, Applied)> = Vec::new();
@@ -334,6 +348,10 @@ impl Engine {
         let actions = job.plan.actions.clone();
         let mut renewed_at = self.clock.now();
         for action in actions {
+            if self.is_paused(&target.id) {
+                job.cut_short = true;
+                break;
+            }
             // Beside the renewals of `keep`: after a halt of the whole process an operation may get its answer
             // before that one gets its turn.
             if self.clock.now() - renewed_at > self.lease / 3 {

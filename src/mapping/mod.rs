@@ -8,6 +8,7 @@ mod context;
 mod desired;
 mod expression;
 mod filters;
+mod pilot;
 mod rules;
 mod scope;
 mod wildcard;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::expression::Expression;
+use super::pilot::Pilot;
 use super::scope;
 use super::wildcard::Wildcards;
-use crate::domain::MappingSettings;
+use crate::domain::{MappingSettings, Mode};
 use crate::scim::filter;
 
 /// The compiled rules of one mapping. Cloning is cheap.
@@ -35,6 +36,7 @@ pub(super) struct Compiled {
     pub(super) deny: Wildcards,
     protected_users: Wildcards,
     protected_groups: Wildcards,
+    pilot: Pilot,
 }
 
 impl Rules {
@@ -67,6 +69,18 @@ impl Rules {
     /// The pattern that protects the group `name` at the target, if one does.
     pub fn protects_group(&self, name: &str) -> Option<String> {
         self.0.protected_groups.matching(name).map(str::to_owned)
+    }
+
+    /// The mode for one person, who goes by these names and is in these groups of the source.
+    pub fn mode_for<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+        groups: impl Iterator<Item = &'a str>,
+    ) -> Mode {
+        match self.settings().mode {
+            Mode::Shadow if self.0.pilot.includes(names, groups) => Mode::Live,
+            mode => mode,
+        }
     }
 
     pub(super) fn compiled(&self) -> &Compiled {
@@ -116,6 +130,11 @@ impl Rules {
             "groups.protect",
             Wildcards::compile(&groups.protect),
         );
+        let pilot = note(
+            &mut problems,
+            "live_for",
+            Pilot::compile(settings.mode, &settings.live_for),
+        );
         if let (
             Some(scope),
             Some(username),
@@ -125,6 +144,7 @@ impl Rules {
             Some(allow),
             Some(deny),
             Some(protected_groups),
+            Some(pilot),
         ) = (
             scope,
             username,
@@ -134,6 +154,7 @@ impl Rules {
             allow,
             deny,
             protected_groups,
+            pilot,
         ) {
             let skip_service_users = !users
                 .scope
@@ -150,6 +171,7 @@ impl Rules {
                 deny,
                 protected_users,
                 protected_groups,
+                pilot,
             })));
         }
         let first = problems.remove(0);

@@ -1,4 +1,7 @@
 DROP TABLE audit;
+DROP TABLE hold;
+DROP TABLE brake;
+DROP TABLE removal;
 DROP TABLE work_item;
 DROP TABLE target_membership;
 DROP TABLE group_alias;
