@@ -2,7 +2,7 @@
 
 use super::{By, Context, output};
 use crate::clock::rfc3339;
-use crate::domain::{ConnectionId, TargetId, UserId};
+use crate::domain::TargetId;
 use crate::store::audit::{self, NewAudit};
 use crate::store::pause::{self, Pause};
 use crate::store::{self, Tx};
@@ -100,16 +100,15 @@ fn record(
     pause: &Pause,
 ) -> Result<(), store::Error> {
     let row = NewAudit {
-        at: pause.at,
-        connection_id: ConnectionId(String::new()),
-        target_id: target.clone(),
-        user_id: UserId(String::new()),
-        user_name: String::new(),
-        operation: operation.to_owned(),
-        detail: "{}".to_owned(),
-        outcome: "done".to_owned(),
+        target_id: Some(target.clone()),
         message: pause.reason.clone(),
-        cause: format!("usher {operation} by {}", pause.by),
+        ..NewAudit::act(
+            pause.at,
+            &pause.by,
+            operation,
+            &serde_json::json!({}),
+            &format!("usher {operation}"),
+        )
     };
     audit::append(tx, &row)
 }

@@ -1,14 +1,15 @@
 //! What stands between a plan and its removals: the brakes, and the last administrator.
 
 use super::engine::Engine;
-use super::worker::{Shield, Stop, Work};
+use super::worker::{Stop, Work};
 use crate::clock::Micros;
 use crate::domain::{Action, Brakes, Failure, Lookup, Presence, Removal, RemovalKind};
+use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::brakes::{self, Answer, Hold, Subject};
 use crate::store::work::Parked;
 use crate::store::{self, Tx};
-use crate::targets::Target;
+use crate::targets::{Protected, Target};
 
 /// For how long somebody else's deactivation counts as under way when the last administrator is looked for:
 /// longer than any operation takes.
@@ -22,7 +23,7 @@ impl Engine {
     pub(super) async fn put_brakes_on(
         &self,
         job: &mut Work<'_>,
-        shield: &Shield<'_>,
+        rules: &Rules,
         client: &dyn Target,
     ) -> Result<(), Stop> {
         let wanted: Vec<Removal> = job
@@ -37,19 +38,18 @@ impl Engine {
         }
         let now = self.clock.now();
         let subject = job.subject();
-        let (rules, asked) = (shield.rules.settings().brakes.clone(), wanted.clone());
+        let (limits, asked) = (rules.settings().brakes.clone(), wanted.clone());
         let answers = self
             .store
             .write(move |tx| -> Result<Vec<Answer>, store::Error> {
                 brakes::end(tx, &over, &subject.cause, now)?;
-                ask(tx, &rules, &subject, &asked, now)
+                ask(tx, &limits, &subject, &asked, now)
             })
             .await?;
         job.obey(&wanted, &answers);
         for removal in job.plan.actions.iter().filter_map(Action::removal) {
             if removal.kind != RemovalKind::MembershipRemoval {
-                self.keep_an_administrator(job, &removal, shield, client)
-                    .await?;
+                self.keep_an_administrator(job, &removal, client).await?;
             }
         }
         Ok(())
@@ -74,10 +74,9 @@ impl Engine {
         &self,
         job: &Work<'_>,
         removal: &Removal,
-        shield: &Shield<'_>,
         client: &dyn Target,
     ) -> Result<(), Stop> {
-        let groups = &shield.target.groups;
+        let Protected { users, groups } = client.protected().await?;
         let Some(account) = job.current.account.clone().filter(|_| !groups.is_empty()) else {
             return Ok(());
         };
@@ -105,9 +104,9 @@ impl Engine {
             let name = fold_text(name);
             name != own_name
                 && !leaving.contains(&name)
-                && !shield.target.users.iter().any(|u| fold_text(u) == name)
+                && !users.iter().any(|u| fold_text(u) == name)
         };
-        let why = match another(client, groups, stays).await? {
+        let why = match another(client, &groups, stays).await? {
             Found::Yes => return Ok(()),
             Found::No => format!(
                 "{:?} is the last active administrator of {} besides Usher: make somebody else one, then \

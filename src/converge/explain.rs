@@ -153,7 +153,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
     };
     let configuration = settings::load(conn)?;
     let items = work::of_user(conn, user)?;
-    let target_name = |id: &str| {
+    let target_name = |id: &str| -> String {
         configuration
             .targets
             .iter()
@@ -214,7 +214,10 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         .into_iter()
         .map(|row| Operation {
             at: rfc3339(row.at),
-            target: target_name(&row.target_id),
+            target: row
+                .target_id
+                .as_deref()
+                .map_or_else(String::new, target_name),
             operation: row.operation,
             detail: serde_json::from_str(&row.detail).unwrap_or_default(),
             outcome: row.outcome,

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::engine::Engine;
 use super::live::LiveTarget;
 use super::load::{self, Entry, Person};
+use super::look::{Ahead, Obstacle};
 use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
 use super::record::describe;
 use super::retry::{self};
@@ -99,6 +100,8 @@ pub(super) struct Work<'a> {
     /// The ledger row: as stored, or new.
     pub(super) account: Option<Account>,
     pub(super) current: Current,
+    /// What was there before the first operation: what an undo goes back to.
+    pub(super) before: Current,
     pub(super) plan: Plan,
     /// Target groups that were read, with their owner if the ledger did not know them.
     pub(super) groups_seen: Vec<(String, Owner)>,
@@ -254,6 +257,31 @@ impl Engine {
             self.store.write(move |tx| work::finish(tx, &item)).await?;
             return Ok(());
         };
+        let name = person.user_name.clone();
+        let means = (rules, client.as_ref());
+        let prepared = self
+            .prepare(target, means, item, (person, entry), &mut Ahead::default())
+            .await;
+        let mut job = match prepared {
+            Ok(job) => job,
+            Err(obstacle) => return Err(self.met(item, &name, obstacle).await),
+        };
+        if job.person.mode(rules, &job.desired) == Mode::Shadow {
+            return self.end_in_shadow(job).await;
+        }
+        self.put_brakes_on(&mut job, rules, client.as_ref()).await?;
+        self.carry_out(target, client.as_ref(), job).await
+    }
+
+    /// Looks and plans, and writes nothing.
+    pub(super) async fn prepare<'a>(
+        &self,
+        target: &LiveTarget,
+        (rules, client): (&Rules, &dyn Target),
+        item: &'a Claimed,
+        (person, entry): (Person, Entry),
+        ahead: &mut Ahead,
+    ) -> Result<Work<'a>, Obstacle> {
         let desired = person.desired(rules, &entry);
         let shield = Shield {
             rules,
@@ -266,6 +294,7 @@ impl Engine {
             desired,
             entry,
             current: Current::default(),
+            before: Current::default(),
             plan: Plan::default(),
             groups_seen: Vec::new(),
             adopted: false,
@@ -281,19 +310,15 @@ impl Engine {
             .in_flight_since
             .map(|since| since + settling(target))
             .filter(|until| *until > self.clock.now());
-        self.look(&mut job, rules, &shield, client.as_ref()).await?;
-        let states = self.group_states(&mut job, client.as_ref()).await?;
+        self.look(&mut job, rules, &shield, client, ahead).await?;
+        let states = self.group_states(&mut job, client, ahead).await?;
         let means = Means {
             settings: rules.settings(),
             capabilities: client.capabilities(),
         };
         job.plan = plan(&job.desired, means, &job.current, &states, &shield);
-        if job.person.mode(rules, &job.desired) == Mode::Shadow {
-            return self.end_in_shadow(job).await;
-        }
-        self.put_brakes_on(&mut job, &shield, client.as_ref())
-            .await?;
-        self.carry_out(target, client.as_ref(), job).await
+        job.before = job.current.clone();
+        Ok(job)
     }
 
     async fn read(&self, item: &Claimed) -> Result<Option<(Person, Entry)>, Stop> {

@@ -460,10 +460,11 @@ fn put_hold(
         .execute(tx.conn())?;
     let row = NewAudit {
         at: now,
-        connection_id: subject.connection.clone(),
-        target_id: subject.target.clone(),
-        user_id: UserId(subject.key.clone()),
-        user_name: subject.name.clone(),
+        actor: None,
+        connection_id: Some(subject.connection.clone()),
+        target_id: Some(subject.target.clone()),
+        user_id: subject.user.clone(),
+        user_name: Some(subject.name.clone()),
         operation: "hold".to_owned(),
         detail: detail(wanted.kind.as_str(), &wanted.group),
         outcome: "held".to_owned(),
@@ -511,8 +512,7 @@ pub fn end(tx: &mut Tx<'_>, over: &[Hold], cause: &str, now: Micros) -> Result<(
     for known in over {
         strike(tx, known)?;
         if known.state == "held" {
-            let message = "not wanted any more".to_owned();
-            append(tx, known, "cancel", Some(message), cause, now)?;
+            append(tx, known, "cancel", None, "not wanted any more", cause, now)?;
         }
     }
     Ok(())
@@ -522,20 +522,22 @@ fn append(
     tx: &mut Tx<'_>,
     known: &Hold,
     operation: &str,
-    message: Option<String>,
+    actor: Option<&str>,
+    message: &str,
     cause: &str,
     now: Micros,
 ) -> Result<(), Error> {
     let row = NewAudit {
         at: now,
-        connection_id: ConnectionId(known.connection_id.clone()),
-        target_id: TargetId(known.target_id.clone()),
-        user_id: UserId(known.subject.clone()),
-        user_name: known.user_name.clone(),
+        actor: actor.map(str::to_owned),
+        connection_id: Some(ConnectionId(known.connection_id.clone())),
+        target_id: Some(TargetId(known.target_id.clone())),
+        user_id: known.user_id.clone().map(UserId),
+        user_name: Some(known.user_name.clone()),
         operation: operation.to_owned(),
         detail: detail(&known.kind, &known.group),
         outcome: "done".to_owned(),
-        message,
+        message: Some(message.to_owned()),
         cause: cause.to_owned(),
     };
     audit::append(tx, &row)
@@ -620,7 +622,7 @@ pub fn decide(
             hold::decided_at.eq(now),
         ))
         .execute(tx.conn())?;
-        append(tx, known, verb, Some(known.reason.clone()), &cause, now)?;
+        append(tx, known, verb, Some(by), &known.reason, &cause, now)?;
         if let Some(user) = &known.user_id {
             let target = TargetId(known.target_id.clone());
             let user = UserId(user.clone());

@@ -215,15 +215,26 @@ diesel::table! {
     audit (id) {
         id -> Text,
         at -> BigInt,
-        connection_id -> Text,
-        target_id -> Text,
-        user_id -> Text,
-        user_name -> Text,
+        actor -> Nullable<Text>,
+        connection_id -> Nullable<Text>,
+        target_id -> Nullable<Text>,
+        user_id -> Nullable<Text>,
+        user_name -> Nullable<Text>,
         operation -> Text,
         detail -> Text,
         outcome -> Text,
         message -> Nullable<Text>,
         cause -> Text,
+    }
+}
+
+diesel::table! {
+    configuration_version (version) {
+        version -> BigInt,
+        at -> BigInt,
+        author -> Text,
+        cause -> Text,
+        text -> Text,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Capabilities, Check, Protected, Target, fold, same};
+use super::{Capabilities, Check, Member, Page, Protected, Target, fold, same};
 use crate::domain::{Action, Applied, Failure, Lookup, Observed};
 
 static CAPABILITIES: Capabilities = Capabilities {
@@ -52,6 +52,7 @@ struct State {
     /// Folded user name to what every action on it gets.
     refused: HashMap<String, Failure>,
     protected: Protected,
+    refused_listings: Option<Failure>,
 }
 
 impl Memory {
@@ -175,6 +176,11 @@ impl Memory {
             Some(failure) => state.refused.insert(fold(username), failure),
             None => state.refused.remove(&fold(username)),
         };
+    }
+
+    /// Every listing gets this until it is called with `None`.
+    pub fn refuse_listings(&self, failure: Option<Failure>) {
+        self.state().refused_listings = failure;
     }
 
     /// What [`Target::protected`] answers.
@@ -428,6 +434,28 @@ impl Target for Memory {
             Some(failure) => Err(failure),
             None => outcome,
         }
+    }
+
+    async fn members(&self, group: &str, _cursor: Option<&str>) -> Result<Page<Member>, Failure> {
+        let mut state = self.state();
+        state.read()?;
+        if let Some(failure) = &state.refused_listings {
+            return Err(failure.clone());
+        }
+        if !state.groups.contains_key(&fold(group)) {
+            return Err(Failure::Gone {
+                text: format!("no group {group}"),
+            });
+        }
+        let members = state.members.iter().filter(|(of, _)| *of == fold(group));
+        let items = members
+            .filter_map(|(_, key)| state.users.get(key))
+            .map(|user| Member {
+                remote_id: user.remote_id.clone(),
+                username: user.username.clone(),
+            })
+            .collect();
+        Ok(Page { items, next: None })
     }
 
     async fn check(&self) -> Result<Check, Failure> {

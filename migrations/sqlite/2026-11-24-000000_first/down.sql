@@ -1,3 +1,4 @@
+DROP TABLE configuration_version;
 DROP TABLE audit;
 DROP TABLE hold;
 DROP TABLE brake;

@@ -238,20 +238,32 @@ CREATE TABLE hold (
 CREATE INDEX hold_state ON hold (target_id, state, kind);
 CREATE INDEX hold_user ON hold (user_id);
 
--- Append-only: every operation at a target, with what caused it. Names are copied, so that a row still
--- reads when what it is about is gone.
+-- Append-only: every operation at a target, and every act of an administrator, with what caused it. Names are
+-- copied, so that a row still reads when what it is about is gone. An operation has a target and a user; an act
+-- has an actor. `detail` of an operation also holds what was there before, for `usher undo`.
 CREATE TABLE audit (
     id TEXT NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
-    connection_id TEXT NOT NULL,
-    target_id TEXT NOT NULL,
-    user_id TEXT NOT NULL,
-    user_name TEXT NOT NULL,
+    actor TEXT,
+    connection_id TEXT,
+    target_id TEXT,
+    user_id TEXT,
+    user_name TEXT,
     operation TEXT NOT NULL,
     detail TEXT NOT NULL,
     outcome TEXT NOT NULL,
     message TEXT,
     cause TEXT NOT NULL
 );
-CREATE INDEX audit_user ON audit (user_id, id);
-CREATE INDEX audit_target ON audit (target_id, id);
+CREATE INDEX audit_at ON audit (at, id);
+CREATE INDEX audit_user ON audit (user_id, at, id);
+CREATE INDEX audit_target ON audit (target_id, at, id);
+
+-- What `usher apply` and others made of the configuration, whole, as the file that would make it so again.
+CREATE TABLE configuration_version (
+    version BIGINT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL,
+    author TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    text TEXT NOT NULL
+);

@@ -15,6 +15,7 @@ mod users;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -24,8 +25,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::confluence::routes::{Call, Settings};
 use crate::confluence::state::{ADMIN_GROUP, NewUser, State, User, fold};
-use crate::faults::{Chaos, Fault};
-use crate::recorded::Recorded;
 use crate::server::{Answer, Emulated, Front, RateLimit, Request, Server, ServerOptions, lock};
 
 /// How the emulated Confluence is set up.
@@ -304,68 +303,7 @@ impl Confluence {
         });
     }
 
-    // What was asked
-
-    /// The requests so far, oldest first. Those of the control paths are not among them.
-    pub fn requests(&self) -> Vec<Recorded> {
-        self.front().requests()
-    }
-
-    /// How many requests changed or tried to change something: all but GET.
-    pub fn writes(&self) -> usize {
-        self.front().writes()
-    }
-
-    /// Forgets the requests, and sets [`writes`](Self::writes) and
-    /// [`peak_in_flight`](Self::peak_in_flight) back.
-    pub fn clear_requests(&self) {
-        self.front().clear_requests();
-    }
-
-    /// The most requests that were being worked on at the same time.
-    pub fn peak_in_flight(&self) -> usize {
-        self.front().peak_in_flight()
-    }
-
     // What goes wrong
-
-    /// Orders a fault; faults strike in the order in which they were ordered.
-    pub fn fault(&self, fault: Fault) {
-        self.front().faults().add(fault);
-    }
-
-    /// Takes back all faults still to come; chaos goes on.
-    pub fn clear_faults(&self) {
-        self.front().faults().clear();
-    }
-
-    /// Strikes still to come.
-    pub fn pending_faults(&self) -> usize {
-        self.front().faults().pending()
-    }
-
-    /// Starts or ends a random mix of faults.
-    pub fn chaos(&self, chaos: Option<Chaos>) {
-        self.front().faults().set_chaos(chaos);
-    }
-
-    /// Closes the listener and all connections, or listens again on the same port. Connections are
-    /// refused meanwhile, and the port stays reserved.
-    pub fn set_down(&self, down: bool) {
-        if let Err(error) = self.server.set_down(down) {
-            panic!("the emulated Confluence does not come up again: {error}");
-        }
-    }
-
-    /// Sets the time that passes before each request is worked on.
-    pub fn set_latency(&self, latency: Duration) {
-        self.front().set_latency(latency);
-    }
-
-    /// Sets or lifts the rate limit; all buckets are full then.
-    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.front().set_rate_limit(limit);
-    }
 
     /// Replaces the administrator's token; the old one is refused from now on.
     pub fn set_token(&self, token: &str) {
@@ -414,9 +352,13 @@ impl Confluence {
         *self.core.state() = serde_json::from_slice(&std::fs::read(file)?)?;
         Ok(())
     }
+}
 
-    fn front(&self) -> &Arc<Front> {
-        self.server.front()
+impl Deref for Confluence {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 

@@ -19,6 +19,7 @@ mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -29,9 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::crowd::entities::Builder;
 use crate::crowd::routes::{Call, Settings};
 use crate::crowd::state::{Profile, State, User, fold};
-use crate::faults::{Chaos, Fault};
-use crate::recorded::Recorded;
-use crate::server::{Answer, Emulated, Front, RateLimit, Request, Server, ServerOptions, lock};
+use crate::server::{Answer, Emulated, RateLimit, Request, Server, ServerOptions, lock};
 
 /// The header by which a client knows that Crowd itself answers.
 const MARK: &str = "X-Embedded-Crowd-Version";
@@ -297,68 +296,7 @@ impl Crowd {
         });
     }
 
-    // What was asked
-
-    /// The requests so far, oldest first.
-    pub fn requests(&self) -> Vec<Recorded> {
-        self.front().requests()
-    }
-
-    /// How many requests changed or tried to change something: all but GET and searches.
-    pub fn writes(&self) -> usize {
-        self.front().writes()
-    }
-
-    /// Forgets the requests, and sets [`writes`](Self::writes) and
-    /// [`peak_in_flight`](Self::peak_in_flight) back.
-    pub fn clear_requests(&self) {
-        self.front().clear_requests();
-    }
-
-    /// The most requests that were being worked on at the same time.
-    pub fn peak_in_flight(&self) -> usize {
-        self.front().peak_in_flight()
-    }
-
     // What goes wrong
-
-    /// Orders a fault; faults strike in the order in which they were ordered.
-    pub fn fault(&self, fault: Fault) {
-        self.front().faults().add(fault);
-    }
-
-    /// Takes back all faults still to come; chaos goes on.
-    pub fn clear_faults(&self) {
-        self.front().faults().clear();
-    }
-
-    /// Strikes still to come.
-    pub fn pending_faults(&self) -> usize {
-        self.front().faults().pending()
-    }
-
-    /// Starts or ends a random mix of faults.
-    pub fn chaos(&self, chaos: Option<Chaos>) {
-        self.front().faults().set_chaos(chaos);
-    }
-
-    /// Closes the listener and all connections, or listens again on the same port. Connections are
-    /// refused meanwhile, and the port stays reserved.
-    pub fn set_down(&self, down: bool) {
-        if let Err(error) = self.server.set_down(down) {
-            panic!("the emulated Crowd does not come up again: {error}");
-        }
-    }
-
-    /// Sets the time that passes before each request is worked on.
-    pub fn set_latency(&self, latency: Duration) {
-        self.front().set_latency(latency);
-    }
-
-    /// Sets or lifts the rate limit; all buckets are full then.
-    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.front().set_rate_limit(limit);
-    }
 
     /// Replaces the application's password; the old one is refused from now on.
     pub fn set_application_password(&self, password: &str) {
@@ -405,9 +343,13 @@ impl Crowd {
 
     /// Stops it; the same as dropping it.
     pub fn stop(self) {}
+}
 
-    fn front(&self) -> &Arc<Front> {
-        self.server.front()
+impl Deref for Crowd {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 

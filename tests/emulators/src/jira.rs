@@ -14,6 +14,7 @@ mod users;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,11 +22,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 
-use crate::faults::{Chaos, Fault};
 use crate::jira::beans::refused;
 use crate::jira::routes::{Call, Settings};
 use crate::jira::state::{ADMIN_GROUP, NewUser, State, User, fold};
-use crate::recorded::Recorded;
 use crate::server::{Answer, Emulated, Front, RateLimit, Request, Server, ServerOptions, lock};
 
 /// How the emulated Jira is set up.
@@ -348,73 +347,7 @@ impl Jira {
         });
     }
 
-    // What was asked
-
-    /// The requests so far, oldest first. Those of the control paths are not among them.
-    pub fn requests(&self) -> Vec<Recorded> {
-        self.front().requests()
-    }
-
-    /// How many requests changed or tried to change something: all but GET.
-    pub fn writes(&self) -> usize {
-        self.front().writes()
-    }
-
-    /// Forgets the requests, and sets [`writes`](Self::writes) and
-    /// [`peak_in_flight`](Self::peak_in_flight) back.
-    pub fn clear_requests(&self) {
-        self.front().clear_requests();
-    }
-
-    /// The most requests that were being worked on at the same time.
-    pub fn peak_in_flight(&self) -> usize {
-        self.front().peak_in_flight()
-    }
-
-    /// Connections accepted since the start.
-    pub fn connections(&self) -> usize {
-        self.front().connections()
-    }
-
     // What goes wrong
-
-    /// Orders a fault; faults strike in the order in which they were ordered.
-    pub fn fault(&self, fault: Fault) {
-        self.front().faults().add(fault);
-    }
-
-    /// Takes back all faults still to come; chaos goes on.
-    pub fn clear_faults(&self) {
-        self.front().faults().clear();
-    }
-
-    /// Strikes still to come.
-    pub fn pending_faults(&self) -> usize {
-        self.front().faults().pending()
-    }
-
-    /// Starts or ends a random mix of faults.
-    pub fn chaos(&self, chaos: Option<Chaos>) {
-        self.front().faults().set_chaos(chaos);
-    }
-
-    /// Closes the listener and all connections, or listens again on the same port. Connections are
-    /// refused meanwhile, and the port stays reserved.
-    pub fn set_down(&self, down: bool) {
-        if let Err(error) = self.server.set_down(down) {
-            panic!("the emulated Jira does not come up again: {error}");
-        }
-    }
-
-    /// Sets the time that passes before each request is worked on.
-    pub fn set_latency(&self, latency: Duration) {
-        self.front().set_latency(latency);
-    }
-
-    /// Sets or lifts the rate limit; all buckets are full then.
-    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.front().set_rate_limit(limit);
-    }
 
     /// Replaces the administrator's token; the old one is refused from now on.
     pub fn set_token(&self, token: &str) {
@@ -460,9 +393,13 @@ impl Jira {
 
     /// Stops it; the same as dropping it.
     pub fn stop(self) {}
+}
 
-    fn front(&self) -> &Arc<Front> {
-        self.server.front()
+impl Deref for Jira {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 

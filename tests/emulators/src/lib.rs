@@ -17,4 +17,4 @@ mod server;
 
 pub use faults::{Chaos, Fault, FaultKind, Only};
 pub use recorded::Recorded;
-pub use server::RateLimit;
+pub use server::{RateLimit, Server};

@@ -17,7 +17,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::Value;
 use tokio::net::TcpSocket;
 
-use crate::faults::{FaultBook, FaultKind};
+use crate::faults::{Chaos, Fault, FaultBook, FaultKind};
 use crate::recorded::{Recorded, mask};
 
 /// A token bucket per caller, as the Data Center products have.
@@ -392,8 +392,11 @@ impl Front {
     }
 }
 
-/// A served emulator; it stops when this is dropped.
-pub(crate) struct Server {
+/// What the handles of all emulators have in common, each of which leads here by [`Deref`]: what was
+/// asked, and what goes wrong.
+///
+/// [`Deref`]: std::ops::Deref
+pub struct Server {
     front: Arc<Front>,
     lifecycle: Arc<Lifecycle>,
 }
@@ -423,20 +426,78 @@ impl Server {
         Ok(Self { front, lifecycle })
     }
 
-    pub(crate) fn front(&self) -> &Arc<Front> {
-        &self.front
-    }
-
     pub(crate) fn address(&self) -> SocketAddr {
         self.lifecycle.address
     }
 
-    pub(crate) fn set_down(&self, down: bool) -> io::Result<()> {
+    // What was asked
+
+    /// The requests so far, oldest first. Those of the control paths are not among them.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.front.requests()
+    }
+
+    /// How many requests changed or tried to change something.
+    pub fn writes(&self) -> usize {
+        self.front.writes()
+    }
+
+    /// Forgets the requests, and sets [`writes`](Self::writes) and
+    /// [`peak_in_flight`](Self::peak_in_flight) back.
+    pub fn clear_requests(&self) {
+        self.front.clear_requests();
+    }
+
+    /// The most requests that were being worked on at the same time.
+    pub fn peak_in_flight(&self) -> usize {
+        self.front.peak_in_flight()
+    }
+
+    /// Connections accepted since the start.
+    pub fn connections(&self) -> usize {
+        self.front.connections()
+    }
+
+    // What goes wrong
+
+    /// Orders a fault; faults strike in the order in which they were ordered.
+    pub fn fault(&self, fault: Fault) {
+        self.front.faults().add(fault);
+    }
+
+    /// Takes back all faults still to come; chaos goes on.
+    pub fn clear_faults(&self) {
+        self.front.faults().clear();
+    }
+
+    /// Strikes still to come.
+    pub fn pending_faults(&self) -> usize {
+        self.front.faults().pending()
+    }
+
+    /// Starts or ends a random mix of faults.
+    pub fn chaos(&self, chaos: Option<Chaos>) {
+        self.front.faults().set_chaos(chaos);
+    }
+
+    /// Closes the listener and all connections, or listens again on the same port. Connections are
+    /// refused meanwhile, and the port stays reserved.
+    pub fn set_down(&self, down: bool) {
         if down {
             self.lifecycle.down(&self.front);
-            return Ok(());
+        } else if let Err(error) = self.lifecycle.up(&self.front) {
+            panic!("the emulator does not come up again: {error}");
         }
-        self.lifecycle.up(&self.front)
+    }
+
+    /// Sets the time that passes before each request is worked on.
+    pub fn set_latency(&self, latency: Duration) {
+        self.front.set_latency(latency);
+    }
+
+    /// Sets or lifts the rate limit; all buckets are full then.
+    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
+        self.front.set_rate_limit(limit);
     }
 }
 

@@ -55,7 +55,6 @@ fn start(total: usize) -> (Server, Arc<Stub>, IdcsPush) {
 
 fn bodies(server: &Server) -> Vec<Value> {
     server
-        .front()
         .requests()
         .into_iter()
         .filter_map(|it| it.body)
@@ -68,7 +67,7 @@ fn operations(server: &Server) -> Vec<Value> {
         body["Operations"].as_array().unwrap().clone()
     });
     let operations = lists.flatten().collect();
-    server.front().clear_requests();
+    server.clear_requests();
     operations
 }
 
@@ -83,7 +82,7 @@ async fn every_request_carries_media_type_and_token() {
     push.test_connectivity().await;
     assert_eq!(push.revoke("a/b").await.status, 204);
 
-    let requests = server.front().requests();
+    let requests = server.requests();
     let lines: Vec<_> = requests
         .iter()
         .map(|it| format!("{} {}", it.method, it.path))
@@ -114,7 +113,7 @@ async fn every_request_carries_media_type_and_token() {
         .with_media_type("application/json")
         .without_credentials();
     plain.create(&ada).await;
-    let last = server.front().requests().pop().unwrap();
+    let last = server.requests().pop().unwrap();
     assert_eq!(last.header("content-type"), Some("application/json"));
     assert_eq!(last.header("authorization"), None);
 }
@@ -159,7 +158,7 @@ async fn deactivation_has_five_wire_forms() {
     for form in DeactivateForm::ALL {
         assert_eq!(push.deactivate("u-1", form).await.status, 200);
     }
-    let requests = server.front().requests();
+    let requests = server.requests();
     let methods: Vec<&str> = requests.iter().map(|it| it.method.as_str()).collect();
     assert_eq!(methods, ["PATCH", "PATCH", "PATCH", "PATCH", "PUT"]);
     let bodies = bodies(&server);
@@ -184,7 +183,7 @@ async fn deactivation_has_five_wire_forms() {
         json!({ "op": "REPLACE", "value": { "active": ["false"] } })
     );
     assert_eq!(bodies[4], json!({ "schemas": [USER], "active": false }));
-    server.front().clear_requests();
+    server.clear_requests();
     push.activate("u-1", DeactivateForm::StringBool).await;
     assert_eq!(self::operations(&server)[0]["value"], "true");
 }
@@ -207,7 +206,7 @@ async fn updates_have_their_wire_forms() {
         UpdateForm::OneByOne,
     ] {
         push.update("u-1", &changes, form).await;
-        sent.push((server.front().requests().len(), operations(&server)));
+        sent.push((server.requests().len(), operations(&server)));
     }
     let plain = json!({ "op": "replace", "path": "name.familyName", "value": "Lovelace" });
     let apart = json!({ "op": "replace", "path": department, "value": "R&D" });
@@ -235,7 +234,7 @@ async fn memberships_have_their_wire_forms() {
         bodies(&server)[0]["members"],
         json!([{ "value": "u-1", "type": "User" }])
     );
-    server.front().clear_requests();
+    server.clear_requests();
     let two = json!([{ "value": "u-1", "type": "User" }, { "value": "u-2", "type": "User" }]);
     let expected = [
         vec![json!({ "op": "add", "path": "members", "value": two })],
@@ -245,7 +244,7 @@ async fn memberships_have_their_wire_forms() {
     ];
     for (form, expected) in AddForm::ALL.into_iter().zip(expected) {
         push.add_members("g-1", &["u-1", "u-2"], form).await;
-        let path = &server.front().requests()[0].path;
+        let path = &server.requests()[0].path;
         assert_eq!(
             path.contains("/Users/u-1"),
             form == AddForm::OnUser,
@@ -275,14 +274,14 @@ async fn memberships_have_their_wire_forms() {
 async fn import_reads_all_pages() {
     let (server, _, push) = start(450);
     assert_eq!(push.import_all().await.unwrap().len(), 450);
-    let requests = server.front().requests();
+    let requests = server.requests();
     let starts: Vec<_> = requests
         .iter()
         .map(|it| it.param("startIndex").unwrap())
         .collect();
     assert_eq!(starts, ["1", "201", "401"]);
     push.lookup("o\"neil").await;
-    let last = server.front().requests().pop().unwrap();
+    let last = server.requests().pop().unwrap();
     assert_eq!(last.param("filter"), Some(r#"userName eq "o\"neil""#));
 }
 
@@ -294,7 +293,7 @@ async fn tokens_are_asked_for_in_both_ways() {
         push.client_credentials(&url, ("id", "s&t"), "urn:a urn:b", place)
             .await;
     }
-    let requests = server.front().requests();
+    let requests = server.requests();
     let body = |at: usize| requests[at].body.clone().unwrap();
     assert_eq!(
         body(0),
