@@ -166,7 +166,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         .iter()
         .filter(|m| m.connection_id == person.connection_id)
     {
-        let rules = Rules::compile(&mapping.settings)
+        let rules = Rules::of(mapping, &configuration.connections)
             .map_err(|e| Error::Corrupt(format!("{}: {}", e.key, e.text)))?;
         let entry = load::entry(conn, &mapping.target_id, user, &person)?;
         let desired = person.desired(&rules, &entry);

@@ -53,7 +53,7 @@ impl Live {
                 .iter()
                 .filter(|m| m.target_id == target.id)
             {
-                match Rules::compile(&mapping.settings) {
+                match Rules::of(mapping, &configuration.connections) {
                     Ok(compiled) => {
                         rules.insert(mapping.connection_id.clone(), compiled);
                     }

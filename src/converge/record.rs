@@ -394,15 +394,16 @@ impl Writes {
             })
             .map(|(_, row)| row.clone())
             .collect();
-        // A source group that has taken part in the plan is bound to its target group.
-        let aliases = job
+        // A source group that has taken part in the plan is bound to its name.
+        let mut aliases: Vec<(String, String)> = job
             .desired
-            .groups
+            .bindings
             .iter()
-            .filter(|group| groups.contains_key(&fold_text(&group.name)))
-            .filter_map(|group| Some((group.source_group_id.clone()?, group.name.clone())))
-            .filter(|(source, _)| !job.entry.has_alias(source))
+            .filter(|binding| groups.contains_key(&fold_text(&binding.target_group)))
+            .filter(|binding| !job.entry.has_alias(&binding.source_group_id))
+            .map(|binding| (binding.source_group_id.clone(), binding.known_as.clone()))
             .collect();
+        aliases.dedup();
         Self {
             account,
             account_changed,

@@ -1,6 +1,6 @@
 //! Who is live already in a mapping that is in shadow mode for everybody else.
 
-use super::wildcard::Wildcards;
+use super::pattern::Patterns;
 use crate::domain::Mode;
 
 /// Begins an entry that is about groups.
@@ -9,8 +9,8 @@ const GROUP: &str = "group:";
 /// `live_for`, compiled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pilot {
-    names: Wildcards,
-    groups: Wildcards,
+    names: Patterns,
+    groups: Patterns,
 }
 
 impl Pilot {
@@ -31,8 +31,8 @@ impl Pilot {
             .collect();
         let names: Vec<String> = names.into_iter().cloned().collect();
         Ok(Self {
-            names: Wildcards::compile(&names)?,
-            groups: Wildcards::compile(&groups)?,
+            names: Patterns::compile(&names).map_err(|(_, text)| text)?,
+            groups: Patterns::compile(&groups).map_err(|(_, text)| text)?,
         })
     }
 

@@ -433,7 +433,7 @@ pub fn strike_memberships(
     Ok(())
 }
 
-/// The target groups that these source groups stand for already.
+/// The names that the rules know these source groups by, of those that were used at the target.
 pub fn aliases(
     conn: &mut AnyConn,
     target: &TargetId,
@@ -449,7 +449,7 @@ pub fn aliases(
         .load(conn)?)
 }
 
-/// Binds a source group to its target group for good.
+/// Binds a source group to the name under which it was first used at the target, for good.
 pub fn put_alias(
     tx: &mut Tx<'_>,
     target: &TargetId,

@@ -146,8 +146,8 @@ CREATE TABLE target_group (
     PRIMARY KEY (target_id, name_ci)
 );
 
--- Which target group a source group stands for: no Data Center product can rename a group, so a renamed
--- source group keeps the one it had. Outlives the source group.
+-- The name under which a source group was first used at a target: no Data Center product can rename a group,
+-- so a renamed source group goes on under it and keeps the target groups it had. Outlives the source group.
 CREATE TABLE group_alias (
     target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
     source_group_id TEXT NOT NULL,
