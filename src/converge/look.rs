@@ -150,6 +150,13 @@ impl Engine {
         if let Some(former) = former {
             return Err(Obstacle::Former(former));
         }
+        if self
+            .is_unlisted(&job.item.target_id, client, &wanted)
+            .await?
+        {
+            job.unlisted = true;
+            return Ok(());
+        }
         let users = &rules.settings().users;
         let mut found = None;
         for key in &users.match_by {
@@ -310,6 +317,7 @@ impl Engine {
     pub(super) async fn group_states(
         &self,
         job: &mut Work<'_>,
+        rules: &Rules,
         client: &dyn Target,
         ahead: &mut Ahead,
     ) -> Result<BTreeMap<String, GroupState>, Stop> {
@@ -331,8 +339,20 @@ impl Engine {
                 .store
                 .read(move |conn| ledger::target_group(conn, &target, &name))
                 .await?;
+            let listed = if known.is_none() {
+                let target = &job.item.target_id;
+                self.listed_group(target, client, &group.name).await
+            } else {
+                Err(())
+            };
             let state = if known.is_some() {
                 GroupState::Exists
+            } else if let Ok(Some(written)) = listed {
+                job.groups_seen.push((written, Owner::Foreign));
+                GroupState::Exists
+            } else if listed == Ok(None) && rules.settings().groups.create_missing {
+                // Should it be there by now, making it says so.
+                GroupState::Missing
             } else if let Some(written) = client.group_exists(&group.name).await? {
                 job.answered = true;
                 job.groups_seen.push((written, Owner::Foreign));
