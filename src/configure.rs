@@ -1,5 +1,7 @@
 //! `usher apply`: makes the stored configuration what a file says. Idempotent, all or nothing.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use crate::clock::Clock;
@@ -8,6 +10,7 @@ use crate::domain::{ConnectionId, Mode, TargetId};
 use crate::mapping::{RuleError, Rules};
 use crate::store::audit::{self, NewAudit};
 use crate::store::settings::Configuration;
+use crate::store::work::Backlog;
 use crate::store::{self, Store, settings, versions, work};
 
 /// Who changes the configuration, and through what.
@@ -39,6 +42,8 @@ pub struct Report {
     pub marked: usize,
     /// Stored connections, targets and mappings that the file does not name; they stay.
     pub left_alone: Vec<String>,
+    /// What was recorded in shadow mode and is done now, one line for each mapping that goes live.
+    pub backlog: Vec<String>,
     /// Things to know.
     pub notes: Vec<String>,
     /// The version under which the result is kept, if anything changed and was stored.
@@ -159,6 +164,20 @@ pub async fn apply_text(
                     was_there,
                     changed,
                 );
+                let was_in_shadow = before.mappings.iter().any(|m| {
+                    m.connection_id == connection
+                        && m.target_id == target
+                        && m.settings.mode == Mode::Shadow
+                });
+                if was_in_shadow && entry.settings.mode == Mode::Live {
+                    let backlog = work::backlog(tx.conn(), &connection, &target)?;
+                    report.backlog.push(format!(
+                        "mapping {} -> {} goes live: {}",
+                        entry.connection,
+                        entry.target,
+                        in_words(&backlog)
+                    ));
+                }
                 if changed {
                     let why = format!("{cause}: the mapping changed");
                     report.marked += work::mark_all(tx, &connection, &target, &why, now)?;
@@ -214,4 +233,24 @@ pub async fn apply_text(
         })
         .await?;
     Ok(report)
+}
+
+fn in_words(backlog: &Backlog) -> String {
+    let mut text = format!("{} people differ", backlog.people);
+    if !backlog.operations.is_empty() {
+        let operations: Vec<String> = backlog
+            .operations
+            .iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        let _ = write!(text, " ({})", operations.join(", "));
+    }
+    if backlog.unseen > 0 {
+        let _ = write!(
+            text,
+            "; {} people have not been looked at yet",
+            backlog.unseen
+        );
+    }
+    text
 }

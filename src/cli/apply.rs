@@ -40,6 +40,9 @@ pub(super) async fn show(context: &Context, report: Report, plan: bool) -> anyho
     if report.marked > 0 {
         output::line(&format!("{} people {would}looked at again", report.marked));
     }
+    for line in &report.backlog {
+        output::line(line);
+    }
     if let Some(version) = report.version {
         output::note(&format!("kept as version {version}"));
     }

@@ -6,7 +6,9 @@ mod audit;
 mod check;
 mod config;
 mod explain;
+mod held;
 mod output;
+mod pause;
 mod plan;
 mod ready;
 mod retry;
@@ -25,12 +27,13 @@ use clap::{Parser, Subcommand};
 
 use tokio::sync::Notify;
 
-use crate::app::{self, By};
+use crate::app;
 use crate::clock::Clock;
 use crate::config::server::{DatabaseUrl, DatabaseUrlError};
 use crate::converge::{Engine, Options};
-use crate::store::Store;
+use crate::domain::{Target, UserId};
 use crate::store::audit::NewAudit;
+use crate::store::{self, Store, settings, users};
 use crate::telemetry;
 
 /// Provisions Atlassian products from Oracle IDCS over SCIM 2.0.
@@ -91,6 +94,12 @@ enum Command {
     Audit(audit::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
+    /// What waits for a person: show it, release it, discard it.
+    Held(held::Arguments),
+    /// Stop writing to targets, all or one, within a second.
+    Pause(pause::Arguments),
+    /// Let paused targets go on.
+    Resume(pause::ResumeArguments),
 }
 
 /// Reads the address without refusing it: clap would repeat the text, and with it the password, in its error.
@@ -156,6 +165,9 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
+        Command::Held(options) => held::run(&Context::open(&url)?, options).await,
+        Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,
+        Command::Resume(options) => pause::resume(&Context::open(&url)?, options).await,
     }
 }
 
@@ -165,6 +177,22 @@ struct Context {
     clock: Clock,
     /// The person at the keyboard, as the audit names them.
     actor: String,
+}
+
+/// Who gives a command, for the audit.
+#[derive(Debug, clap::Args)]
+struct By {
+    /// Who decides this, for the audit. Without: the user that is signed in to this machine.
+    #[arg(long = "by", env = "USER", hide_env_values = true, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl By {
+    fn name(self) -> String {
+        self.name
+            .filter(|name| !name.trim().is_empty())
+            .unwrap_or_else(|| "somebody".to_owned())
+    }
 }
 
 impl Context {
@@ -182,8 +210,8 @@ impl Context {
     }
 
     /// Who changes the configuration.
-    fn by<'a>(&'a self, cause: &'a str) -> By<'a> {
-        By {
+    fn by<'a>(&'a self, cause: &'a str) -> app::By<'a> {
+        app::By {
             actor: &self.actor,
             cause,
         }
@@ -198,6 +226,38 @@ impl Context {
             Arc::new(Notify::new()),
             &Options::default(),
         )
+    }
+
+    /// The targets, all or the one of that name; an error if there is none such.
+    async fn targets(&self, name: Option<&str>) -> anyhow::Result<Vec<Target>> {
+        let configuration = self.store.read(settings::load).await?;
+        let mut targets = configuration.targets;
+        if let Some(name) = name {
+            targets.retain(|target| target.settings.name == name);
+            if targets.is_empty() {
+                anyhow::bail!("there is no target {name:?}; `usher status` lists them");
+            }
+        }
+        Ok(targets)
+    }
+
+    /// The people of these names (user name, e-mail address or SCIM id); an error for a name that nobody has.
+    async fn people(&self, names: Vec<String>) -> anyhow::Result<Vec<UserId>> {
+        let found = self
+            .store
+            .read(
+                move |conn| -> Result<Vec<(String, Vec<UserId>)>, store::Error> {
+                    names
+                        .into_iter()
+                        .map(|name| Ok((name.clone(), users::named(conn, &name)?)))
+                        .collect()
+                },
+            )
+            .await?;
+        if let Some((name, _)) = found.iter().find(|(_, ids)| ids.is_empty()) {
+            anyhow::bail!("the mirror has no user {name:?}");
+        }
+        Ok(found.into_iter().flat_map(|(_, ids)| ids).collect())
     }
 }
 

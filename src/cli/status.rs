@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Context, output};
+use super::{Context, output, pause};
 use crate::clock::{ago, rfc3339};
 use crate::domain::Expiry;
 use crate::store::work::{self, TargetStatus};
@@ -61,7 +61,11 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             .map(|(t, expiry)| {
                 vec![
                     t.name.clone(),
-                    t.health.state.clone(),
+                    if t.pause.is_some() {
+                        "paused".to_owned()
+                    } else {
+                        t.health.state.clone()
+                    },
                     t.pending.to_string(),
                     t.waiting.to_string(),
                     t.held.to_string(),
@@ -77,6 +81,21 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             })
             .collect(),
     );
+    for (target, _) in &targets {
+        if let Some(by) = &target.pause {
+            output::line(&format!(
+                "{}: {}; `usher resume` lets it go on",
+                target.name,
+                pause::words(by)
+            ));
+        }
+        if target.braked > 0 {
+            output::line(&format!(
+                "{}: brakes hold something of {} people; `usher held` shows it",
+                target.name, target.braked
+            ));
+        }
+    }
     for (target, _) in targets.iter().filter(|(t, _)| t.health.state != "up") {
         output::line(&format!(
             "{}: {}{}",
@@ -110,6 +129,12 @@ fn as_json(target: &TargetStatus, expiry: Option<&Expiry>) -> serde_json::Value 
         "pending": target.pending,
         "waiting": target.waiting,
         "held": target.held,
+        "held_by_brakes": target.braked,
+        "paused": target.pause.as_ref().map(|pause| json!({
+            "since": rfc3339(pause.at),
+            "by": pause.by,
+            "reason": pause.reason,
+        })),
         "failed": target.failed,
         "shadow": target.shadow,
         "oldest_pending_at": target.oldest_pending_at.map(rfc3339),

@@ -1,10 +1,11 @@
 //! Everything that the store knows about one user at one target, read in one go.
 
 use crate::clock::{Micros, rfc3339};
-use crate::domain::{Account, Action, ConnectionId, Desired, TargetId, UserId};
+use crate::domain::{Account, Action, ConnectionId, Desired, Mode, TargetId, UserId};
 use crate::mapping::{self, Rules, SourceGroup, SourceUser};
 use crate::scim::resource::Meta;
 use crate::scim::{self, Doc, ResourceType};
+use crate::store::brakes::{self, Hold};
 use crate::store::ledger::Membership;
 use crate::store::users::Reached;
 use crate::store::{AnyConn, Error, Stored, ledger, users};
@@ -29,6 +30,8 @@ pub(super) struct Entry {
     pub(super) in_flight_since: Option<Micros>,
     /// What a plan assumes to be done before: neither the ledger nor the target shows it yet.
     pub(super) done: Vec<Action>,
+    /// What brakes hold of this user here, and what a person decided about it.
+    pub(super) holds: Vec<Hold>,
     /// Source group id to the name that the rules know it by.
     aliases: Vec<(String, String)>,
 }
@@ -103,6 +106,18 @@ impl Person {
             &groups,
         )
     }
+
+    /// Whether the rules write for this person: where a mapping is in shadow mode, a few may be live.
+    pub(super) fn mode(&self, rules: &Rules, desired: &Desired) -> Mode {
+        let account = desired.account.as_ref().ok();
+        let names = [
+            Some(self.user_name.as_str()),
+            account.map(|account| account.username.as_str()),
+            account.and_then(|account| account.email.as_deref()),
+        ];
+        let groups = self.reached.iter().map(|group| group.name.as_str());
+        rules.mode_for(names.into_iter().flatten(), groups)
+    }
 }
 
 /// Reads the ledger.
@@ -126,6 +141,7 @@ pub(super) fn entry(
         memberships,
         in_flight_since,
         done: Vec::new(),
+        holds: brakes::of_subject(conn, target, user.as_str())?,
         aliases: ledger::aliases(conn, target, &source_groups)?,
     })
 }

@@ -71,6 +71,8 @@ pub(super) struct Plan {
     pub notes: Vec<String>,
     /// The account cannot be made yet: what the source has not sent.
     pub waiting: Option<String>,
+    /// What a brake holds of it, and why. It is not among the actions any more.
+    pub held: Option<String>,
 }
 
 /// The protections that hold for one target: names that are never changed.

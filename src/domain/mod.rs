@@ -3,6 +3,7 @@
 //! Pure data: no I/O, no clock, no framework. Every other layer speaks in these types.
 
 mod account;
+mod brakes;
 mod connection;
 mod expiry;
 mod failure;
@@ -16,6 +17,7 @@ pub use account::{
     Account, AccountRules, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding,
     Lookup, Observed, Owner, Presence, Standing,
 };
+pub use brakes::{Brake, Brakes, Removal, RemovalKind, Share, WHOLE_TARGET};
 pub use connection::{
     ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, PullSettings, PullUsers,
 };

@@ -41,7 +41,11 @@ pub(super) async fn everything(state: &State) -> Result<Everything, Problem> {
     let (configuration, holds, items) = state
         .store
         .read(|conn| -> Result<_, store::Error> {
-            Ok((settings::load(conn)?, brakes::held(conn)?, work::held(conn)?))
+            Ok((
+                settings::load(conn)?,
+                brakes::held(conn)?,
+                work::held(conn)?,
+            ))
         })
         .await?;
     let name = |id: &str| {
@@ -118,7 +122,8 @@ pub(super) async fn decide(
                 None => None,
                 Some(wanted) => {
                     let known = settings::load(tx.conn())?.targets;
-                    let Some(target) = known.into_iter().find(|t| t.settings.name == *wanted) else {
+                    let Some(target) = known.into_iter().find(|t| t.settings.name == *wanted)
+                    else {
                         tx.discard();
                         return Ok(None);
                     };

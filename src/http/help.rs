@@ -15,6 +15,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("crowd", include_str!("../help/crowd.md")),
     ("guard", include_str!("../help/guard.md")),
     ("configuration", include_str!("../help/configuration.md")),
+    ("brakes", include_str!("../help/brakes.md")),
     ("operation", include_str!("../help/operation.md")),
     ("seat", include_str!("../help/seat.md")),
 ];
@@ -82,7 +83,7 @@ fn document(text: &str) -> String {
          <nav><a href=\"/help\">Guide</a><a href=\"idcs\">IDCS</a><a href=\"scim\">SCIM</a><a href=\"jira\">Jira</a>\
          <a href=\"confluence\">Confluence</a><a href=\"crowd\">Crowd</a>\
          <a href=\"guard\">Guard</a>\
-         <a href=\"configuration\">Configuration</a><a href=\"operation\">Day by day</a>\
+         <a href=\"configuration\">Configuration</a><a href=\"brakes\">Brakes</a><a href=\"operation\">Day by day</a>\
          <a href=\"seat\">Pages and API</a></nav>\
          <main>{body}</main></body></html>"
     )

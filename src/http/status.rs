@@ -11,7 +11,10 @@ use crate::store::pause::{self, Pause};
 use crate::store::{self, Tx, settings, work};
 
 /// The targets that a name means: all without one. `None`: there is none of that name.
-fn named(tx: &mut Tx<'_>, name: Option<&str>) -> Result<Option<Vec<(TargetId, String)>>, store::Error> {
+fn named(
+    tx: &mut Tx<'_>,
+    name: Option<&str>,
+) -> Result<Option<Vec<(TargetId, String)>>, store::Error> {
     let known = settings::load(tx.conn())?.targets;
     let chosen: Vec<(TargetId, String)> = known
         .into_iter()
@@ -45,7 +48,10 @@ pub(super) async fn retry(
                 return Ok(None);
             };
             let cause = format!("{name} asked for it");
-            let one = target.as_ref().and(chosen.first()).map(|(id, _)| id.clone());
+            let one = target
+                .as_ref()
+                .and(chosen.first())
+                .map(|(id, _)| id.clone());
             let count = work::retry(tx, one.as_ref(), None, &cause, now)?;
             let detail = json!({"target": target, "items": count});
             audit::append(tx, &NewAudit::act(now, &name, "retry", &detail, through))?;

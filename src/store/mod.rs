@@ -13,9 +13,11 @@ mod statement;
 
 pub mod admins;
 pub mod audit;
+pub mod brakes;
 pub mod groups;
 pub mod ledger;
 pub mod migrate;
+pub mod pause;
 pub mod people;
 pub mod runs;
 pub mod settings;

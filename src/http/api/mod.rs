@@ -2,7 +2,9 @@
 //! takes and gives; the OpenAPI document is made of it.
 
 mod accounts;
+mod configuration;
 mod document;
+mod held;
 mod input;
 mod people;
 mod status;
@@ -120,6 +122,116 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .body(of::<status::Retry>)
     .gives(200, of::<Count>)
     .refuses(&[404]),
+    endpoint(
+        "POST",
+        "/api/v1/pause",
+        OPERATE,
+        "status",
+        "pause",
+        "Stop one target or all: nothing is written",
+    )
+    .body(of::<status::Pause>)
+    .gives(200, of::<Count>)
+    .refuses(&[404]),
+    endpoint(
+        "POST",
+        "/api/v1/resume",
+        OPERATE,
+        "status",
+        "resume",
+        "Let one target or all go on",
+    )
+    .body(of::<status::Retry>)
+    .gives(200, of::<Count>)
+    .refuses(&[404]),
+    endpoint(
+        "GET",
+        "/api/v1/failed",
+        READ,
+        "status",
+        "failed",
+        "What products refused, grouped by their words",
+    )
+    .gives(200, of::<Vec<status::Failed>>),
+    endpoint(
+        "GET",
+        "/api/v1/held",
+        READ,
+        "held",
+        "held",
+        "What waits for a person",
+    )
+    .gives(200, of::<held::Held>),
+    endpoint(
+        "POST",
+        "/api/v1/held/release",
+        OPERATE,
+        "held",
+        "releaseHeld",
+        "Have held removals done",
+    )
+    .body(of::<held::Choice>)
+    .gives(200, of::<Count>)
+    .refuses(&[404]),
+    endpoint(
+        "POST",
+        "/api/v1/held/discard",
+        OPERATE,
+        "held",
+        "discardHeld",
+        "Leave held removals undone",
+    )
+    .body(of::<held::Choice>)
+    .gives(200, of::<Count>)
+    .refuses(&[404]),
+    endpoint(
+        "GET",
+        "/api/v1/configuration",
+        READ,
+        "configuration",
+        "configuration",
+        "The configuration, as `usher apply` takes it",
+    )
+    .gives(200, of::<configuration::Text>),
+    endpoint(
+        "PUT",
+        "/api/v1/configuration",
+        ADMINISTER,
+        "configuration",
+        "applyConfiguration",
+        "Store a configuration; with `dry_run` only say what that would be",
+    )
+    .body(of::<configuration::Apply>)
+    .gives(200, of::<configuration::Outcome>)
+    .refuses(&[422]),
+    endpoint(
+        "GET",
+        "/api/v1/configuration/versions",
+        READ,
+        "configuration",
+        "configurationVersions",
+        "Former versions, the newest first",
+    )
+    .gives(200, of::<Vec<configuration::Version>>),
+    endpoint(
+        "GET",
+        "/api/v1/configuration/versions/{version}",
+        READ,
+        "configuration",
+        "configurationVersion",
+        "A former version",
+    )
+    .gives(200, of::<configuration::Text>),
+    endpoint(
+        "POST",
+        "/api/v1/configuration/versions/{version}/rollback",
+        ADMINISTER,
+        "configuration",
+        "rollBackConfiguration",
+        "Make the configuration again what a version says",
+    )
+    .gives(200, of::<configuration::Outcome>)
+    .refuses(&[422]),
     endpoint(
         "GET",
         "/api/v1/people",
@@ -244,6 +356,26 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/openapi.json", web::get().to(openapi))
         .route("/status", web::get().to(status::status))
         .route("/retry", web::post().to(status::retry))
+        .route("/pause", web::post().to(status::pause))
+        .route("/resume", web::post().to(status::resume))
+        .route("/failed", web::get().to(status::failed))
+        .route("/held", web::get().to(held::held))
+        .route("/held/release", web::post().to(held::release))
+        .route("/held/discard", web::post().to(held::discard))
+        .route("/configuration", web::get().to(configuration::text))
+        .route("/configuration", web::put().to(configuration::apply))
+        .route(
+            "/configuration/versions",
+            web::get().to(configuration::versions),
+        )
+        .route(
+            "/configuration/versions/{version}",
+            web::get().to(configuration::version),
+        )
+        .route(
+            "/configuration/versions/{version}/rollback",
+            web::post().to(configuration::roll_back),
+        )
         .route("/people", web::get().to(people::search))
         .route("/people/{id}", web::get().to(people::explain))
         .route("/people/{id}/retry", web::post().to(people::retry))

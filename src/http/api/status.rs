@@ -3,15 +3,13 @@
 use actix_web::web;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::super::State;
-use super::{Answer, Count, Problem};
+use super::super::status as shared;
+use super::{Answer, Count, THROUGH};
 use crate::auth::seat::Actor;
 use crate::clock::rfc3339;
-use crate::store::audit::{self, NewAudit};
 use crate::store::work::{self, TargetStatus};
-use crate::store::{self, settings};
 
 /// How each target stands.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -45,6 +43,14 @@ pub(super) struct Target {
     last_error: Option<String>,
     /// When a product that is not up is tried again.
     retry_at: Option<String>,
+    /// People of whom a brake holds something.
+    braked: i64,
+    /// Since when somebody has stopped it.
+    paused_at: Option<String>,
+    /// Who stopped it.
+    paused_by: Option<String>,
+    /// Why it was stopped.
+    pause_reason: Option<String>,
 }
 
 impl From<TargetStatus> for Target {
@@ -61,6 +67,10 @@ impl From<TargetStatus> for Target {
             last_success_at: target.health.last_success_at.map(rfc3339),
             last_error: target.health.last_error,
             retry_at: target.health.retry_at.map(rfc3339),
+            braked: target.braked,
+            paused_at: target.pause.as_ref().map(|pause| rfc3339(pause.at)),
+            paused_by: target.pause.as_ref().map(|pause| pause.by.clone()),
+            pause_reason: target.pause.and_then(|pause| pause.reason),
         }
     }
 }
@@ -73,11 +83,11 @@ pub(super) async fn status(state: web::Data<State>) -> Answer<Status> {
     }))
 }
 
-/// What to try again.
+/// Which target.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
-    /// Only at this target.
+    /// Only this target.
     target: Option<String>,
 }
 
@@ -87,33 +97,69 @@ pub(super) async fn retry(
     actor: Actor,
     body: web::Json<Retry>,
 ) -> Answer<Count> {
-    let Retry { target } = body.into_inner();
-    let now = state.clock.now();
-    let outcome = state
-        .store
-        .write(move |tx| -> Result<Option<usize>, store::Error> {
-            let id = match &target {
-                None => None,
-                Some(name) => {
-                    let known = settings::load(tx.conn())?.targets;
-                    let Some(target) = known.into_iter().find(|t| t.settings.name == *name) else {
-                        tx.discard();
-                        return Ok(None);
-                    };
-                    Some(target.id)
-                }
-            };
-            let cause = format!("{} asked for it", actor.name);
-            let count = work::retry(tx, id.as_ref(), None, &cause, now)?;
-            let detail = json!({"target": target, "items": count});
-            audit::append(
-                tx,
-                &NewAudit::act(now, &actor.name, "retry", &detail, "API"),
-            )?;
-            Ok(Some(count))
-        })
-        .await?;
-    state.intake.wake();
-    let count = outcome.ok_or_else(|| Problem::new(404, "there is no target of that name"))?;
+    let count = shared::retry(&state, &actor, body.into_inner().target, THROUGH).await?;
     Ok(web::Json(Count { count }))
+}
+
+/// What to stop, and why.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pause {
+    /// Only this target.
+    target: Option<String>,
+    /// Why, for those who see that it is stopped.
+    reason: Option<String>,
+}
+
+/// `POST /api/v1/pause`
+pub(super) async fn pause(
+    state: web::Data<State>,
+    actor: Actor,
+    body: web::Json<Pause>,
+) -> Answer<Count> {
+    let Pause { target, reason } = body.into_inner();
+    let count = shared::pause(&state, &actor, target, reason, THROUGH).await?;
+    Ok(web::Json(Count { count }))
+}
+
+/// `POST /api/v1/resume`
+pub(super) async fn resume(
+    state: web::Data<State>,
+    actor: Actor,
+    body: web::Json<Retry>,
+) -> Answer<Count> {
+    let count = shared::resume(&state, &actor, body.into_inner().target, THROUGH).await?;
+    Ok(web::Json(Count { count }))
+}
+
+/// What a product refused.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Failed {
+    /// Name of the target.
+    target: String,
+    /// The product's words.
+    words: String,
+    /// How many people it is about.
+    people: i64,
+    /// SCIM id of one of them.
+    sample_id: String,
+    /// User name of that one.
+    sample_name: String,
+}
+
+/// `GET /api/v1/failed`
+pub(super) async fn failed(state: web::Data<State>) -> Answer<Vec<Failed>> {
+    let kinds = state.store.read(|conn| work::refusals(conn, 500)).await?;
+    Ok(web::Json(
+        kinds
+            .into_iter()
+            .map(|kind| Failed {
+                target: kind.target,
+                words: kind.words,
+                people: kind.people,
+                sample_id: kind.sample_id,
+                sample_name: kind.sample_name,
+            })
+            .collect(),
+    ))
 }

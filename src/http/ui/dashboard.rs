@@ -2,12 +2,15 @@
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use serde::Deserialize;
 
 use super::super::State;
 use super::super::problem::Problem;
-use super::{Frame, html};
+use super::super::status;
+use super::{Frame, html, see_other};
 use crate::auth::seat::Actor;
 use crate::clock::{Micros, ago};
+use crate::domain::Role;
 use crate::store::work::{self, TargetStatus};
 
 #[derive(Template)]
@@ -15,6 +18,11 @@ use crate::store::work::{self, TargetStatus};
 struct Dashboard {
     frame: Frame,
     targets: Vec<TargetCard>,
+    may_operate: bool,
+    /// Whether anything is still running.
+    running: bool,
+    /// Whether anything is stopped.
+    stopped: bool,
 }
 
 struct TargetCard {
@@ -29,6 +37,8 @@ struct TargetCard {
     shadow: i64,
     last_success: String,
     error: Option<String>,
+    /// Who stopped it, and why.
+    paused: Option<String>,
 }
 
 impl TargetCard {
@@ -40,7 +50,7 @@ impl TargetCard {
             pending: target.pending,
             oldest: target.oldest_pending_at.map(|at| ago(now - at)),
             waiting: target.waiting,
-            held: target.held,
+            held: target.held.max(target.braked),
             failed: target.failed,
             shadow: target.shadow,
             last_success: target
@@ -48,6 +58,12 @@ impl TargetCard {
                 .last_success_at
                 .map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(now - at))),
             error: target.health.last_error.filter(|_| !up),
+            paused: target.pause.map(|pause| {
+                let why = pause
+                    .reason
+                    .map_or_else(String::new, |why| format!(": {why}"));
+                format!("paused by {} {} ago{why}", pause.by, ago(now - pause.at))
+            }),
             state: target.health.state,
         }
     }
@@ -57,12 +73,63 @@ impl TargetCard {
 pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpResponse, Problem> {
     let targets = state.store.read(work::status).await?;
     let now = state.clock.now();
+    let targets: Vec<TargetCard> = targets
+        .into_iter()
+        .map(|target| TargetCard::new(target, now))
+        .collect();
     let page = Dashboard {
+        may_operate: actor.role.includes(Role::Operator),
         frame: Frame::new("Dashboard", "/", actor),
-        targets: targets
-            .into_iter()
-            .map(|target| TargetCard::new(target, now))
-            .collect(),
+        running: targets.iter().any(|target| target.paused.is_none()),
+        stopped: targets.iter().any(|target| target.paused.is_some()),
+        targets,
     };
     Ok(html(200, &page))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Which {
+    /// Empty: all of them.
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    reason: String,
+}
+
+fn given(text: String) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// `POST /pause`
+pub(super) async fn pause(
+    state: web::Data<State>,
+    actor: Actor,
+    which: web::Form<Which>,
+) -> Result<HttpResponse, Problem> {
+    let Which { target, reason } = which.into_inner();
+    status::pause(
+        &state,
+        &actor,
+        given(target),
+        given(reason),
+        "the dashboard",
+    )
+    .await?;
+    Ok(see_other("/"))
+}
+
+/// `POST /resume`
+pub(super) async fn resume(
+    state: web::Data<State>,
+    actor: Actor,
+    which: web::Form<Which>,
+) -> Result<HttpResponse, Problem> {
+    status::resume(
+        &state,
+        &actor,
+        given(which.into_inner().target),
+        "the dashboard",
+    )
+    .await?;
+    Ok(see_other("/"))
 }

@@ -35,10 +35,7 @@ pub(super) async fn show(
     actor: Actor,
     said: web::Query<Said>,
 ) -> Result<HttpResponse, Problem> {
-    let kinds = state
-        .store
-        .read(|conn| work::refusals(conn, SHOWN))
-        .await?;
+    let kinds = state.store.read(|conn| work::refusals(conn, SHOWN)).await?;
     let mut frame = Frame::new("Failed", "/failed", actor.clone());
     if let Some(n) = said.again {
         frame = frame.saying("good", format!("{n} are tried again now."));

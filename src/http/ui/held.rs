@@ -83,9 +83,15 @@ pub(super) async fn show(
     let more_others = held.others.len().saturating_sub(SHOWN);
     let mut frame = Frame::new("Held", "/held", actor.clone());
     if let Some(n) = said.released {
-        frame = frame.saying("good", format!("{n} removals are released: they are done now."));
+        frame = frame.saying(
+            "good",
+            format!("{n} removals are released: they are done now."),
+        );
     } else if let Some(n) = said.discarded {
-        frame = frame.saying("good", format!("{n} removals are discarded: they stay undone."));
+        frame = frame.saying(
+            "good",
+            format!("{n} removals are discarded: they stay undone."),
+        );
     }
     let page = Page {
         frame,

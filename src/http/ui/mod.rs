@@ -6,6 +6,8 @@ mod assets;
 mod audit;
 mod configuration;
 mod dashboard;
+mod failed;
+mod held;
 mod people;
 mod settings;
 mod sign_in;
@@ -36,6 +38,13 @@ pub(super) const ROUTES: &[Route] = &[
     ("GET", "/people/{id}", READ),
     ("POST", "/people/{id}/retry", OPERATE),
     ("GET", "/audit", READ),
+    ("GET", "/held", READ),
+    ("POST", "/held/release", OPERATE),
+    ("POST", "/held/discard", OPERATE),
+    ("GET", "/failed", READ),
+    ("POST", "/failed/retry", OPERATE),
+    ("POST", "/pause", OPERATE),
+    ("POST", "/resume", OPERATE),
     ("GET", "/configuration", READ),
     ("POST", "/configuration", ADMINISTER),
     ("POST", "/configuration/try", ADMINISTER),
@@ -57,6 +66,8 @@ pub(super) const ROUTES: &[Route] = &[
 const PLACES: &[(&str, &str)] = &[
     ("/", "Dashboard"),
     ("/people", "People"),
+    ("/held", "Held"),
+    ("/failed", "Failed"),
     ("/audit", "Audit"),
     ("/configuration", "Configuration"),
     ("/settings", "Settings"),
@@ -75,6 +86,13 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/people/{id}", web::get().to(people::show))
         .route("/people/{id}/retry", web::post().to(people::retry))
         .route("/audit", web::get().to(audit::list))
+        .route("/held", web::get().to(held::show))
+        .route("/held/release", web::post().to(held::release))
+        .route("/held/discard", web::post().to(held::discard))
+        .route("/failed", web::get().to(failed::show))
+        .route("/failed/retry", web::post().to(failed::try_again))
+        .route("/pause", web::post().to(dashboard::pause))
+        .route("/resume", web::post().to(dashboard::resume))
         .route("/configuration", web::get().to(configuration::show))
         .route("/configuration", web::post().to(configuration::save))
         .route("/configuration/try", web::post().to(configuration::try_out))
