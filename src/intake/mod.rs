@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 pub use self::error::Error;
 use self::members::Affected;
 use crate::clock::{Clock, Micros};
-use crate::domain::{ConnectionId, UserId};
+use crate::domain::{ConnectionId, ConnectionKind, UserId};
 use crate::scim::patch::PatchOp;
 use crate::scim::{self, Dialect, ResourceType};
 use crate::store::work::Priority;
@@ -31,6 +31,16 @@ pub struct Source {
     pub dialect: Dialect,
     /// What set it off, for the audit: the request, the run, the person.
     pub cause: String,
+}
+
+/// How the input of such a connection is to be understood.
+pub fn dialect(kind: ConnectionKind) -> Dialect {
+    match kind {
+        ConnectionKind::OracleIdcs => Dialect::Idcs,
+        ConnectionKind::Scim => Dialect::Rfc,
+        ConnectionKind::EntraId => Dialect::EntraId,
+        ConnectionKind::Okta => Dialect::Okta,
+    }
 }
 
 /// A change of a resource that exists.

@@ -18,10 +18,9 @@ pub use run::{Extent, OnProgress, Progress, Report};
 pub use schedule::Scheduler;
 
 use crate::clock::{Clock, Micros};
-use crate::domain::{Connection, ConnectionId, ConnectionKind, ConnectionSettings, PullSettings};
+use crate::domain::{Connection, ConnectionId, ConnectionSettings, PullSettings};
 use crate::idcs::{self, Idcs};
 use crate::intake::{self, Intake, Source};
-use crate::scim::Dialect;
 use crate::store::{self, Store};
 
 /// Makes the client of a connection.
@@ -128,10 +127,7 @@ fn pull_of(connection: &Connection) -> Result<&PullSettings, Error> {
 fn source_of(connection: &Connection, cause: &str) -> Source {
     Source {
         connection: connection.id.clone(),
-        dialect: match connection.settings.kind {
-            ConnectionKind::OracleIdcs => Dialect::Idcs,
-            ConnectionKind::Scim => Dialect::Rfc,
-        },
+        dialect: intake::dialect(connection.settings.kind),
         cause: cause.to_owned(),
     }
 }
