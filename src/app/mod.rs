@@ -47,8 +47,8 @@ pub struct ServeOptions {
     pub public_url: Option<String>,
     /// How the engine works.
     pub engine: Options,
-    /// Where the master key is, which secrets in the database are encrypted with.
-    pub master_key: vault::Source,
+    /// Where the master key is, which secrets in the database are encrypted with. Without: no access tokens.
+    pub master_key: Option<vault::Source>,
 }
 
 /// The parts of a running server.
@@ -172,11 +172,8 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let _only = lock::take(&options.database)?;
     let store = Store::open(&options.database)?;
     let clock = Clock::System;
-    let issuer = Issuer::new(
-        store.clone(),
-        clock.clone(),
-        Vault::open(&options.master_key)?,
-    );
+    let vault = options.master_key.as_ref().map(Vault::open).transpose()?;
+    let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     // A new server may come with a new credential, or after a repair.
     store
         .write(|tx| -> Result<(), store::Error> {
@@ -217,7 +214,11 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             "nobody administers this server yet: open the page and enter the code"
         );
     }
-    let server = http_server(parts.state.clone().with_issuer(issuer), listener)?;
+    let state = match issuer {
+        Some(issuer) => parts.state.clone().with_issuer(issuer),
+        None => parts.state.clone(),
+    };
+    let server = http_server(state, listener)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
 

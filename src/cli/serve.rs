@@ -37,8 +37,9 @@ pub(super) struct Arguments {
           value_name = "TIME")]
     audit_retention: Retention,
     /// File with the master key, which secrets in the database are encrypted with: 32 random bytes in Base64.
-    /// Made if it is missing. Without: beside the SQLite file, or usher.key. Several servers on one database need
-    /// the same key. The environment variable USHER_MASTER_KEY may hold the key itself instead.
+    /// Made if it is missing. Without: beside the SQLite file; with PostgreSQL none, and then no access tokens are
+    /// made. Several servers on one database need the same key. The environment variable USHER_MASTER_KEY may hold
+    /// the key itself instead.
     #[arg(long, env = "USHER_MASTER_KEY_FILE", value_name = "FILE")]
     master_key_file: Option<PathBuf>,
 }
@@ -71,17 +72,19 @@ impl std::str::FromStr for Retention {
     }
 }
 
-/// Where the master key is: in the environment, in a file, or else in one beside the database.
-fn master_key(database: &DatabaseUrl, file: Option<PathBuf>) -> vault::Source {
+/// Where the master key is: in the environment, in a file, or else in one beside the SQLite file. Servers on one
+/// PostgreSQL database need the same key, so there none is made up.
+fn master_key(database: &DatabaseUrl, file: Option<PathBuf>) -> Option<vault::Source> {
     if let Ok(text) = std::env::var("USHER_MASTER_KEY")
         && !text.is_empty()
     {
-        return vault::Source::Text(SecretString::from(text));
+        return Some(vault::Source::Text(SecretString::from(text)));
     }
-    vault::Source::File(file.unwrap_or_else(|| match database {
-        DatabaseUrl::Sqlite(path) => path.with_extension("key"),
-        DatabaseUrl::Postgres(_) => PathBuf::from("usher.key"),
-    }))
+    let beside = match database {
+        DatabaseUrl::Sqlite(path) => Some(path.with_extension("key")),
+        DatabaseUrl::Postgres(_) => None,
+    };
+    file.or(beside).map(vault::Source::File)
 }
 
 pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::Result<()> {

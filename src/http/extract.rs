@@ -12,7 +12,7 @@ use super::State;
 use super::error::Failure;
 use super::trace::RequestId;
 use crate::auth;
-use crate::intake::{Preconditions, Source, Versions};
+use crate::intake::{self, Preconditions, Source, Versions};
 use crate::scim::{self, Dialect};
 
 /// The largest body, in bytes: a PUT of a group with 100,000 members has about 10 MB.
