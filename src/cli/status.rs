@@ -33,6 +33,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             "HELD",
             "FAILED",
             "SHADOW",
+            "GRACE",
             "OLDEST",
             "LAST SUCCESS",
         ],
@@ -47,6 +48,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                     t.held.to_string(),
                     t.failed.to_string(),
                     t.shadow.to_string(),
+                    t.grace.to_string(),
                     t.oldest_pending_at
                         .map_or_else(|| "-".to_owned(), |at| age(now - at)),
                     t.health
@@ -86,6 +88,7 @@ fn as_json(target: &TargetStatus) -> serde_json::Value {
         "held": target.held,
         "failed": target.failed,
         "shadow": target.shadow,
+        "grace": target.grace,
         "oldest_pending_at": target.oldest_pending_at.map(rfc3339),
         "last_success_at": target.health.last_success_at.map(rfc3339),
         "last_error": target.health.last_error,

@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the engine rests between two looks: a thousand pushes in a second are worth a few looks, not one
 /// each.
 const REST: Duration = Duration::from_millis(5);
+/// How often the engine looks for grace periods that have ended.
+const WAKE_EVERY: Duration = Duration::from_secs(30);
 /// How often tombstones that nothing needs any more are removed.
 const PURGE_EVERY: Micros = 60 * 60 * 1_000_000;
 
@@ -132,6 +134,10 @@ impl Engine {
         if !known.configuration.still_holds() {
             self.refresh().await?;
             known.configuration.holds_for(LOOK_EVERY);
+        }
+        if !known.nothing_rests.still_holds() {
+            self.wake_what_rests().await?;
+            known.nothing_rests.holds_for(WAKE_EVERY);
         }
         let live = self.live();
         let mut started = 0;
@@ -270,6 +276,20 @@ impl Engine {
             .unwrap_or(0)
     }
 
+    /// Makes what waited for its hour due.
+    async fn wake_what_rests(&self) -> Result<(), store::Error> {
+        let now = self.clock.now();
+        if self
+            .store
+            .read(move |conn| work::is_time(conn, now))
+            .await?
+        {
+            let woken = self.store.write(move |tx| work::wake(tx, now)).await?;
+            tracing::info!(woken, "grace periods ended");
+        }
+        Ok(())
+    }
+
     async fn purge(&self) {
         // Old enough that a worker which read it before cannot be at it any more.
         let before = self.clock.now() - PURGE_EVERY;
@@ -297,6 +317,8 @@ impl Engine {
 struct Known {
     /// The configuration.
     configuration: Fresh,
+    /// That nothing has rested for as long as it should.
+    nothing_rests: Fresh,
     /// That a target is down and not to be asked yet.
     down: HashMap<TargetId, Fresh>,
 }

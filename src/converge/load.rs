@@ -1,7 +1,7 @@
 //! Everything that the store knows about one user at one target, read in one go.
 
 use crate::clock::{Micros, rfc3339};
-use crate::domain::{Account, ConnectionId, Desired, TargetId, UserId};
+use crate::domain::{Account, ConnectionId, Desired, Owner, Standing, TargetId, UserId};
 use crate::mapping::{self, Rules, SourceGroup, SourceUser};
 use crate::scim::resource::Meta;
 use crate::scim::{self, Doc, ResourceType};
@@ -26,6 +26,10 @@ pub(super) struct Entry {
     pub(super) memberships: Vec<Membership>,
     /// Since when the account is in flight, if it is.
     pub(super) in_flight_since: Option<Micros>,
+    /// Since when the person is not wanted, as far as is known.
+    pub(super) unwanted_since: Option<Micros>,
+    /// Default groups that the account was given when Usher made it.
+    given: Vec<String>,
     /// Source group id to the name that the rules know it by.
     aliases: Vec<(String, String)>,
 }
@@ -72,6 +76,11 @@ fn rendered(stored: &Stored, reached: &[Reached]) -> Doc {
 impl Person {
     /// What the rules want, given the names under which source groups are known at the target.
     pub(super) fn desired(&self, rules: &Rules, entry: &Entry) -> Desired {
+        self.desired_for(rules, entry, entry.stage())
+    }
+
+    /// The same for an account that turned out to be something else than the ledger knows.
+    pub(super) fn desired_for(&self, rules: &Rules, entry: &Entry, stage: Stage) -> Desired {
         let groups: Vec<SourceGroup> = self
             .reached
             .iter()
@@ -91,8 +100,11 @@ impl Person {
             &SourceUser {
                 doc: &self.doc,
                 deleted: self.deleted,
-                new_account: false,
-                given: &[],
+                new_account: stage == Stage::New,
+                given: match stage {
+                    Stage::Found => &[],
+                    Stage::New | Stage::Made => &entry.given,
+                },
             },
             &groups,
         )
@@ -107,23 +119,47 @@ pub(super) fn entry(
     person: &Person,
 ) -> Result<Entry, Error> {
     let account = ledger::account(conn, target, user)?;
-    let (memberships, in_flight_since) = match &account {
-        Some(account) => (
-            ledger::memberships(conn, &account.id)?,
-            ledger::in_flight_since(conn, &account.id)?,
-        ),
-        None => (Vec::new(), None),
-    };
+    let (mut memberships, mut given) = (Vec::new(), Vec::new());
+    let (mut in_flight_since, mut unwanted_since) = (None, None);
+    if let Some(account) = &account {
+        memberships = ledger::memberships(conn, &account.id)?;
+        given = ledger::given_groups(conn, &account.id)?;
+        in_flight_since = ledger::in_flight_since(conn, &account.id)?;
+        unwanted_since = ledger::unwanted_since(conn, &account.id)?;
+    }
     let source_groups: Vec<String> = person.reached.iter().map(|g| g.id.clone()).collect();
     Ok(Entry {
         account,
         memberships,
         in_flight_since,
+        unwanted_since,
+        given,
         aliases: ledger::aliases(conn, target, &source_groups)?,
     })
 }
 
+/// What the default groups depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There is no account: Usher would make one.
+    New,
+    /// Usher made it.
+    Made,
+    /// It was there before Usher.
+    Found,
+}
+
 impl Entry {
+    /// As the ledger knows it.
+    pub(super) fn stage(&self) -> Stage {
+        match &self.account {
+            None => Stage::New,
+            Some(account) if account.standing == Standing::Absent => Stage::New,
+            Some(account) if account.owner == Owner::Created => Stage::Made,
+            Some(_) => Stage::Found,
+        }
+    }
+
     /// Whether this source group is bound to a name already.
     pub(super) fn has_alias(&self, source_group: &str) -> bool {
         self.aliases

@@ -9,7 +9,9 @@ use super::load::Entry;
 use super::plan::{Current, CurrentAccount, GroupState, Protection};
 use super::record::audit_row;
 use super::worker::{Shield, Stop, Work};
-use crate::domain::{Account, Lookup, MatchKey, Observed, Owner, Presence, Standing};
+use crate::domain::{
+    Account, ExistingGroups, Lookup, MatchKey, Observed, Owner, Presence, Standing,
+};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked};
@@ -58,7 +60,7 @@ impl Engine {
             .filter(|a| a.standing != Standing::Absent);
         match known {
             Some(account) if !account.in_flight && rules.settings().groups.keep_existing => {
-                job.current = trusted(&account, &job.entry);
+                job.current = trusted(&account, &job.entry, rules);
                 Ok(())
             }
             Some(account) => {
@@ -313,28 +315,45 @@ impl Engine {
         if job.desired.presence != Presence::Active {
             return Ok(states);
         }
+        let skips = job.rules.settings().groups.existing_groups == ExistingGroups::Skip;
         for group in &job.desired.groups {
             let folded = fold_text(&group.name);
-            if job.current.groups.contains_key(&folded) {
-                continue;
+            match job.current.groups.get(&folded) {
+                Some((_, owner)) if owner.is_ours() || !skips || group.express => continue,
+                _ => {}
             }
             if let Some(state) = ahead.groups.get(&folded) {
                 states.insert(folded, *state);
                 continue;
             }
             let (target, name) = (job.item.target_id.clone(), group.name.clone());
-            let known = self
+            let owner = self
                 .store
-                .read(move |conn| ledger::target_group(conn, &target, &name))
+                .read(move |conn| ledger::group_owner(conn, &target, &name))
                 .await?;
-            let state = if known.is_some() {
-                GroupState::Exists
-            } else if let Some(written) = client.group_exists(&group.name).await? {
-                job.answered = true;
-                job.groups_seen.push((written, Owner::Foreign));
-                GroupState::Exists
-            } else {
-                GroupState::Missing
+            let state = match owner {
+                Some(Owner::Created) => GroupState::Exists,
+                Some(Owner::Adopted) => GroupState::Foreign,
+                Some(Owner::Foreign) => {
+                    // Left alone so far.
+                    if !skips || group.express {
+                        job.groups_seen.push((group.name.clone(), Owner::Adopted));
+                    }
+                    GroupState::Foreign
+                }
+                None => match client.group_exists(&group.name).await? {
+                    Some(written) => {
+                        job.answered = true;
+                        let owner = if skips && !group.express {
+                            Owner::Foreign
+                        } else {
+                            Owner::Adopted
+                        };
+                        job.groups_seen.push((written, owner));
+                        GroupState::Foreign
+                    }
+                    None => GroupState::Missing,
+                },
             };
             ahead.groups.insert(folded.clone(), state);
             states.insert(folded, state);
@@ -404,8 +423,9 @@ pub(super) fn formers(account: &Account) -> String {
 }
 
 /// The ledger as the state of the target. Foreign memberships are left out: nobody watches them, so whether
-/// they still hold is unknown, and adding what is there already is harmless.
-pub(super) fn trusted(account: &Account, entry: &Entry) -> Current {
+/// they still hold is unknown, and adding what is there already is harmless. Where the rules end them, the one
+/// who wrote them down has just seen them.
+pub(super) fn trusted(account: &Account, entry: &Entry, rules: &Rules) -> Current {
     Current {
         account: account.remote_id.as_ref().map(|remote_id| CurrentAccount {
             remote_id: remote_id.clone(),
@@ -418,9 +438,10 @@ pub(super) fn trusted(account: &Account, entry: &Entry) -> Current {
         groups: entry
             .memberships
             .iter()
-            .filter(|m| m.owner.is_ours())
+            .filter(|m| m.owner.is_ours() || !rules.settings().groups.keeps_members(&m.group))
             .map(|m| (fold_text(&m.group), (m.group.clone(), m.owner)))
             .collect(),
+        unwanted_since: None,
     }
 }
 

@@ -9,8 +9,8 @@ use super::live::LiveTarget;
 use super::plan::Current;
 use super::retry::{self, Verdict};
 use super::worker::{Stop, Work};
-use crate::clock::Micros;
-use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Standing};
+use crate::clock::{Micros, rfc3339};
+use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Presence, Standing};
 use crate::scim::fold::fold_text;
 use crate::store::audit::NewAudit;
 use crate::store::work::{Claimed, Parked};
@@ -69,6 +69,10 @@ impl Engine {
         {
             writes.groups_gone.push(group.clone());
         }
+        if let Some((Action::CreateGroup { name }, Failure::Rejected { .. })) = &failed {
+            // It was written down before it was tried.
+            writes.groups_gone.push(name.clone());
+        }
         let blocked = match &failed {
             Some((Action::CreateUser { username, .. }, Failure::Rejected { .. })) => {
                 self.waits_for_name(job.item, username).await?
@@ -85,6 +89,7 @@ impl Engine {
         // A product may have put a new account into groups that are not wanted.
         let again = job.plan.waiting.is_none() && job.has_more_to_remove();
         let look_again_at = job.unsettled_until;
+        let delete_at = job.plan.delete_at;
         let item = job.item.clone();
         let answered = job.answered || !done.is_empty();
         let bookkeeping = {
@@ -135,7 +140,13 @@ impl Engine {
                             (Some(why), _) => work::park(tx, &item, Parked::Waiting, why)?,
                             (None, _) if again => work::postpone(tx, &item, now, AGAIN, false)?,
                             (None, Some(at)) => work::postpone(tx, &item, at, LATE, false)?,
-                            (None, None) => work::finish(tx, &item)?,
+                            (None, None) => match delete_at {
+                                Some(at) => {
+                                    let why = format!("deactivated, deleted at {}", rfc3339(at));
+                                    work::rest(tx, &item, at, &why)?;
+                                }
+                                None => work::finish(tx, &item)?,
+                            },
                         }
                         Ok(true)
                     })
@@ -301,6 +312,8 @@ struct Writes {
     remove: Vec<String>,
     groups: Vec<(String, Owner)>,
     aliases: Vec<(String, String)>,
+    /// Since when the person is not wanted, if that has changed.
+    unwanted_since: Option<Option<Micros>>,
 }
 
 impl Writes {
@@ -363,6 +376,7 @@ impl Writes {
             // What was read replaces the ledger's foreign rows; what was trusted says nothing about them.
             let keep_foreign = owner == Owner::Foreign
                 && !job.read
+                && !job.before.groups.contains_key(&folded)
                 && !intended.iter().any(|g| fold_text(g) == folded);
             // Of an account that may still come into being nothing is known.
             let keep_expected = job
@@ -395,6 +409,10 @@ impl Writes {
             .map(|binding| (binding.source_group_id.clone(), binding.known_as.clone()))
             .collect();
         aliases.dedup();
+        let unwanted_since = match job.desired.presence {
+            Presence::Active | Presence::Inactive => None,
+            Presence::Deleted | Presence::OutOfScope => job.entry.unwanted_since.or(Some(now)),
+        };
         Self {
             account,
             account_changed,
@@ -404,6 +422,7 @@ impl Writes {
             remove,
             groups: job.groups_seen.clone(),
             aliases,
+            unwanted_since: (unwanted_since != job.entry.unwanted_since).then_some(unwanted_since),
         }
     }
 
@@ -413,6 +432,9 @@ impl Writes {
             if self.account_changed {
                 let at = if account.in_flight { self.since } else { now };
                 ledger::put_account(tx, account, at)?;
+            }
+            if let Some(since) = self.unwanted_since {
+                ledger::set_unwanted_since(tx, &account.id, since)?;
             }
             for group in &self.remove {
                 ledger::remove_membership(tx, &account.id, group)?;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::live::LiveTarget;
-use super::load::{self, Entry, Person};
+use super::load::{self, Entry, Person, Stage};
 use super::look::{Ahead, Obstacle};
 use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
 use super::record::describe;
@@ -110,8 +110,8 @@ pub(super) struct Work<'a> {
     pub(super) read: bool,
     /// The target answered something.
     pub(super) answered: bool,
-    /// Whether the rules leave memberships alone that the source does not know of.
-    pub(super) keep_existing: bool,
+    /// The rules of the mapping that the person comes by.
+    pub(super) rules: Rules,
     /// Until when a request whose answer never came may still be carried out.
     pub(super) unsettled_until: Option<Micros>,
 }
@@ -295,7 +295,7 @@ impl Engine {
             recovered: None,
             read: false,
             answered: false,
-            keep_existing: rules.settings().groups.keep_existing,
+            rules: rules.clone(),
             unsettled_until: None,
         };
         job.unsettled_until = job
@@ -304,10 +304,21 @@ impl Engine {
             .map(|since| since + settling(target))
             .filter(|until| *until > self.clock.now());
         self.look(&mut job, rules, &shield, client, ahead).await?;
+        job.current.unwanted_since = job.entry.unwanted_since;
+        // Default groups depend on whose the account is, and that is known only now.
+        let stage = match &job.current.account {
+            None => Stage::New,
+            Some(account) if account.owner == Owner::Created => Stage::Made,
+            Some(_) => Stage::Found,
+        };
+        if stage != job.entry.stage() {
+            job.desired = job.person.desired_for(rules, &job.entry, stage);
+        }
         let states = self.group_states(&mut job, client, ahead).await?;
         let means = Means {
             settings: rules.settings(),
             capabilities: client.capabilities(),
+            now: self.clock.now(),
         };
         job.plan = plan(&job.desired, means, &job.current, &states, &shield);
         job.before = job.current.clone();
@@ -430,15 +441,26 @@ impl Engine {
             _ => account,
         };
         job.account = Some(account.clone());
-        let intended: Vec<String> = job
-            .plan
-            .actions
-            .iter()
+        let actions = job.plan.actions.iter();
+        let intended: Vec<String> = actions
+            .clone()
             .filter_map(|action| match action {
                 Action::AddMember { group, .. } => Some(group.clone()),
                 _ => None,
             })
             .collect();
+        // So that one that was made before a crash is not taken for somebody else's.
+        let new_groups: Vec<String> = actions
+            .clone()
+            .filter_map(|action| match action {
+                Action::CreateGroup { name } => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        let given: Vec<String> = match job.plan.actions.first() {
+            Some(Action::CreateUser { .. }) => job.rules.settings().groups.for_new.clone(),
+            _ => Vec::new(),
+        };
         let (item, until, known) = (
             job.item.clone(),
             now + self.lease,
@@ -459,6 +481,12 @@ impl Engine {
                 ledger::put_account(tx, &account, now)?;
                 for group in &intended {
                     ledger::put_membership(tx, &account.id, group, Owner::Created)?;
+                }
+                for group in &new_groups {
+                    ledger::put_group(tx, &item.target_id, group, Owner::Created)?;
+                }
+                for group in &given {
+                    ledger::give_group(tx, &account.id, group.trim())?;
                 }
                 Ok(Ok(()))
             })
@@ -507,24 +535,21 @@ impl Work<'_> {
                 .any(|g| fold_text(&g.name) == folded)
         };
         created
-            && !self.keep_existing
-            && self
-                .current
-                .groups
-                .iter()
-                .any(|(folded, (_, owner))| *owner == Owner::Foreign && !is_wanted(folded))
+            && self.current.groups.iter().any(|(folded, (name, owner))| {
+                *owner == Owner::Foreign
+                    && !self.rules.settings().groups.keeps_members(name)
+                    && !is_wanted(folded)
+            })
     }
 
     /// Keeps `current` and the ledger row in step with what was applied.
     fn applied(&mut self, action: &Action, applied: &Applied) {
         match action {
             Action::CreateGroup { name } => {
-                let owner = if applied.already {
-                    Owner::Foreign
-                } else {
-                    Owner::Created
-                };
-                self.groups_seen.push((name.clone(), owner));
+                // Of a group that came into being meanwhile the record from before the action stands.
+                if !applied.already {
+                    self.groups_seen.push((name.clone(), Owner::Created));
+                }
             }
             Action::AddMember { group, .. } => {
                 let owner = if applied.already {

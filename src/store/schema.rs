@@ -118,6 +118,7 @@ diesel::table! {
         standing -> Text,
         in_flight -> Bool,
         updated_at -> BigInt,
+        unwanted_since -> Nullable<BigInt>,
     }
 }
 
@@ -144,6 +145,14 @@ diesel::table! {
         group_ci -> Text,
         group_name -> Text,
         owner -> Text,
+    }
+}
+
+diesel::table! {
+    given_group (account_id, group_ci) {
+        account_id -> Text,
+        group_ci -> Text,
+        group_name -> Text,
     }
 }
 

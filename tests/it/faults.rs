@@ -2,7 +2,9 @@
 //! memory: each test says what happens, lets time pass by hand, and compares what is there at the end.
 
 mod gate;
+mod groups;
 mod history;
+mod leaving;
 mod ownership;
 mod rules;
 mod trouble;

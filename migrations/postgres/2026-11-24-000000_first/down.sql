@@ -1,6 +1,7 @@
 DROP TABLE configuration_version;
 DROP TABLE audit;
 DROP TABLE work_item;
+DROP TABLE given_group;
 DROP TABLE target_membership;
 DROP TABLE group_alias;
 DROP TABLE target_group;

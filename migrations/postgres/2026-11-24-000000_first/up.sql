@@ -126,6 +126,8 @@ CREATE TABLE account (
     standing TEXT NOT NULL,
     in_flight BOOLEAN NOT NULL,
     updated_at BIGINT NOT NULL,
+    -- Since when the person is not wanted at the target: the grace period before a deletion counts from here.
+    unwanted_since BIGINT,
     UNIQUE (target_id, user_id),
     UNIQUE (target_id, remote_id)
 );
@@ -156,6 +158,15 @@ CREATE TABLE target_membership (
     group_ci TEXT NOT NULL,
     group_name TEXT NOT NULL,
     owner TEXT NOT NULL,
+    PRIMARY KEY (account_id, group_ci)
+);
+
+-- The default groups that an account was given when Usher made it. They stay wanted, and outlive the membership
+-- itself: whoever comes back gets them again.
+CREATE TABLE given_group (
+    account_id TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    group_ci TEXT NOT NULL,
+    group_name TEXT NOT NULL,
     PRIMARY KEY (account_id, group_ci)
 );
 
