@@ -290,6 +290,7 @@ fn target(
     let concurrency = section
         .number(reader, "concurrency", 1..33)
         .unwrap_or(DEFAULT_CONCURRENCY);
+    let requests_per_second = section.number(reader, "requests_per_second", 1..1001);
     let timeout_s = section
         .seconds(reader, "timeout", 1..121)
         .unwrap_or(DEFAULT_TIMEOUT_S);
@@ -299,6 +300,7 @@ fn target(
         base_url: base_url?,
         auth: auth?,
         concurrency,
+        requests_per_second,
         timeout_s,
     })
 }

@@ -139,6 +139,9 @@ impl Output {
             }
         }
         self.line(format_args!("concurrency = {}", target.concurrency));
+        if let Some(rate) = target.requests_per_second {
+            self.line(format_args!("requests_per_second = {rate}"));
+        }
         self.text("timeout", &format!("{}s", target.timeout_s));
     }
 

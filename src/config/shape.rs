@@ -45,6 +45,7 @@ pub(super) const TARGET: Shape = Shape {
         "username",
         "password",
         "concurrency",
+        "requests_per_second",
         "timeout",
     ],
     later: &[],

@@ -9,9 +9,7 @@ use super::load::Entry;
 use super::plan::{Current, CurrentAccount, GroupState, Protection};
 use super::record::audit_row;
 use super::worker::{Shield, Stop, Work};
-use crate::domain::{
-    Account, ExistingGroups, Lookup, MatchKey, Observed, Owner, Presence, Standing,
-};
+use crate::domain::{Account, Lookup, MatchKey, Observed, Owner, Presence, Standing};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked};
@@ -151,6 +149,13 @@ impl Engine {
             .filter(|account| account.user_id != job.item.user_id);
         if let Some(former) = former {
             return Err(Obstacle::Former(former));
+        }
+        if self
+            .is_unlisted(&job.item.target_id, client, &wanted)
+            .await?
+        {
+            job.unlisted = true;
+            return Ok(());
         }
         let users = &rules.settings().users;
         let mut found = None;
@@ -308,6 +313,7 @@ impl Engine {
     pub(super) async fn group_states(
         &self,
         job: &mut Work<'_>,
+        rules: &Rules,
         client: &dyn Target,
         ahead: &mut Ahead,
     ) -> Result<BTreeMap<String, GroupState>, Stop> {
@@ -315,7 +321,7 @@ impl Engine {
         if job.desired.presence != Presence::Active {
             return Ok(states);
         }
-        let skips = job.rules.settings().groups.existing_groups == ExistingGroups::Skip;
+        let skips = job.skips_foreign_groups();
         for group in &job.desired.groups {
             let folded = fold_text(&group.name);
             match job.current.groups.get(&folded) {
@@ -331,17 +337,30 @@ impl Engine {
                 .store
                 .read(move |conn| ledger::group_owner(conn, &target, &name))
                 .await?;
-            let state = match owner {
-                Some(Owner::Created) => GroupState::Exists,
-                Some(Owner::Adopted) => GroupState::Foreign,
-                Some(Owner::Foreign) => {
+            // What a list says is old; only where a group of somebody else's may be used does that not matter.
+            let listed = if owner.is_none() && !skips {
+                let target = &job.item.target_id;
+                self.listed_group(target, client, &group.name).await
+            } else {
+                Err(())
+            };
+            let state = match (owner, listed) {
+                (Some(Owner::Created), _) => GroupState::Exists,
+                (Some(Owner::Adopted), _) => GroupState::Foreign,
+                (Some(Owner::Foreign), _) => {
                     // Left alone so far.
                     if !skips || group.express {
                         job.groups_seen.push((group.name.clone(), Owner::Adopted));
                     }
                     GroupState::Foreign
                 }
-                None => match client.group_exists(&group.name).await? {
+                (None, Ok(Some(written))) => {
+                    job.groups_seen.push((written, Owner::Adopted));
+                    GroupState::Foreign
+                }
+                // Should it be there by now, making it says so.
+                (None, Ok(None)) if rules.settings().groups.create_missing => GroupState::Missing,
+                (None, _) => match client.group_exists(&group.name).await? {
                     Some(written) => {
                         job.answered = true;
                         let owner = if skips && !group.express {

@@ -67,10 +67,11 @@ impl Engine {
             // The account or the group: asked here, as nothing but the group's end concerns others.
             && let Ok(None) = client.group_exists(group).await
         {
+            self.rosters.forget_group(&target.id, group);
             writes.groups_gone.push(group.clone());
         }
         if let Some((Action::CreateGroup { name }, Failure::Rejected { .. })) = &failed {
-            // It was written down before it was tried.
+            // It may have been written down before it was tried.
             writes.groups_gone.push(name.clone());
         }
         let blocked = match &failed {
@@ -359,10 +360,10 @@ impl Writes {
             })
             .collect();
         // While its outcome is unknown, what was about to be made stays written down as Usher's.
-        let unknown = match failed {
-            Some((Action::AddMember { group, .. }, _)) => Some(fold_text(group)),
-            _ => None,
-        };
+        let mut unknown = job.unknown_groups.clone();
+        if let Some((Action::AddMember { group, .. }, _)) = failed {
+            unknown.push(fold_text(group));
+        }
         let mut remove = Vec::new();
         let candidates = before
             .iter()
@@ -386,7 +387,7 @@ impl Writes {
             let kept = groups.contains_key(&folded)
                 || keep_foreign
                 || keep_expected
-                || unknown.as_ref() == Some(&folded);
+                || unknown.contains(&folded);
             if !kept {
                 remove.push(name);
             }

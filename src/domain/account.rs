@@ -267,7 +267,8 @@ impl Action {
 /// What a target answered to an [`Action`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applied {
-    /// The account after the action, for actions on accounts (not needed for groups and memberships).
+    /// The account after the action, for actions on accounts (not needed for groups and memberships). Of one that was
+    /// just made the groups may be left out: where they matter it is looked at.
     pub account: Option<Observed>,
     /// It was so already: the action found nothing to do (group was there, member was in it, ...).
     pub already: bool,

@@ -538,6 +538,7 @@ mod tests {
             base_url: "http://127.0.0.1:1".to_owned(),
             auth: TargetAuth::Token(SecretRef::Env("NONE".to_owned())),
             concurrency: 4,
+            requests_per_second: None,
             timeout_s: 20,
         };
         let groups = store

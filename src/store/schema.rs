@@ -205,7 +205,6 @@ diesel::joinable!(membership -> scim_group (group_id));
 diesel::joinable!(credential -> connection (connection_id));
 diesel::allow_tables_to_appear_in_same_query!(credential, connection);
 diesel::allow_tables_to_appear_in_same_query!(membership, scim_group, scim_user);
-diesel::allow_tables_to_appear_in_same_query!(work_item, scim_user);
+diesel::allow_tables_to_appear_in_same_query!(work_item, scim_user, account);
 diesel::joinable!(account -> scim_user (user_id));
-diesel::allow_tables_to_appear_in_same_query!(account, scim_user);
 diesel::allow_tables_to_appear_in_same_query!(user_email, scim_user);

@@ -1,6 +1,7 @@
 //! Faults of a target and what the engine makes of them, with a clock that stands still and a target in
 //! memory: each test says what happens, lets time pass by hand, and compares what is there at the end.
 
+mod batch;
 mod gate;
 mod groups;
 mod history;
@@ -102,7 +103,10 @@ impl World {
     }
 
     async fn with(database: &Database, users: &str, groups: &str) -> Self {
-        let memory = Memory::new();
+        Self::on(database, Memory::new(), users, groups).await
+    }
+
+    async fn on(database: &Database, memory: Memory, users: &str, groups: &str) -> Self {
         let app = App::start(database, &memory).await;
         app.apply(&configuration("live", users, groups)).await;
         let token = app.token("corp").await;

@@ -81,6 +81,7 @@ fn example() -> ConfigFile {
             base_url: "https://jira.example.com".to_owned(),
             auth: TargetAuth::Token(SecretRef::Env("JIRA_TOKEN".to_owned())),
             concurrency: 4,
+            requests_per_second: None,
             timeout_s: 20,
         }],
         vec![MappingEntry {
@@ -704,15 +705,17 @@ fn target_settings() -> impl Strategy<Value = TargetSettings> {
         "https?://[a-z]{1,5}(:[1-9][0-9]{0,3})?(/[a-z]{1,4})?",
         auth,
         1..33_u32,
+        prop::option::of(1..1001_u32),
         1..121_u64,
     )
         .prop_map(
-            |(name, base_url, auth, concurrency, timeout_s)| TargetSettings {
+            |(name, base_url, auth, concurrency, requests_per_second, timeout_s)| TargetSettings {
                 name,
                 kind: TargetKind::JiraDc,
                 base_url,
                 auth,
                 concurrency,
+                requests_per_second,
                 timeout_s,
             },
         )

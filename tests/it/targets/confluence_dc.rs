@@ -45,6 +45,7 @@ fn fixture(options: ConfluenceOptions) -> (Fixture, Arc<Confluence>) {
         confluence: Arc::clone(&confluence),
         updates: true,
         slashes: false,
+        many: 450,
     };
     (
         Fixture {
@@ -61,6 +62,8 @@ struct Behind {
     updates: bool,
     /// Whether its web server lets slashes through.
     slashes: bool,
+    /// More than a page of its lists holds.
+    many: usize,
 }
 
 fn observed(user: ConfluenceUser) -> Observed {
@@ -135,6 +138,10 @@ impl Backstage for Behind {
         }
     }
 
+    fn many(&self) -> usize {
+        self.many
+    }
+
     fn deletes_later(&self) -> bool {
         true
     }
@@ -200,6 +207,7 @@ async fn an_old_and_awkward_confluence_passes_the_suite() {
             confluence,
             updates: false,
             slashes: false,
+            many: 12,
         });
         f
     };
@@ -249,6 +257,7 @@ async fn made_by_the_registry_with_a_password() {
             password: SecretRef::Env("UNUSED".into()),
         },
         concurrency: 1,
+        requests_per_second: None,
         timeout_s: 5,
     };
     let basic = |password: &str| Credential::Basic {
