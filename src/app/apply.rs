@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Position, file};
 use crate::domain::Mode;
 use crate::mapping::{RuleError, Rules};
+use crate::store::work::Backlog;
 use crate::store::{self, Store, settings, work};
 
 /// What became of one part of the file.
@@ -31,6 +32,8 @@ pub struct Report {
     pub marked: usize,
     /// Stored connections and targets that the file does not name; they stay.
     pub left_alone: Vec<String>,
+    /// What was recorded in shadow mode and is done now, one line for each mapping that goes live.
+    pub backlog: Vec<String>,
     /// Things to know.
     pub notes: Vec<String>,
 }
@@ -149,6 +152,20 @@ pub async fn apply(
                     was_there,
                     changed,
                 );
+                let was_in_shadow = before.mappings.iter().any(|m| {
+                    m.connection_id == connection
+                        && m.target_id == target
+                        && m.settings.mode == Mode::Shadow
+                });
+                if was_in_shadow && entry.settings.mode == Mode::Live {
+                    let backlog = work::backlog(tx.conn(), &connection, &target)?;
+                    report.backlog.push(format!(
+                        "mapping {} -> {} goes live: {}",
+                        entry.connection,
+                        entry.target,
+                        in_words(&backlog)
+                    ));
+                }
                 if changed {
                     report.marked +=
                         work::mark_all(tx, &connection, &target, "usher apply: the mapping changed", now)?;
@@ -180,4 +197,25 @@ pub async fn apply(
         })
         .await?;
     Ok(report)
+}
+
+/// What shadow mode recorded: for how many people, and how many operations of each kind.
+fn in_words(backlog: &Backlog) -> String {
+    let mut text = format!("{} people differ", backlog.people);
+    if !backlog.operations.is_empty() {
+        let operations: Vec<String> = backlog
+            .operations
+            .iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        let _ = write!(text, " ({})", operations.join(", "));
+    }
+    if backlog.unseen > 0 {
+        let _ = write!(
+            text,
+            "; {} people have not been looked at yet",
+            backlog.unseen
+        );
+    }
+    text
 }

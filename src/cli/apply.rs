@@ -33,6 +33,9 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     if report.marked > 0 {
         output::line(&format!("{} people {would}looked at again", report.marked));
     }
+    for line in &report.backlog {
+        output::line(line);
+    }
     for name in &report.left_alone {
         output::note(&format!("{name}: not in the file, left as it is"));
     }

@@ -3,7 +3,9 @@
 mod apply;
 mod check;
 mod explain;
+mod held;
 mod output;
+mod pause;
 mod retry;
 mod serve;
 mod status;
@@ -16,7 +18,8 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::server::{DatabaseUrl, DatabaseUrlError};
-use crate::store::Store;
+use crate::domain::{Target, UserId};
+use crate::store::{self, Store, settings, users};
 use crate::telemetry;
 
 /// Provisions Atlassian products from Oracle IDCS over SCIM 2.0.
@@ -57,6 +60,12 @@ enum Command {
     Explain(explain::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
+    /// What waits for a person: show it, release it, discard it.
+    Held(held::Arguments),
+    /// Stop writing to targets, all or one, within a second.
+    Pause(pause::Arguments),
+    /// Let paused targets go on.
+    Resume(pause::ResumeArguments),
 }
 
 /// Reads the address without refusing it: clap would repeat the text, and with it the password, in its error.
@@ -113,6 +122,9 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
+        Command::Held(options) => held::run(&Context::open(&url)?, options).await,
+        Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,
+        Command::Resume(options) => pause::resume(&Context::open(&url)?, options).await,
     }
 }
 
@@ -122,11 +134,59 @@ struct Context {
     clock: Clock,
 }
 
+/// Who gives a command, for the audit.
+#[derive(Debug, clap::Args)]
+struct By {
+    /// Who decides this, for the audit. Without: the user that is signed in to this machine.
+    #[arg(long = "by", env = "USER", hide_env_values = true, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl By {
+    fn name(self) -> String {
+        self.name
+            .filter(|name| !name.trim().is_empty())
+            .unwrap_or_else(|| "somebody".to_owned())
+    }
+}
+
 impl Context {
     fn open(url: &DatabaseUrl) -> anyhow::Result<Self> {
         Ok(Self {
             store: Store::open(url)?,
             clock: Clock::System,
         })
+    }
+
+    /// The targets, all or the one of that name; an error if there is none such.
+    async fn targets(&self, name: Option<&str>) -> anyhow::Result<Vec<Target>> {
+        let configuration = self.store.read(settings::load).await?;
+        let mut targets = configuration.targets;
+        if let Some(name) = name {
+            targets.retain(|target| target.settings.name == name);
+            if targets.is_empty() {
+                anyhow::bail!("there is no target {name:?}; `usher status` lists them");
+            }
+        }
+        Ok(targets)
+    }
+
+    /// The people of these names (user name, e-mail address or SCIM id); an error for a name that nobody has.
+    async fn people(&self, names: Vec<String>) -> anyhow::Result<Vec<UserId>> {
+        let found = self
+            .store
+            .read(
+                move |conn| -> Result<Vec<(String, Vec<UserId>)>, store::Error> {
+                    names
+                        .into_iter()
+                        .map(|name| Ok((name.clone(), users::named(conn, &name)?)))
+                        .collect()
+                },
+            )
+            .await?;
+        if let Some((name, _)) = found.iter().find(|(_, ids)| ids.is_empty()) {
+            anyhow::bail!("the mirror has no user {name:?}");
+        }
+        Ok(found.into_iter().flat_map(|(_, ids)| ids).collect())
     }
 }

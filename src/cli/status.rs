@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Context, output};
+use super::{Context, output, pause};
 use crate::clock::{Micros, rfc3339};
 use crate::store::work::{self, TargetStatus};
 
@@ -42,7 +42,11 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             .map(|t| {
                 vec![
                     t.name.clone(),
-                    t.health.state.clone(),
+                    if t.pause.is_some() {
+                        "paused".to_owned()
+                    } else {
+                        t.health.state.clone()
+                    },
                     t.pending.to_string(),
                     t.waiting.to_string(),
                     t.held.to_string(),
@@ -58,6 +62,21 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             })
             .collect(),
     );
+    for target in &targets {
+        if let Some(by) = &target.pause {
+            output::line(&format!(
+                "{}: {}; `usher resume` lets it go on",
+                target.name,
+                pause::words(by)
+            ));
+        }
+        if target.braked > 0 {
+            output::line(&format!(
+                "{}: brakes hold something of {} people; `usher held` shows it",
+                target.name, target.braked
+            ));
+        }
+    }
     for target in targets.iter().filter(|t| t.health.state != "up") {
         output::line(&format!(
             "{}: {}{}",
@@ -86,6 +105,12 @@ fn as_json(target: &TargetStatus) -> serde_json::Value {
         "pending": target.pending,
         "waiting": target.waiting,
         "held": target.held,
+        "held_by_brakes": target.braked,
+        "paused": target.pause.as_ref().map(|pause| json!({
+            "since": rfc3339(pause.at),
+            "by": pause.by,
+            "reason": pause.reason,
+        })),
         "failed": target.failed,
         "shadow": target.shadow,
         "grace": target.grace,

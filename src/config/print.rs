@@ -11,8 +11,8 @@ use super::shape::{
     self, CONNECTION_KINDS, EXISTING_GROUPS, MATCH_KEYS, MODES, ON_DELETE, OPERATIONS, TARGET_KINDS,
 };
 use crate::domain::{
-    GroupAttribute, GroupRules, ManualRule, SecretRef, SourceNames, TargetAuth, TargetSettings,
-    UserRules,
+    Brake, Brakes, GroupAttribute, GroupRules, ManualRule, SecretRef, SourceNames, TargetAuth,
+    TargetSettings, UserRules,
 };
 
 /// The file in its usual form; [`super::parse`] reads it back to the same settings.
@@ -33,10 +33,18 @@ pub fn print(file: &ConfigFile) -> String {
         out.text("connection", &mapping.connection);
         out.text("target", &mapping.target);
         out.text("mode", shape::word(MODES, &mapping.settings.mode));
+        if !mapping.settings.live_for.is_empty() {
+            out.list(
+                "live_for",
+                mapping.settings.live_for.iter().map(String::as_str),
+            );
+        }
         out.header("[mapping.users]");
         out.users(&mapping.settings.users);
         out.header("[mapping.groups]");
         out.groups(&mapping.settings.groups);
+        out.header("[mapping.brakes]");
+        out.brakes(&mapping.settings.brakes);
     }
     out.0
 }
@@ -201,6 +209,29 @@ impl Output {
         names(self, "for_all", &groups.for_all);
         names(self, "for_new", &groups.for_new);
         self.group_attributes(&groups.group_attributes);
+    }
+
+    fn brakes(&mut self, brakes: &Brakes) {
+        self.brake("deactivations", brakes.deactivations.as_ref());
+        self.brake("deletions", brakes.deletions.as_ref());
+        self.brake("membership_removals", brakes.membership_removals.as_ref());
+    }
+
+    fn brake(&mut self, key: &str, brake: Option<&Brake>) {
+        let Some(brake) = brake else {
+            return self.text(key, "off");
+        };
+        let group_size = match brake.group_size {
+            0 => String::new(),
+            size => format!(", group_size = {size}"),
+        };
+        self.line(format_args!(
+            "{key} = {{ count = {}, share = {}, at_least = {}, window = \"{}\"{group_size} }}",
+            brake.count,
+            brake.share,
+            brake.at_least,
+            span_text(brake.window_s)
+        ));
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

@@ -53,9 +53,38 @@ pub(super) const TARGET: Shape = Shape {
 
 /// `[[mapping]]`
 pub(super) const MAPPING: Shape = Shape {
-    keys: &["connection", "target", "mode", "users", "groups"],
-    later: &["brakes"],
+    keys: &[
+        "connection",
+        "target",
+        "mode",
+        "live_for",
+        "users",
+        "groups",
+        "brakes",
+    ],
+    later: &[],
 };
+
+/// `[mapping.brakes]`
+pub(super) const BRAKES: Shape = Shape {
+    keys: &["deactivations", "deletions", "membership_removals"],
+    later: &[],
+};
+
+/// A brake on accounts.
+pub(super) const BRAKE: Shape = Shape {
+    keys: &["count", "share", "at_least", "window"],
+    later: &[],
+};
+
+/// The brake on memberships.
+pub(super) const MEMBERSHIP_BRAKE: Shape = Shape {
+    keys: &["count", "share", "at_least", "window", "group_size"],
+    later: &[],
+};
+
+/// Instead of a brake.
+pub(super) const OFF: Words<()> = &[("off", ())];
 
 /// `[mapping.users]`
 pub(super) const USERS: Shape = Shape {

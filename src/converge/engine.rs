@@ -1,6 +1,6 @@
 //! Hands out work: claims what is due, within each target's concurrency and breaker, and waits for more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::roster::Rosters;
 use crate::clock::{Clock, Micros};
 use crate::domain::TargetId;
 use crate::store::work::{Claimed, Wanted};
-use crate::store::{self, Store, settings, users, work};
+use crate::store::{self, Store, brakes, pause, settings, users, work};
 
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
 /// other processes.
@@ -26,6 +26,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_millis(5);
 /// How often the engine looks for grace periods that have ended.
 const WAKE_EVERY: Duration = Duration::from_secs(30);
+/// How often the engine asks which targets are paused: together with its own rhythm, less than a second passes
+/// between `usher pause` and the last operation that begins.
+const LOOK_FOR_PAUSES_EVERY: Duration = Duration::from_millis(250);
+/// How long removals stay written down: the longest window of a brake.
+const REMEMBER_REMOVALS: Micros = 8 * 24 * PURGE_EVERY;
 /// How often a target that has enough to do is looked at for somebody who loses access.
 const LOOK_FOR_LEAVERS: Duration = Duration::from_millis(100);
 /// How often tombstones that nothing needs any more are removed.
@@ -62,6 +67,7 @@ pub struct Engine {
     wake: Arc<Notify>,
     live: Arc<Mutex<Arc<Live>>>,
     busy: Arc<Mutex<HashMap<TargetId, u32>>>,
+    paused: Arc<Mutex<HashSet<TargetId>>>,
     pub(super) rosters: Arc<Rosters>,
 }
 
@@ -85,6 +91,7 @@ impl Engine {
                 targets: Vec::new(),
             }))),
             busy: Arc::default(),
+            paused: Arc::default(),
             rosters: Arc::default(),
         }
     }
@@ -145,9 +152,16 @@ impl Engine {
             self.wake_what_rests().await?;
             known.nothing_rests.holds_for(WAKE_EVERY);
         }
+        if !known.pauses.still_holds() {
+            self.look_for_pauses().await?;
+            known.pauses.holds_for(LOOK_FOR_PAUSES_EVERY);
+        }
         let live = self.live();
         let mut started = 0;
         for target in &live.targets {
+            if self.is_paused(&target.id) {
+                continue;
+            }
             let Some(room) = self.room(target, known) else {
                 continue;
             };
@@ -292,6 +306,21 @@ impl Engine {
             .clone()
     }
 
+    async fn look_for_pauses(&self) -> Result<(), store::Error> {
+        let paused = self.store.look_up(pause::paused).await?;
+        let paused = paused.into_iter().map(|(id, _)| id).collect();
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
+        Ok(())
+    }
+
+    /// Whether a person has stopped the target, as of a moment ago.
+    pub(super) fn is_paused(&self, target: &TargetId) -> bool {
+        self.paused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(target)
+    }
+
     /// Reads the configuration again if it changed.
     async fn refresh(&self) -> Result<(), store::Error> {
         let known = self.live().generation;
@@ -358,7 +387,8 @@ impl Engine {
             .store
             .write(move |tx| -> Result<usize, store::Error> {
                 let purged = users::purge(tx, before)?;
-                if purged == 0 {
+                let forgotten = brakes::purge(tx, before - REMEMBER_REMOVALS)?;
+                if purged + forgotten == 0 {
                     tx.discard();
                 }
                 Ok(purged)
@@ -380,6 +410,8 @@ struct Known {
     configuration: Fresh,
     /// That nothing has rested for as long as it should.
     nothing_rests: Fresh,
+    /// Which targets are paused.
+    pauses: Fresh,
     /// That a target is down and not to be asked yet.
     down: HashMap<TargetId, Fresh>,
     /// That nobody loses access at a target which has enough to do.

@@ -204,7 +204,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         });
         targets.push(TargetView {
             target: target_name(mapping.target_id.as_str()),
-            mode: mapping.settings.mode,
+            mode: person.mode(&rules, &desired),
             notes: notes(&rules, &desired, account.as_ref()),
             desired: desired.into(),
             account,

@@ -1,10 +1,13 @@
 //! Everything that the store knows about one user at one target, read in one go.
 
 use crate::clock::{Micros, rfc3339};
-use crate::domain::{Account, ConnectionId, Desired, Owner, Standing, TargetId, UserId};
+use crate::domain::{
+    Account, ConnectionId, Desired, Mode, Owner, Standing, TargetId, UserId,
+};
 use crate::mapping::{self, Rules, SourceGroup, SourceUser};
 use crate::scim::resource::Meta;
 use crate::scim::{self, Doc, ResourceType};
+use crate::store::brakes::{self, Hold};
 use crate::store::ledger::Membership;
 use crate::store::users::Reached;
 use crate::store::{AnyConn, Error, Stored, ledger, users};
@@ -30,6 +33,8 @@ pub(super) struct Entry {
     pub(super) unwanted_since: Option<Micros>,
     /// Default groups that the account was given when Usher made it.
     given: Vec<String>,
+    /// What brakes hold of this user here, and what a person decided about it.
+    pub(super) holds: Vec<Hold>,
     /// Source group id to the name that the rules know it by.
     aliases: Vec<(String, String)>,
 }
@@ -109,6 +114,18 @@ impl Person {
             &groups,
         )
     }
+
+    /// Whether the rules write for this person: where a mapping is in shadow mode, a few may be live.
+    pub(super) fn mode(&self, rules: &Rules, desired: &Desired) -> Mode {
+        let account = desired.account.as_ref().ok();
+        let names = [
+            Some(self.user_name.as_str()),
+            account.map(|account| account.username.as_str()),
+            account.and_then(|account| account.email.as_deref()),
+        ];
+        let groups = self.reached.iter().map(|group| group.name.as_str());
+        rules.mode_for(names.into_iter().flatten(), groups)
+    }
 }
 
 /// Reads the ledger.
@@ -134,6 +151,7 @@ pub(super) fn entry(
         in_flight_since,
         unwanted_since,
         given,
+        holds: brakes::of_subject(conn, target, user.as_str())?,
         aliases: ledger::aliases(conn, target, &source_groups)?,
     })
 }

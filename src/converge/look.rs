@@ -12,8 +12,8 @@ use super::worker::{Shield, Stop, Work};
 use crate::domain::{Account, Lookup, MatchKey, Observed, Owner, Presence, Standing};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
-use crate::store::work::{Claimed, Parked};
-use crate::store::{self, audit, ledger, users, work};
+use crate::store::work::{Claimed, Parked, Priority};
+use crate::store::{self, audit, brakes, ledger, users, work};
 use crate::targets::Target;
 
 /// What looking ran into. Looking itself writes nothing, so that a plan can look as a run does.
@@ -294,6 +294,10 @@ impl Engine {
                     && ledger::hand_over(tx, &id, &from, &to)?;
                 if done {
                     audit::append(tx, &row)?;
+                    if !brakes::of_subject(tx.conn(), &target, from.as_str())?.is_empty() {
+                        // Nothing is left to be taken from the former user.
+                        work::mark_one(tx, &target, &from, Priority::Push, &row.cause, now)?;
+                    }
                 }
                 Ok(Some(done))
             })

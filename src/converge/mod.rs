@@ -5,6 +5,7 @@
 //! are the same code.
 
 mod batch;
+mod brakes;
 mod engine;
 mod explain;
 mod live;

@@ -62,6 +62,8 @@ pub(super) struct Plan {
     pub waiting: Option<String>,
     /// When the account is to be deleted, if that is not now.
     pub delete_at: Option<Micros>,
+    /// What a brake holds of it, and why. It is not among the actions any more.
+    pub held: Option<String>,
 }
 
 /// The protections that hold for one target: names that are never changed.

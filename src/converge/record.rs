@@ -8,13 +8,13 @@ use super::engine::Engine;
 use super::live::LiveTarget;
 use super::plan::Current;
 use super::retry::{self, Verdict};
-use super::worker::{Stop, Work};
+use super::worker::{PAUSED, Stop, Work};
 use crate::clock::{Micros, rfc3339};
 use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Presence, Standing};
 use crate::scim::fold::fold_text;
 use crate::store::audit::NewAudit;
 use crate::store::work::{Claimed, Parked};
-use crate::store::{self, Tx, audit, ledger, work};
+use crate::store::{self, Tx, audit, brakes, ledger, work};
 use crate::targets::Target;
 
 /// Why an item is looked at again that has come to its end.
@@ -89,6 +89,8 @@ impl Engine {
         let waiting = job.plan.waiting.clone();
         // A product may have put a new account into groups that are not wanted.
         let again = job.plan.waiting.is_none() && job.has_more_to_remove();
+        let over = job.holds_done(done.iter().map(|(action, _)| action));
+        let (held, cut_short) = (job.plan.held.clone(), job.cut_short);
         let look_again_at = job.unsettled_until;
         let delete_at = job.plan.delete_at;
         let item = job.item.clone();
@@ -101,6 +103,7 @@ impl Engine {
                     return Ok(false);
                 }
                 writes.write(tx, &item, now)?;
+                brakes::end(tx, &over, &item.cause, now)?;
                 for row in &rows {
                     audit::append(tx, row)?;
                 }
@@ -139,14 +142,18 @@ impl Engine {
                         }
                         match (&waiting, look_again_at) {
                             (Some(why), _) => work::park(tx, &item, Parked::Waiting, why)?,
+                            (None, _) if cut_short => {
+                                work::postpone(tx, &item, now, PAUSED, false)?
+                            }
                             (None, _) if again => work::postpone(tx, &item, now, AGAIN, false)?,
                             (None, Some(at)) => work::postpone(tx, &item, at, LATE, false)?,
-                            (None, None) => match delete_at {
-                                Some(at) => {
+                            (None, None) => match (&held, delete_at) {
+                                (Some(why), _) => work::park(tx, &item, Parked::Held, why)?,
+                                (None, Some(at)) => {
                                     let why = format!("deactivated, deleted at {}", rfc3339(at));
                                     work::rest(tx, &item, at, &why)?;
                                 }
-                                None => work::finish(tx, &item)?,
+                                (None, None) => work::finish(tx, &item)?,
                             },
                         }
                         Ok(true)

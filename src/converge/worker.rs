@@ -22,6 +22,9 @@ use crate::store::work::{Claimed, Parked, Priority};
 use crate::store::{self, ledger, work};
 use crate::targets::{Member, Protected, Target};
 
+/// Why an item is put off whose target was paused while it was worked on.
+pub(super) const PAUSED: &str = "the target is paused";
+
 /// How long an item is put off that something passing is in the way of.
 const MOMENT: Micros = 1_000_000;
 
@@ -117,6 +120,8 @@ pub(super) struct Work<'a> {
     pub(super) rules: Rules,
     /// Until when a request whose answer never came may still be carried out.
     pub(super) unsettled_until: Option<Micros>,
+    /// A pause kept the rest of the plan from being done.
+    pub(super) cut_short: bool,
     /// That there is no account was concluded from a list, not asked for.
     pub(super) unlisted: bool,
     /// Folded names of further groups of which it is not known whether the account was put into them.
@@ -277,13 +282,14 @@ impl Engine {
         let prepared = self
             .prepare(target, means, item, (person, entry), &mut Ahead::default())
             .await;
-        let job = match prepared {
+        let mut job = match prepared {
             Ok(job) => job,
             Err(obstacle) => return Err(self.met(item, &name, obstacle).await),
         };
-        if rules.settings().mode == Mode::Shadow {
+        if job.person.mode(rules, &job.desired) == Mode::Shadow {
             return self.end_in_shadow(job).await;
         }
+        self.put_brakes_on(&mut job, rules, client.as_ref()).await?;
         self.carry_out(target, client.as_ref(), job, seat).await
     }
 
@@ -317,6 +323,7 @@ impl Engine {
             answered: false,
             rules: rules.clone(),
             unsettled_until: None,
+            cut_short: false,
             unlisted: false,
             unknown_groups: Vec::new(),
         };
@@ -364,6 +371,7 @@ impl Engine {
 
     /// Records what would be done.
     async fn end_in_shadow(&self, job: Work<'_>) -> Result<(), Stop> {
+        self.take_brakes_off(&job).await?;
         let item = job.item.clone();
         if job.plan.actions.is_empty() && job.plan.waiting.is_none() {
             self.store.write(move |tx| work::finish(tx, &item)).await?;
@@ -372,8 +380,10 @@ impl Engine {
         let mut would: Vec<String> = job.plan.actions.iter().map(describe).collect();
         would.extend(job.plan.waiting);
         let text = format!("would: {}", would.join("; "));
+        let names = job.plan.actions.iter().map(Action::name);
+        let backlog = names.collect::<Vec<_>>().join(" ");
         self.store
-            .write(move |tx| work::park(tx, &item, Parked::Shadow, &text))
+            .write(move |tx| work::park_in_shadow(tx, &item, &text, &backlog))
             .await?;
         Ok(())
     }
@@ -387,6 +397,9 @@ impl Engine {
         seat: Option<&mut Seat>,
     ) -> Result<(), Stop> {
         if !job.plan.actions.is_empty() {
+            if self.is_paused(&target.id) {
+                return Err(Stop::Later(PAUSED.to_owned()));
+            }
             self.begin(&mut job).await?;
         }
         let mut done: Vec<(Action, Applied)> = Vec::new();
@@ -396,6 +409,10 @@ impl Engine {
         let actions = job.plan.actions.clone();
         let mut renewed_at = self.clock.now();
         for action in actions {
+            if self.is_paused(&target.id) {
+                job.cut_short = true;
+                break;
+            }
             // Beside the renewals of `keep`: after a halt of the whole process an operation may get its answer
             // before that one gets its turn.
             if self.clock.now() - renewed_at > self.lease / 3 {
@@ -427,7 +444,9 @@ impl Engine {
                 }
             }
         }
-        if let Some(seat) = seat
+        if !together.is_empty() && self.is_paused(&target.id) {
+            job.cut_short = true;
+        } else if let Some(seat) = seat
             && !together.is_empty()
         {
             let failures = self

@@ -3,6 +3,7 @@
 //! Pure data: no I/O, no clock, no framework. Every other layer speaks in these types.
 
 mod account;
+mod brakes;
 mod connection;
 mod failure;
 mod id;
@@ -14,6 +15,7 @@ pub use account::{
     Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding, Lookup,
     Observed, Owner, Presence, Standing,
 };
+pub use brakes::{Brake, Brakes, Removal, RemovalKind, Share, WHOLE_TARGET};
 pub use connection::{Connection, ConnectionKind, ConnectionSettings};
 pub use failure::Failure;
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};

@@ -12,6 +12,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("confluence", include_str!("../help/confluence.md")),
     ("crowd", include_str!("../help/crowd.md")),
     ("configuration", include_str!("../help/configuration.md")),
+    ("brakes", include_str!("../help/brakes.md")),
     ("operation", include_str!("../help/operation.md")),
 ];
 
@@ -77,7 +78,7 @@ fn document(text: &str) -> String {
          <title>{title}</title><base href=\"/help/\"><style>{STYLE}</style></head><body>\
          <nav><a href=\"/help\">Guide</a><a href=\"idcs\">IDCS</a><a href=\"jira\">Jira</a>\
          <a href=\"confluence\">Confluence</a><a href=\"crowd\">Crowd</a>\
-         <a href=\"configuration\">Configuration</a><a href=\"operation\">Day by day</a></nav>\
+         <a href=\"configuration\">Configuration</a><a href=\"brakes\">Brakes</a><a href=\"operation\">Day by day</a></nav>\
          <main>{body}</main></body></html>"
     )
 }

@@ -11,9 +11,11 @@ mod schema;
 mod statement;
 
 pub mod audit;
+pub mod brakes;
 pub mod groups;
 pub mod ledger;
 pub mod migrate;
+pub mod pause;
 pub mod settings;
 pub mod tokens;
 pub mod users;

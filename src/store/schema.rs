@@ -32,6 +32,9 @@ diesel::table! {
         retry_at -> Nullable<BigInt>,
         last_error -> Nullable<Text>,
         last_success_at -> Nullable<BigInt>,
+        paused_at -> Nullable<BigInt>,
+        paused_by -> Nullable<Text>,
+        pause_reason -> Nullable<Text>,
         created_at -> BigInt,
         updated_at -> BigInt,
     }
@@ -170,7 +173,50 @@ diesel::table! {
         lease_owner -> Nullable<Text>,
         lease_until -> Nullable<BigInt>,
         last_error -> Nullable<Text>,
+        backlog -> Nullable<Text>,
         cause -> Text,
+    }
+}
+
+diesel::table! {
+    removal (target_id, kind, subject, group_ci) {
+        target_id -> Text,
+        kind -> Text,
+        subject -> Text,
+        group_ci -> Text,
+        at -> BigInt,
+        counted -> Bool,
+    }
+}
+
+diesel::table! {
+    brake (target_id, kind, group_ci) {
+        target_id -> Text,
+        kind -> Text,
+        group_ci -> Text,
+        tripped_at -> Nullable<BigInt>,
+        last_at -> Nullable<BigInt>,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
+    hold (target_id, subject, kind, group_ci) {
+        target_id -> Text,
+        kind -> Text,
+        subject -> Text,
+        group_ci -> Text,
+        group_name -> Text,
+        user_id -> Nullable<Text>,
+        connection_id -> Text,
+        user_name -> Text,
+        state -> Text,
+        basis -> Text,
+        since -> BigInt,
+        cause -> Text,
+        reason -> Text,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<BigInt>,
     }
 }
 
@@ -208,3 +254,4 @@ diesel::allow_tables_to_appear_in_same_query!(membership, scim_group, scim_user)
 diesel::allow_tables_to_appear_in_same_query!(work_item, scim_user, account);
 diesel::joinable!(account -> scim_user (user_id));
 diesel::allow_tables_to_appear_in_same_query!(user_email, scim_user);
+diesel::allow_tables_to_appear_in_same_query!(account, removal);

@@ -4,13 +4,16 @@
 //! a higher generation; an item ends only if its generation is still the one that was claimed. The claim is
 //! the only query with two bodies: PostgreSQL skips rows that another replica is claiming.
 
+use std::collections::BTreeMap;
+
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text, Untyped};
 
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
-use super::schema::{account, target, work_item};
+use super::pause::{self, Pause};
+use super::schema::{account, hold, scim_user, target, work_item};
 use super::statement::Binds;
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, TargetId, UserId};
@@ -124,6 +127,10 @@ pub struct TargetStatus {
     pub waiting: i64,
     /// Items that wait for a person.
     pub held: i64,
+    /// People of whom a brake holds something.
+    pub braked: i64,
+    /// Who stopped the target, if somebody did.
+    pub pause: Option<Pause>,
     /// Items that the target refused.
     pub failed: i64,
     /// Items of a mapping in shadow mode that would write.
@@ -536,6 +543,61 @@ pub fn wake(tx: &mut Tx<'_>, now: Micros) -> Result<usize, Error> {
     .execute(tx.conn())?)
 }
 
+/// Parks an item of a mapping in shadow mode. `backlog`: the names of the operations that would be done.
+pub fn park_in_shadow(
+    tx: &mut Tx<'_>,
+    item: &Claimed,
+    why: &str,
+    backlog: &str,
+) -> Result<(), Error> {
+    diesel::update(held_by!(item).filter(work_item::generation.eq(item.generation)))
+        .set(work_item::backlog.eq(backlog))
+        .execute(tx.conn())?;
+    park(tx, item, Parked::Shadow, why)
+}
+
+/// What a mapping in shadow mode would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Name of an operation, and how many of it.
+    pub operations: BTreeMap<String, i64>,
+    /// For so many people.
+    pub people: i64,
+    /// So many people have not been looked at yet.
+    pub unseen: i64,
+}
+
+/// Counts what a mapping in shadow mode would do.
+pub fn backlog(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    target: &TargetId,
+) -> Result<Backlog, Error> {
+    let rows: Vec<(String, Option<String>, i64)> = work_item::table
+        .filter(work_item::target_id.eq(target.as_str()))
+        .filter(work_item::connection_id.eq(connection.as_str()))
+        .filter(work_item::state.eq_any(["shadow", "pending"]))
+        .group_by((work_item::state, work_item::backlog))
+        .select((
+            work_item::state,
+            work_item::backlog,
+            diesel::dsl::count_star(),
+        ))
+        .load(conn)?;
+    let mut sum = Backlog::default();
+    for (state, names, people) in rows {
+        if state == "pending" {
+            sum.unseen += people;
+            continue;
+        }
+        sum.people += people;
+        for name in names.iter().flat_map(|names| names.split_whitespace()) {
+            *sum.operations.entry(name.to_owned()).or_default() += people;
+        }
+    }
+    Ok(sum)
+}
+
 /// Ends every lease: for the start of the only server of a database, after a crash.
 pub fn release_all(tx: &mut Tx<'_>) -> Result<usize, Error> {
     Ok(
@@ -559,6 +621,44 @@ pub fn of_user(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Item>, Error> {
             work_item::due_at,
             work_item::marked_at,
             work_item::lease_until,
+            work_item::last_error,
+            work_item::cause,
+        ))
+        .load(conn)?)
+}
+
+/// An item that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct HeldItem {
+    /// Where.
+    pub target_id: String,
+    /// Whose.
+    pub user_id: String,
+    /// The person's user name at the source.
+    pub user_name: String,
+    /// When it was marked last.
+    pub marked_at: Micros,
+    /// Why it is held.
+    pub reason: Option<String>,
+    /// What marked it last.
+    pub cause: String,
+}
+
+/// Every item that waits for a person, for a brake or for another reason, the oldest first.
+pub fn held(conn: &mut AnyConn) -> Result<Vec<HeldItem>, Error> {
+    Ok(work_item::table
+        .inner_join(scim_user::table.on(scim_user::id.eq(work_item::user_id)))
+        .filter(work_item::state.eq("held"))
+        .order((
+            work_item::target_id,
+            work_item::marked_at,
+            scim_user::user_name,
+        ))
+        .select((
+            work_item::target_id,
+            work_item::user_id,
+            scim_user::user_name,
+            work_item::marked_at,
             work_item::last_error,
             work_item::cause,
         ))
@@ -763,6 +863,15 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
             diesel::dsl::min(work_item::marked_at),
         ))
         .load(conn)?;
+    let braked: Vec<(String, i64)> = hold::table
+        .filter(hold::state.eq("held"))
+        .group_by(hold::target_id)
+        .select((
+            hold::target_id,
+            diesel::dsl::count(hold::subject).aggregate_distinct(),
+        ))
+        .load(conn)?;
+    let paused = pause::paused(conn)?;
     Ok(targets
         .into_iter()
         .map(
@@ -777,6 +886,11 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
                     pending: count("pending"),
                     waiting: count("waiting"),
                     held: count("held"),
+                    braked: braked.iter().find(|row| row.0 == id).map_or(0, |row| row.1),
+                    pause: paused
+                        .iter()
+                        .find(|(target, _)| target.as_str() == id)
+                        .map(|(_, pause)| pause.clone()),
                     failed: count("rejected"),
                     shadow: count("shadow"),
                     grace: count("grace"),

@@ -63,6 +63,7 @@ struct State {
     /// Folded user name to what every action on it gets.
     refused: HashMap<String, Failure>,
     protected: Protected,
+    refused_listings: Option<Failure>,
 }
 
 impl Memory {
@@ -198,6 +199,11 @@ impl Memory {
             Some(failure) => state.refused.insert(fold(username), failure),
             None => state.refused.remove(&fold(username)),
         };
+    }
+
+    /// Every listing gets this until it is called with `None`.
+    pub fn refuse_listings(&self, failure: Option<Failure>) {
+        self.state().refused_listings = failure;
     }
 
     /// What [`Target::protected`] answers.
@@ -518,6 +524,9 @@ impl Target for Memory {
     async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure> {
         let mut state = self.state();
         state.read()?;
+        if let Some(failure) = &state.refused_listings {
+            return Err(failure.clone());
+        }
         if !state.groups.contains_key(&fold(group)) {
             return Err(no_group(group));
         }

@@ -100,6 +100,12 @@ on_the_fly = true
 create_missing = true
 allow = ["jira-*"]
 {more}
+
+# People come and go faster here than anywhere.
+[mapping.brakes]
+deactivations = "off"
+deletions = "off"
+membership_removals = "off"
 "#,
         jira.url()
     )

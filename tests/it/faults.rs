@@ -2,6 +2,7 @@
 //! memory: each test says what happens, lets time pass by hand, and compares what is there at the end.
 
 mod batch;
+mod brakes;
 mod gate;
 mod groups;
 mod history;
@@ -55,6 +56,12 @@ on_the_fly = true
 create_missing = true
 allow = ["jira-*"]
 {groups}
+
+# These tests are about other things; `brakes` has its own.
+[mapping.brakes]
+deactivations = "off"
+deletions = "off"
+membership_removals = "off"
 "#
     )
 }

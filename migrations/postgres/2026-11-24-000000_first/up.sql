@@ -32,6 +32,10 @@ CREATE TABLE target (
     retry_at BIGINT,
     last_error TEXT,
     last_success_at BIGINT,
+    -- Set by `usher pause`: since when, by whom and why nothing is written.
+    paused_at BIGINT,
+    paused_by TEXT,
+    pause_reason TEXT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
@@ -133,6 +137,7 @@ CREATE TABLE account (
 );
 CREATE INDEX account_username ON account (target_id, username_ci);
 CREATE INDEX account_user ON account (user_id);
+CREATE INDEX account_active ON account (target_id) WHERE active;
 
 -- Groups at a target that Usher has used, and whose they are.
 CREATE TABLE target_group (
@@ -160,6 +165,7 @@ CREATE TABLE target_membership (
     owner TEXT NOT NULL,
     PRIMARY KEY (account_id, group_ci)
 );
+CREATE INDEX target_membership_group ON target_membership (group_ci);
 
 -- The default groups that an account was given when Usher made it. They stay wanted, and outlive the membership
 -- itself: whoever comes back gets them again.
@@ -185,11 +191,63 @@ CREATE TABLE work_item (
     lease_owner TEXT,
     lease_until BIGINT,
     last_error TEXT,
+    -- In shadow mode: the names of the operations that would be done, as `usher apply` counts them.
+    backlog TEXT,
     cause TEXT NOT NULL,
     PRIMARY KEY (target_id, user_id)
 );
 CREATE INDEX work_item_due ON work_item (target_id, state, priority, due_at);
 CREATE INDEX work_item_user ON work_item (user_id);
+
+-- Brakes. A removal is a deactivation, a deletion or the end of a membership; `subject` is who it happens to
+-- (the user's id, or another name for somebody who is not in the mirror), `group_ci` is empty for accounts.
+-- One row for each removal done or reserved, written before it is done: what a brake counts. Rows older than
+-- any window are removed.
+CREATE TABLE removal (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    group_ci TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    counted BOOLEAN NOT NULL,
+    PRIMARY KEY (target_id, kind, subject, group_ci)
+);
+CREATE INDEX removal_at ON removal (target_id, kind, at);
+
+-- One brake: of a whole target (`group_ci` empty) or of one group there. `last_at` is when it last had to hold
+-- something. The row is also the lock under which removals of its kind are counted.
+CREATE TABLE brake (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    group_ci TEXT NOT NULL,
+    tripped_at BIGINT,
+    last_at BIGINT,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (target_id, kind, group_ci)
+);
+
+-- One removal that a brake holds, or that a person has decided about. It ends when it is done, or when it is
+-- not wanted any more. `basis` is why it was wanted; a decision against it is about that alone.
+CREATE TABLE hold (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    group_ci TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    user_id TEXT REFERENCES scim_user (id) ON DELETE CASCADE,
+    connection_id TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    basis TEXT NOT NULL,
+    since BIGINT NOT NULL,
+    cause TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    decided_by TEXT,
+    decided_at BIGINT,
+    PRIMARY KEY (target_id, subject, kind, group_ci)
+);
+CREATE INDEX hold_state ON hold (target_id, state, kind);
+CREATE INDEX hold_user ON hold (user_id);
 
 -- Append-only: every operation at a target, and every act of an administrator, with what caused it. Names are
 -- copied, so that a row still reads when what it is about is gone. An operation has a target and a user; an act

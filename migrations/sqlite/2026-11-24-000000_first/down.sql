@@ -1,5 +1,8 @@
 DROP TABLE configuration_version;
 DROP TABLE audit;
+DROP TABLE hold;
+DROP TABLE brake;
+DROP TABLE removal;
 DROP TABLE work_item;
 DROP TABLE given_group;
 DROP TABLE target_membership;

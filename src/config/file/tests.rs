@@ -48,6 +48,10 @@ protect = ["jira-administrators"]
 for_all = ["jira-software-users"]
 for_new = []
 manual = [{ from = "Engineering", to = ["developers"], keep_members = true }]
+
+[mapping.brakes]
+deactivations = { count = 25, share = 0.10, window = "1h" }
+membership_removals = { count = 200, share = 0.20, window = "1h" }
 "#;
 
 /// The smallest file with everything in it; tests put mistakes into it.
@@ -129,6 +133,8 @@ fn example() -> ConfigFile {
                     }],
                     ..GroupRules::default()
                 },
+                // What the example states is what holds by default.
+                ..MappingSettings::default()
             },
         }],
     )
@@ -415,8 +421,26 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             "",
-            "[mapping.brakes]\n",
-            &["12:10: `brakes` is not supported yet"],
+            "[mapping.brakes]\ndeactivations = \"of\"\ndeletions = 1\nmembers = \"off\"\n",
+            &[
+                "13:17: unknown deactivations `of`; did you mean `off`? (off)",
+                "14:13: `deletions` should be a table that begins with [mapping.brakes.deletions], not a whole number",
+                "15:1: unknown key `members`; there are deactivations, deletions, membership_removals",
+            ],
+        ),
+        (
+            "",
+            "[mapping.brakes]\ndeactivations = { cont = 1, share = 10, window = \"1s\", group_size = 3 }\n\
+             membership_removals = { count = -1, share = \"0.1\", group_size = 0 }\n",
+            &[
+                "13:19: unknown key `cont`; did you mean `count`?",
+                "13:37: `share` should be 0 to 1, as in 0.10 for a tenth",
+                "13:50: `window` should be 1m to 7d",
+                "13:56: unknown key `group_size`; there are count, share, at_least, window",
+                "14:33: `count` should be 0 to 1000000",
+                "14:45: `share` should be a part of 1, as in 0.10, not text",
+                "14:65: `group_size` should be 1 to 1000000",
+            ],
         ),
         (
             "",
@@ -829,6 +853,35 @@ fn group_rules() -> impl Strategy<Value = GroupRules> {
         })
 }
 
+fn brake(group_size: std::ops::Range<u32>) -> impl Strategy<Value = Option<Brake>> {
+    let brake = (
+        0..1000_u32,
+        0..10_001_u32,
+        0..9_u32,
+        60..604_801_u64,
+        group_size,
+    );
+    prop::option::of(
+        brake.prop_map(|(count, share, at_least, window_s, group_size)| Brake {
+            count,
+            share: Share::new(share),
+            at_least,
+            window_s,
+            group_size,
+        }),
+    )
+}
+
+fn brakes() -> impl Strategy<Value = Brakes> {
+    (brake(0..1), brake(0..1), brake(1..99)).prop_map(
+        |(deactivations, deletions, membership_removals)| Brakes {
+            deactivations,
+            deletions,
+            membership_removals,
+        },
+    )
+}
+
 fn config_file() -> impl Strategy<Value = ConfigFile> {
     let kind = prop::sample::select(vec![ConnectionKind::OracleIdcs, ConnectionKind::Scim]);
     let connection =
@@ -843,16 +896,23 @@ fn config_file() -> impl Strategy<Value = ConfigFile> {
     (
         connection,
         target_settings(),
-        prop::option::of((mode, user_rules(), group_rules())),
+        prop::option::of((
+            (mode, prop::collection::vec(text(), 0..3)),
+            user_rules(),
+            group_rules(),
+            brakes(),
+        )),
     )
         .prop_map(|(connection, target, rules)| {
-            let mapping = rules.map(|(mode, users, groups)| MappingEntry {
+            let mapping = rules.map(|((mode, live_for), users, groups, brakes)| MappingEntry {
                 connection: connection.name.clone(),
                 target: target.name.clone(),
                 settings: MappingSettings {
                     mode,
+                    live_for,
                     users,
                     groups,
+                    brakes,
                 },
             });
             ConfigFile::new(
