@@ -10,7 +10,7 @@ use crate::config::{Position, file};
 use crate::domain::Mode;
 use crate::mapping::{RuleError, Rules};
 use crate::store::work::Backlog;
-use crate::store::{self, Store, settings, work};
+use crate::store::{self, Store, group_work, settings, work};
 
 /// What became of one part of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +169,8 @@ pub async fn apply(
                 if changed {
                     report.marked +=
                         work::mark_all(tx, &connection, &target, "usher apply: the mapping changed", now)?;
+                    let groups = &entry.settings.groups;
+                    group_work::mark_asked(tx, &target, groups, "usher apply: the mapping changed", now)?;
                 }
                 if entry.settings.mode == Mode::Shadow {
                     report.notes.push(format!(

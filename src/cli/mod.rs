@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod explain;
+mod groups;
 mod held;
 mod output;
 mod pause;
@@ -58,6 +59,8 @@ enum Command {
     Status(status::Arguments),
     /// What one person has at each target, and why, and why not.
     Explain(explain::Arguments),
+    /// The groups that a source has pushed, and what each mapping makes of them.
+    Groups(groups::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
     /// What waits for a person: show it, release it, discard it.
@@ -121,6 +124,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
+        Command::Groups(options) => groups::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
         Command::Held(options) => held::run(&Context::open(&url)?, options).await,
         Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,

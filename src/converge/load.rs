@@ -1,16 +1,16 @@
 //! Everything that the store knows about one user at one target, read in one go.
 
+use std::collections::HashMap;
+
 use crate::clock::{Micros, rfc3339};
-use crate::domain::{
-    Account, ConnectionId, Desired, Mode, Owner, Standing, TargetId, UserId,
-};
+use crate::domain::{Account, ConnectionId, Desired, Mode, Owner, Standing, TargetId, UserId};
 use crate::mapping::{self, Rules, SourceGroup, SourceUser};
 use crate::scim::resource::Meta;
 use crate::scim::{self, Doc, ResourceType};
 use crate::store::brakes::{self, Hold};
 use crate::store::ledger::Membership;
 use crate::store::users::Reached;
-use crate::store::{AnyConn, Error, Stored, ledger, users};
+use crate::store::{AnyConn, Error, Stored, groups, ledger, users};
 
 /// What the mirror states about a user.
 #[derive(Debug, Clone)]
@@ -126,6 +126,29 @@ impl Person {
         let groups = self.reached.iter().map(|group| group.name.as_str());
         rules.mode_for(names.into_iter().flatten(), groups)
     }
+}
+
+/// The next groups of a connection after the one of id `after`, as the rules know them at a target.
+pub fn source_groups(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    target: &TargetId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<SourceGroup>, Error> {
+    let names = groups::names(conn, connection, after, limit)?;
+    let ids: Vec<String> = names.iter().map(|(id, _)| id.clone()).collect();
+    let mut aliases: HashMap<String, String> =
+        ledger::aliases(conn, target, &ids)?.into_iter().collect();
+    Ok(names
+        .into_iter()
+        .map(|(id, name)| SourceGroup {
+            alias: aliases.remove(&id),
+            id,
+            name,
+            via: None,
+        })
+        .collect())
 }
 
 /// Reads the ledger.

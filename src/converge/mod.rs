@@ -15,8 +15,10 @@ mod plan;
 mod record;
 mod retry;
 mod roster;
+mod sweep;
 mod worker;
 
 pub use engine::{DEFAULT_LEASE, Engine, Options};
 pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;
+pub use load::source_groups;

@@ -14,7 +14,7 @@ use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Presence, 
 use crate::scim::fold::fold_text;
 use crate::store::audit::NewAudit;
 use crate::store::work::{Claimed, Parked};
-use crate::store::{self, Tx, audit, brakes, ledger, work};
+use crate::store::{self, Tx, audit, brakes, group_work, ledger, work};
 use crate::targets::Target;
 
 /// Why an item is looked at again that has come to its end.
@@ -320,6 +320,8 @@ struct Writes {
     remove: Vec<String>,
     groups: Vec<(String, Owner)>,
     aliases: Vec<(String, String)>,
+    /// Groups met for the first time whose members are to be compared with the source.
+    compare: Vec<String>,
     /// Since when the person is not wanted, if that has changed.
     unwanted_since: Option<Option<Micros>>,
 }
@@ -428,6 +430,14 @@ impl Writes {
             groups_gone: Vec::new(),
             put,
             remove,
+            compare: job
+                .groups_seen
+                .iter()
+                .filter(|(name, owner)| {
+                    *owner == Owner::Adopted || !job.rules.settings().groups.keeps_members(name)
+                })
+                .map(|(name, _)| name.clone())
+                .collect(),
             groups: job.groups_seen.clone(),
             aliases,
             unwanted_since: (unwanted_since != job.entry.unwanted_since).then_some(unwanted_since),
@@ -453,6 +463,15 @@ impl Writes {
         }
         for (name, owner) in &self.groups {
             ledger::put_group(tx, target, name, *owner)?;
+        }
+        for name in &self.compare {
+            group_work::mark(
+                tx,
+                target,
+                name,
+                "the group is used for the first time",
+                now,
+            )?;
         }
         for name in &self.groups_gone {
             ledger::remove_group(tx, target, name)?;

@@ -12,6 +12,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("confluence", include_str!("../help/confluence.md")),
     ("crowd", include_str!("../help/crowd.md")),
     ("configuration", include_str!("../help/configuration.md")),
+    ("settings", include_str!("../help/settings.md")),
     ("brakes", include_str!("../help/brakes.md")),
     ("operation", include_str!("../help/operation.md")),
 ];

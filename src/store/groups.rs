@@ -245,6 +245,46 @@ pub fn list(conn: &mut AnyConn, query: &PageQuery) -> Result<Page, Error> {
     super::filter_sql::page(conn, ResourceType::Group, query)
 }
 
+/// The next groups of a connection after the one of id `after`: id and name.
+pub fn names(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, String)>, Error> {
+    Ok(scim_group::table
+        .filter(scim_group::connection_id.eq(connection.as_str()))
+        .filter(scim_group::id.gt(after))
+        .order(scim_group::id)
+        .limit(limit)
+        .select((scim_group::id, scim_group::display_name))
+        .load(conn)?)
+}
+
+/// How many direct members of each type each of these groups has.
+pub fn member_counts(
+    conn: &mut AnyConn,
+    groups: &[String],
+) -> Result<Vec<(String, MemberType, i64)>, Error> {
+    let mut counts = Vec::new();
+    for some in groups.chunks(CHUNK) {
+        let rows: Vec<(String, String, i64)> = membership::table
+            .filter(membership::group_id.eq_any(some))
+            .group_by((membership::group_id, membership::member_type))
+            .select((
+                membership::group_id,
+                membership::member_type,
+                diesel::dsl::count_star(),
+            ))
+            .load(conn)?;
+        counts.extend(
+            rows.into_iter()
+                .map(|(group, of, count)| (group, MemberType::read(&of), count)),
+        );
+    }
+    Ok(counts)
+}
+
 /// The members of these groups, at most `limit`, ordered by group and member.
 pub fn members_of(conn: &mut AnyConn, groups: &[String], limit: i64) -> Result<Vec<Link>, Error> {
     if groups.is_empty() {

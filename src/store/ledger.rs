@@ -404,6 +404,102 @@ pub fn put_membership(
     Ok(())
 }
 
+/// Writes down that somebody was seen in a group who was not put there by Usher. What is known already stays.
+pub fn put_foreign_membership(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Result<(), Error> {
+    on_each!(tx.conn(), |c| diesel::insert_into(target_membership::table)
+        .values((
+            target_membership::account_id.eq(account_id),
+            target_membership::group_ci.eq(fold_text(group)),
+            target_membership::group_name.eq(group),
+            target_membership::owner.eq(Owner::Foreign.as_str()),
+        ))
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(())
+}
+
+/// How many members of a target group are Usher's according to the ledger.
+pub fn count_members(conn: &mut AnyConn, target: &TargetId, group: &str) -> Result<i64, Error> {
+    Ok(target_membership::table
+        .inner_join(account::table)
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(account::standing.eq(standing_text(Standing::Present)))
+        .filter(target_membership::group_ci.eq(fold_text(group)))
+        .filter(target_membership::owner.ne(Owner::Foreign.as_str()))
+        .count()
+        .get_result(conn)?)
+}
+
+/// Whose account somebody in a group is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// The account.
+    pub account_id: String,
+    /// The person.
+    pub user_id: UserId,
+    /// What is believed about the account.
+    pub standing: Standing,
+    /// Whose the membership is, if the ledger knows it.
+    pub owner: Option<Owner>,
+}
+
+/// The ledger's account for a member of a group: by its key, or by its name where a listing does not tell keys
+/// or the account was about to be made.
+pub fn seat(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    group: &str,
+    remote_id: &str,
+    username: &str,
+) -> Result<Option<Seat>, Error> {
+    let of_target = || account::table.filter(account::target_id.eq(target.as_str()));
+    let by_key: Option<Row> = of_target()
+        .filter(account::remote_id.eq(remote_id))
+        .select(COLUMNS)
+        .first(conn)
+        .optional()?;
+    let row = match by_key {
+        Some(row) => Some(row),
+        None if username.is_empty() => None,
+        None => of_target()
+            .filter(account::username_ci.eq(fold_text(username)))
+            .filter(account::standing.ne(standing_text(Standing::Absent)))
+            .select(COLUMNS)
+            .first(conn)
+            .optional()?,
+    };
+    let Some(account) = row.map(read).transpose()? else {
+        return Ok(None);
+    };
+    let owner: Option<String> = target_membership::table
+        .find((&account.id, fold_text(group)))
+        .select(target_membership::owner)
+        .first(conn)
+        .optional()?;
+    Ok(Some(Seat {
+        account_id: account.id,
+        user_id: account.user_id,
+        standing: account.standing,
+        owner: owner.as_deref().map(owner_of).transpose()?,
+    }))
+}
+
+/// Groups that Usher made or took over and keeps nobody in any more: they stay, as groups are never deleted.
+pub fn parked_groups(conn: &mut AnyConn, target: &TargetId) -> Result<Vec<String>, Error> {
+    let ours = target_membership::table
+        .inner_join(account::table)
+        .filter(account::target_id.eq(target_group::target_id))
+        .filter(target_membership::group_ci.eq(target_group::name_ci))
+        .filter(target_membership::owner.ne(Owner::Foreign.as_str()));
+    Ok(target_group::table
+        .filter(target_group::target_id.eq(target.as_str()))
+        .filter(target_group::owner.ne(Owner::Foreign.as_str()))
+        .filter(diesel::dsl::not(diesel::dsl::exists(ours)))
+        .order(target_group::name_ci)
+        .select(target_group::name)
+        .load(conn)?)
+}
+
 /// Strikes a membership out.
 pub fn remove_membership(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Result<(), Error> {
     diesel::delete(target_membership::table.find((account_id, fold_text(group))))

@@ -221,6 +221,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    group_item (target_id, group_ci) {
+        target_id -> Text,
+        group_ci -> Text,
+        group_name -> Text,
+        generation -> BigInt,
+        attempts -> Integer,
+        due_at -> BigInt,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        removed -> Text,
+        note -> Nullable<Text>,
+        cause -> Text,
+    }
+}
+
+diesel::table! {
     audit (id) {
         id -> Text,
         at -> BigInt,
@@ -253,5 +269,7 @@ diesel::allow_tables_to_appear_in_same_query!(credential, connection);
 diesel::allow_tables_to_appear_in_same_query!(membership, scim_group, scim_user);
 diesel::allow_tables_to_appear_in_same_query!(work_item, scim_user, account);
 diesel::joinable!(account -> scim_user (user_id));
+diesel::joinable!(target_membership -> account (account_id));
+diesel::allow_tables_to_appear_in_same_query!(target_membership, account, target_group);
 diesel::allow_tables_to_appear_in_same_query!(user_email, scim_user);
 diesel::allow_tables_to_appear_in_same_query!(account, removal);

@@ -9,6 +9,7 @@ mod history;
 mod leaving;
 mod ownership;
 mod rules;
+mod sweep;
 mod trouble;
 
 use std::sync::Arc;

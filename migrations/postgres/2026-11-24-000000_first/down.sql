@@ -1,5 +1,6 @@
 DROP TABLE configuration_version;
 DROP TABLE audit;
+DROP TABLE group_item;
 DROP TABLE hold;
 DROP TABLE brake;
 DROP TABLE removal;

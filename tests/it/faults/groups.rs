@@ -242,3 +242,63 @@ async fn whoever_joins_a_nested_group_while_it_is_nested_further_is_marked() {
     joining.await.unwrap().unwrap();
     assert_eq!(people, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_groups_of_a_source_are_listed_with_where_they_lead() {
+    use usher::{app, config};
+    for database in databases() {
+        let manual = "manual = [{ from = \"Engineering\", to = [\"developers\"] }]";
+        let world = World::with(&database, "", manual).await;
+        let ada = world.create(person("ada")).await;
+        world.group("Engineering", &[&ada]).await;
+        let users = world.group("jira-users", &[&ada]).await;
+        world.group("jira-outer", &[&users]).await;
+        world.group("sales", &[]).await;
+        world.settle().await;
+        let store = world.app.store();
+        let found = app::groups::list(store, "corp", None).await.unwrap();
+        let lines: Vec<String> = found
+            .groups
+            .iter()
+            .map(|group| {
+                let way = &group.mappings[0].ways[0];
+                let to = way.group.as_deref().unwrap_or(&way.because);
+                format!("{} {} {}: {to}", group.name, group.people, group.nested)
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "Engineering 1 0: developers",
+                "jira-outer 0 1: jira-outer",
+                "jira-users 1 0: jira-users",
+                "sales 0 0: not in allow",
+            ]
+        );
+        assert!(found.targets[0].parked.is_empty());
+
+        // Some to choose from, as they are pasted.
+        let some = app::groups::list(store, "corp", Some("/^(sales|jira-o)/"))
+            .await
+            .unwrap();
+        let pasted = config::print_manual(&some.as_manual_rules(), |_| "  # note".to_owned());
+        let text = super::configuration("live", "", &pasted);
+        let parsed = config::parse(&text).unwrap();
+        let rules = &parsed.mappings[0].settings.groups.manual;
+        assert_eq!(*rules, some.as_manual_rules());
+        assert_eq!(rules.len(), 2);
+        let wrong = app::groups::list(store, "crop", None).await.unwrap_err();
+        assert!(wrong.to_string().contains("there are corp"), "{wrong}");
+
+        // A group whose source is gone stays, and is parked.
+        world
+            .request("DELETE", &format!("/Groups/{users}"), json!(null))
+            .await;
+        world.settle().await;
+        let found = app::groups::list(world.app.store(), "corp", None)
+            .await
+            .unwrap();
+        assert_eq!(found.targets[0].parked, ["jira-outer", "jira-users"]);
+        assert_eq!(world.memory.groups().len(), 3, "{}", database.name);
+    }
+}
