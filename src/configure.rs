@@ -11,7 +11,7 @@ use crate::mapping::{RuleError, Rules};
 use crate::store::audit::{self, NewAudit};
 use crate::store::settings::Configuration;
 use crate::store::work::Backlog;
-use crate::store::{self, Store, settings, versions, work};
+use crate::store::{self, Store, group_work, settings, versions, work};
 
 /// Who changes the configuration, and through what.
 #[derive(Debug, Clone, Copy)]
@@ -181,6 +181,7 @@ pub async fn apply_text(
                 if changed {
                     let why = format!("{cause}: the mapping changed");
                     report.marked += work::mark_all(tx, &connection, &target, &why, now)?;
+                    group_work::mark_asked(tx, &target, &entry.settings.groups, &why, now)?;
                     let pair = (connection, target);
                     if !report.changed.contains(&pair) {
                         report.changed.push(pair);

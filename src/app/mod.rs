@@ -1,6 +1,7 @@
 //! The composition root: builds everything, starts it, and stops it gracefully.
 
 mod apply;
+pub mod groups;
 mod lock;
 
 use std::net::TcpListener;
@@ -30,7 +31,7 @@ use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
 use crate::outbound::Credential;
 use crate::reconcile::{self, Reconciler, Scheduler};
-use crate::store::{self, Store, work};
+use crate::store::{self, Store, group_work, work};
 use crate::vault::{self, Vault};
 
 /// How long requests under way may take to end after a stop was asked for, in seconds.
@@ -186,7 +187,9 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     if !store.is_shared() {
         // Nobody else can hold a lease on this file: whatever is leased was cut off by a crash.
         let released = store
-            .write(|tx| -> Result<usize, store::Error> { work::release_all(tx) })
+            .write(|tx| -> Result<usize, store::Error> {
+                Ok(work::release_all(tx)? + group_work::release_all(tx)?)
+            })
             .await?;
         if released > 0 {
             tracing::warn!(

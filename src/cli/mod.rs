@@ -6,6 +6,7 @@ mod audit;
 mod check;
 mod config;
 mod explain;
+mod groups;
 mod held;
 mod output;
 mod pause;
@@ -92,6 +93,8 @@ enum Command {
     Explain(explain::Arguments),
     /// What was done, for whom, when and why: find it, follow it, export it.
     Audit(audit::Arguments),
+    /// The groups that a source has pushed, and what each mapping makes of them.
+    Groups(groups::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
     /// What waits for a person: show it, release it, discard it.
@@ -164,6 +167,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Ready(options) => ready::run(options).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
+        Command::Groups(options) => groups::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
         Command::Held(options) => held::run(&Context::open(&url)?, options).await,
         Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,

@@ -52,6 +52,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             "HELD",
             "FAILED",
             "SHADOW",
+            "GRACE",
             "OLDEST",
             "LAST SUCCESS",
             "TOKEN",
@@ -71,6 +72,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                     t.held.to_string(),
                     t.failed.to_string(),
                     t.shadow.to_string(),
+                    t.grace.to_string(),
                     t.oldest_pending_at
                         .map_or_else(|| "-".to_owned(), |at| ago(now - at)),
                     t.health
@@ -137,6 +139,7 @@ fn as_json(target: &TargetStatus, expiry: Option<&Expiry>) -> serde_json::Value 
         })),
         "failed": target.failed,
         "shadow": target.shadow,
+        "grace": target.grace,
         "oldest_pending_at": target.oldest_pending_at.map(rfc3339),
         "last_success_at": target.health.last_success_at.map(rfc3339),
         "last_error": target.health.last_error,

@@ -20,3 +20,4 @@ pub use print::{print, print_manual};
 pub use problem::{Position, Problem};
 pub use secret::{SecretError, resolve};
 pub use server::{DatabaseUrl, DatabaseUrlError};
+pub use shape::keys;

@@ -155,6 +155,46 @@ pub(super) const GROUP_ATTRIBUTE: Shape = Shape {
     later: &[],
 };
 
+/// Every key of the file that is supported, each with the header of its table in the guide.
+pub fn keys() -> Vec<(&'static str, String)> {
+    let within = |prefix: &'static str, shape: &Shape| {
+        let keys = shape.keys.iter();
+        keys.map(|key| format!("{prefix}{key}")).collect::<Vec<_>>()
+    };
+    let tables = [
+        (
+            "[[connection]]",
+            [
+                within("", &CONNECTION),
+                within("group_attributes.", &GROUP_ATTRIBUTE),
+            ]
+            .concat(),
+        ),
+        ("[[target]]", within("", &TARGET)),
+        ("[[mapping]]", within("", &MAPPING)),
+        ("[mapping.users]", within("", &USERS)),
+        (
+            "[mapping.groups]",
+            [
+                within("", &GROUPS),
+                within("manual.", &MANUAL),
+                within("rewrite.", &REWRITE),
+            ]
+            .concat(),
+        ),
+        (
+            "[mapping.brakes]",
+            [within("", &BRAKES), within("", &MEMBERSHIP_BRAKE)].concat(),
+        ),
+    ];
+    let is_table = |key: &String| ["users", "groups", "brakes"].contains(&key.as_str());
+    tables
+        .into_iter()
+        .flat_map(|(header, keys)| keys.into_iter().map(move |key| (header, key)))
+        .filter(|(header, key)| *header != "[[mapping]]" || !is_table(key))
+        .collect()
+}
+
 /// Words and what they stand for.
 pub(super) type Words<T> = &'static [(&'static str, T)];
 

@@ -13,10 +13,12 @@ use tracing::Instrument;
 use super::batch::{self, Batch, Seat};
 use super::live::{Connect, Live, LiveTarget};
 use super::roster::Rosters;
+use super::sweep;
 use crate::clock::{Clock, Micros};
 use crate::domain::TargetId;
+use crate::store::group_work::ClaimedGroup;
 use crate::store::work::{Claimed, Wanted};
-use crate::store::{self, Store, audit, brakes, pause, settings, users, work};
+use crate::store::{self, Store, audit, brakes, group_work, pause, settings, users, work};
 
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
 /// other processes.
@@ -24,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the engine rests between two looks: a thousand pushes in a second are worth a few looks, not one
 /// each.
 const REST: Duration = Duration::from_millis(5);
+/// How often the engine looks for grace periods that have ended.
+const WAKE_EVERY: Duration = Duration::from_secs(30);
 /// How often the engine asks which targets are paused: together with its own rhythm, less than a second passes
 /// between `usher pause` and the last operation that begins.
 const LOOK_FOR_PAUSES_EVERY: Duration = Duration::from_millis(250);
@@ -158,6 +162,10 @@ impl Engine {
             self.refresh().await?;
             known.configuration.holds_for(LOOK_EVERY);
         }
+        if !known.nothing_rests.still_holds() {
+            self.wake_what_rests().await?;
+            known.nothing_rests.holds_for(WAKE_EVERY);
+        }
         if !known.pauses.still_holds() {
             self.look_for_pauses().await?;
             known.pauses.holds_for(LOOK_FOR_PAUSES_EVERY);
@@ -174,7 +182,24 @@ impl Engine {
             let down = known.down.entry(target.id.clone()).or_default();
             let items = self.claim(target, room, down).await?;
             started += items.len();
+            let is_full = items.len() >= usize::try_from(room.items).unwrap_or(usize::MAX);
+            let rests = down.still_holds();
             self.start(tasks, target, items, room);
+            // Groups come after people.
+            if is_full || room.leavers_only || rests {
+                continue;
+            }
+            let no_group = known.no_group.entry(target.id.clone()).or_default();
+            if no_group.still_holds() {
+                continue;
+            }
+            match self.claim_group(target).await? {
+                Some(item) => {
+                    started += 1;
+                    self.start_sweep(tasks, target.clone(), item);
+                }
+                None => no_group.holds_for(LOOK_EVERY),
+            }
         }
         Ok(started)
     }
@@ -254,6 +279,50 @@ impl Engine {
         }
         looked.holds_for(LOOK_FOR_LEAVERS);
         Some(room(concurrency.min(most - running), true))
+    }
+
+    async fn claim_group(&self, target: &LiveTarget) -> Result<Option<ClaimedGroup>, store::Error> {
+        let (id, now) = (target.id.clone(), self.clock.now());
+        let is_worth_it = self
+            .store
+            .read(move |conn| -> Result<bool, store::Error> {
+                // Whether a target is back is for people's items to find out.
+                let is_up = work::health(conn, &id)?.is_some_and(|health| health.state == "up");
+                Ok(is_up && group_work::is_due(conn, &id, now)?)
+            })
+            .await?;
+        if !is_worth_it {
+            return Ok(None);
+        }
+        let id = target.id.clone();
+        self.store
+            .write(move |tx| -> Result<_, store::Error> {
+                let owner = crate::domain::new_id();
+                let claimed = group_work::claim(tx, &id, &owner, now, now + sweep::LEASE)?;
+                if claimed.is_none() {
+                    tx.discard();
+                }
+                Ok(claimed)
+            })
+            .await
+    }
+
+    fn start_sweep(&self, tasks: &TaskTracker, target: Arc<LiveTarget>, item: ClaimedGroup) {
+        let place = Place::take(self, &target.id);
+        let span = tracing::info_span!(
+            "group_item",
+            target_name = %target.settings.name,
+            group = %item.name,
+            cause = %item.cause,
+        );
+        let engine = self.clone();
+        tasks.spawn(
+            async move {
+                engine.sweep(&target, item).await;
+                drop(place);
+            }
+            .instrument(span),
+        );
     }
 
     /// Starts what was claimed: each item for itself or, where the target takes many members at once, together.
@@ -377,6 +446,20 @@ impl Engine {
             .unwrap_or(0)
     }
 
+    /// Makes what waited for its hour due.
+    async fn wake_what_rests(&self) -> Result<(), store::Error> {
+        let now = self.clock.now();
+        if self
+            .store
+            .read(move |conn| work::is_time(conn, now))
+            .await?
+        {
+            let woken = self.store.write(move |tx| work::wake(tx, now)).await?;
+            tracing::info!(woken, "grace periods ended");
+        }
+        Ok(())
+    }
+
     /// Removes what nothing needs any more.
     pub async fn purge(&self) {
         self.purge_audit().await;
@@ -443,8 +526,12 @@ fn micros(duration: Duration) -> Micros {
 struct Known {
     /// The configuration.
     configuration: Fresh,
+    /// That nothing has rested for as long as it should.
+    nothing_rests: Fresh,
     /// Which targets are paused.
     pauses: Fresh,
+    /// That no group of a target is due.
+    no_group: HashMap<TargetId, Fresh>,
     /// That a target is down and not to be asked yet.
     down: HashMap<TargetId, Fresh>,
     /// That nobody loses access at a target which has enough to do.

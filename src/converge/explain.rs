@@ -188,7 +188,8 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
                 state: item.state.clone(),
                 reason: item.last_error.clone(),
                 attempts: item.attempts,
-                due_at: (item.state == "pending").then(|| rfc3339(item.due_at)),
+                due_at: matches!(item.state.as_str(), "pending" | "grace")
+                    .then(|| rfc3339(item.due_at)),
                 cause: item.cause.clone(),
             });
         let mut notes = Vec::new();

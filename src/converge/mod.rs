@@ -16,9 +16,11 @@ mod preview;
 mod record;
 mod retry;
 mod roster;
+mod sweep;
 mod worker;
 
 pub use engine::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Engine, Options};
 pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;
+pub use load::source_groups;
 pub use preview::{Foreseen, Outlook, Scope, Summary, Verdict};

@@ -9,12 +9,12 @@ use super::live::LiveTarget;
 use super::plan::Current;
 use super::retry::{self, Verdict};
 use super::worker::{PAUSED, Stop, Work};
-use crate::clock::Micros;
-use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Standing};
+use crate::clock::{Micros, rfc3339};
+use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Presence, Standing};
 use crate::scim::fold::fold_text;
 use crate::store::audit::NewAudit;
 use crate::store::work::{Claimed, Parked};
-use crate::store::{self, Tx, audit, brakes, ledger, work};
+use crate::store::{self, Tx, audit, brakes, group_work, ledger, work};
 use crate::targets::Target;
 
 /// Why an item is looked at again that has come to its end.
@@ -70,6 +70,10 @@ impl Engine {
             self.rosters.forget_group(&target.id, group);
             writes.groups_gone.push(group.clone());
         }
+        if let Some((Action::CreateGroup { name }, Failure::Rejected { .. })) = &failed {
+            // It may have been written down before it was tried.
+            writes.groups_gone.push(name.clone());
+        }
         let blocked = match &failed {
             Some((Action::CreateUser { username, .. }, Failure::Rejected { .. })) => {
                 self.waits_for_name(job.item, username).await?
@@ -88,6 +92,7 @@ impl Engine {
         let over = job.holds_done(done.iter().map(|(action, _)| action));
         let (held, cut_short) = (job.plan.held.clone(), job.cut_short);
         let look_again_at = job.unsettled_until;
+        let delete_at = job.plan.delete_at;
         let item = job.item.clone();
         let answered = job.answered || !done.is_empty();
         let bookkeeping = {
@@ -142,9 +147,13 @@ impl Engine {
                             }
                             (None, _) if again => work::postpone(tx, &item, now, AGAIN, false)?,
                             (None, Some(at)) => work::postpone(tx, &item, at, LATE, false)?,
-                            (None, None) => match &held {
-                                Some(why) => work::park(tx, &item, Parked::Held, why)?,
-                                None => work::finish(tx, &item)?,
+                            (None, None) => match (&held, delete_at) {
+                                (Some(why), _) => work::park(tx, &item, Parked::Held, why)?,
+                                (None, Some(at)) => {
+                                    let why = format!("deactivated, deleted at {}", rfc3339(at));
+                                    work::rest(tx, &item, at, &why)?;
+                                }
+                                (None, None) => work::finish(tx, &item)?,
                             },
                         }
                         Ok(true)
@@ -311,6 +320,10 @@ struct Writes {
     remove: Vec<String>,
     groups: Vec<(String, Owner)>,
     aliases: Vec<(String, String)>,
+    /// Groups met for the first time whose members are to be compared with the source.
+    compare: Vec<String>,
+    /// Since when the person is not wanted, if that has changed.
+    unwanted_since: Option<Option<Micros>>,
 }
 
 impl Writes {
@@ -373,6 +386,7 @@ impl Writes {
             // What was read replaces the ledger's foreign rows; what was trusted says nothing about them.
             let keep_foreign = owner == Owner::Foreign
                 && !job.read
+                && !job.before.groups.contains_key(&folded)
                 && !intended.iter().any(|g| fold_text(g) == folded);
             // Of an account that may still come into being nothing is known.
             let keep_expected = job
@@ -405,6 +419,10 @@ impl Writes {
             .map(|binding| (binding.source_group_id.clone(), binding.known_as.clone()))
             .collect();
         aliases.dedup();
+        let unwanted_since = match job.desired.presence {
+            Presence::Active | Presence::Inactive => None,
+            Presence::Deleted | Presence::OutOfScope => job.entry.unwanted_since.or(Some(now)),
+        };
         Self {
             account,
             account_changed,
@@ -412,8 +430,17 @@ impl Writes {
             groups_gone: Vec::new(),
             put,
             remove,
+            compare: job
+                .groups_seen
+                .iter()
+                .filter(|(name, owner)| {
+                    *owner == Owner::Adopted || !job.rules.settings().groups.keeps_members(name)
+                })
+                .map(|(name, _)| name.clone())
+                .collect(),
             groups: job.groups_seen.clone(),
             aliases,
+            unwanted_since: (unwanted_since != job.entry.unwanted_since).then_some(unwanted_since),
         }
     }
 
@@ -424,6 +451,9 @@ impl Writes {
                 let at = if account.in_flight { self.since } else { now };
                 ledger::put_account(tx, account, at)?;
             }
+            if let Some(since) = self.unwanted_since {
+                ledger::set_unwanted_since(tx, &account.id, since)?;
+            }
             for group in &self.remove {
                 ledger::remove_membership(tx, &account.id, group)?;
             }
@@ -433,6 +463,15 @@ impl Writes {
         }
         for (name, owner) in &self.groups {
             ledger::put_group(tx, target, name, *owner)?;
+        }
+        for name in &self.compare {
+            group_work::mark(
+                tx,
+                target,
+                name,
+                "the group is used for the first time",
+                now,
+            )?;
         }
         for name in &self.groups_gone {
             ledger::remove_group(tx, target, name)?;

@@ -7,14 +7,15 @@ use tokio::time::Instant;
 use super::batch::{Seat, Wish};
 use super::engine::Engine;
 use super::live::LiveTarget;
-use super::load::{self, Entry, Person};
+use super::load::{self, Entry, Person, Stage};
 use super::look::{Ahead, Obstacle};
 use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
 use super::record::describe;
 use super::retry::{self};
 use crate::clock::Micros;
 use crate::domain::{
-    Account, Action, Applied, Desired, Failure, Lookup, Mode, Owner, Standing, UserId,
+    Account, Action, Applied, Desired, ExistingGroups, Failure, Lookup, Mode, Owner, Standing,
+    UserId,
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
@@ -116,8 +117,8 @@ pub(super) struct Work<'a> {
     pub(super) read: bool,
     /// The target answered something.
     pub(super) answered: bool,
-    /// Whether the rules leave memberships alone that the source does not know of.
-    pub(super) keep_existing: bool,
+    /// The rules of the mapping that the person comes by.
+    pub(super) rules: Rules,
     /// Until when a request whose answer never came may still be carried out.
     pub(super) unsettled_until: Option<Micros>,
     /// A pause kept the rest of the plan from being done.
@@ -321,7 +322,7 @@ impl Engine {
             recovered: None,
             read: false,
             answered: false,
-            keep_existing: rules.settings().groups.keep_existing,
+            rules: rules.clone(),
             unsettled_until: None,
             cut_short: false,
             unlisted: false,
@@ -336,10 +337,21 @@ impl Engine {
         for action in &job.entry.done {
             job.current.assume(action);
         }
+        job.current.unwanted_since = job.entry.unwanted_since;
+        // Default groups depend on whose the account is, and that is known only now.
+        let stage = match &job.current.account {
+            None => Stage::New,
+            Some(account) if account.owner == Owner::Created => Stage::Made,
+            Some(_) => Stage::Found,
+        };
+        if stage != job.entry.stage() {
+            job.desired = job.person.desired_for(rules, &job.entry, stage);
+        }
         let states = self.group_states(&mut job, rules, client, ahead).await?;
         let means = Means {
             settings: rules.settings(),
             capabilities: client.capabilities(),
+            now: self.clock.now(),
         };
         job.plan = plan(&job.desired, means, &job.current, &states, &shield);
         job.before = job.current.clone();
@@ -474,7 +486,7 @@ impl Engine {
                     });
                 }
                 self.rosters.learn(target, username, Some(email));
-                if !job.keep_existing
+                if !job.rules.settings().groups.keep_existing
                     && let Some(made) = &applied.account
                 {
                     // Products put new accounts into groups of their own accord, and do not all say so.
@@ -614,15 +626,26 @@ impl Engine {
             _ => account,
         };
         job.account = Some(account.clone());
-        let intended: Vec<String> = job
-            .plan
-            .actions
-            .iter()
+        let actions = job.plan.actions.iter();
+        let intended: Vec<String> = actions
+            .clone()
             .filter_map(|action| match action {
                 Action::AddMember { group, .. } => Some(group.clone()),
                 _ => None,
             })
             .collect();
+        // Where foreign groups are left alone, one that was made before a crash must not be taken for one.
+        let new_groups: Vec<String> = actions
+            .clone()
+            .filter_map(|action| match action {
+                Action::CreateGroup { name } if job.skips_foreign_groups() => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        let given: Vec<String> = match job.plan.actions.first() {
+            Some(Action::CreateUser { .. }) => job.rules.settings().groups.for_new.clone(),
+            _ => Vec::new(),
+        };
         let (item, until, known) = (
             job.item.clone(),
             now + self.lease,
@@ -643,6 +666,12 @@ impl Engine {
                 ledger::put_account(tx, &account, now)?;
                 for group in &intended {
                     ledger::put_membership(tx, &account.id, group, Owner::Created)?;
+                }
+                for group in &new_groups {
+                    ledger::put_group(tx, &item.target_id, group, Owner::Created)?;
+                }
+                for group in &given {
+                    ledger::give_group(tx, &account.id, group.trim())?;
                 }
                 Ok(Ok(()))
             })
@@ -745,6 +774,11 @@ impl Work<'_> {
         false
     }
 
+    /// Whether the rules leave groups alone that Usher did not make.
+    pub(super) fn skips_foreign_groups(&self) -> bool {
+        self.rules.settings().groups.existing_groups == ExistingGroups::Skip
+    }
+
     /// Whether there are memberships now that the rules do not leave alone, and that the plan did not know.
     pub(super) fn has_more_to_remove(&self) -> bool {
         let is_wanted = |folded: &str| {
@@ -754,24 +788,22 @@ impl Work<'_> {
                 .any(|g| fold_text(&g.name) == folded)
         };
         self.is_new()
-            && !self.keep_existing
-            && self
-                .current
-                .groups
-                .iter()
-                .any(|(folded, (_, owner))| *owner == Owner::Foreign && !is_wanted(folded))
+            && self.current.groups.iter().any(|(folded, (name, owner))| {
+                *owner == Owner::Foreign
+                    && !self.rules.settings().groups.keeps_members(name)
+                    && !is_wanted(folded)
+            })
     }
 
     /// Keeps `current` and the ledger row in step with what was applied.
     fn applied(&mut self, action: &Action, applied: &Applied) {
         match action {
             Action::CreateGroup { name } => {
-                let owner = if applied.already {
-                    Owner::Foreign
-                } else {
-                    Owner::Created
-                };
-                self.groups_seen.push((name.clone(), owner));
+                if !applied.already {
+                    self.groups_seen.push((name.clone(), Owner::Created));
+                } else if !self.skips_foreign_groups() {
+                    self.groups_seen.push((name.clone(), Owner::Adopted));
+                }
             }
             Action::AddMember { group, .. } => {
                 let owner = if applied.already {

@@ -15,6 +15,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("crowd", include_str!("../help/crowd.md")),
     ("guard", include_str!("../help/guard.md")),
     ("configuration", include_str!("../help/configuration.md")),
+    ("settings", include_str!("../help/settings.md")),
     ("brakes", include_str!("../help/brakes.md")),
     ("operation", include_str!("../help/operation.md")),
     ("seat", include_str!("../help/seat.md")),

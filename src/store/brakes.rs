@@ -10,6 +10,7 @@ use diesel::sql_types::BigInt;
 use super::audit::{self, NewAudit};
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
+use super::group_work;
 use super::schema::{account, brake, hold, removal};
 use super::statement::Binds;
 use super::work::{self, Priority};
@@ -627,6 +628,9 @@ pub fn decide(
             let target = TargetId(known.target_id.clone());
             let user = UserId(user.clone());
             work::mark_one(tx, &target, &user, Priority::Leaver, &cause, now)?;
+        } else {
+            let target = TargetId(known.target_id.clone());
+            group_work::mark(tx, &target, &known.group, &cause, now)?;
         }
     }
     if decision == Decision::Release && choice.users.is_none() {

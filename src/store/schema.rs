@@ -133,6 +133,7 @@ diesel::table! {
         standing -> Text,
         in_flight -> Bool,
         updated_at -> BigInt,
+        unwanted_since -> Nullable<BigInt>,
     }
 }
 
@@ -159,6 +160,14 @@ diesel::table! {
         group_ci -> Text,
         group_name -> Text,
         owner -> Text,
+    }
+}
+
+diesel::table! {
+    given_group (account_id, group_ci) {
+        account_id -> Text,
+        group_ci -> Text,
+        group_name -> Text,
     }
 }
 
@@ -220,6 +229,22 @@ diesel::table! {
         reason -> Text,
         decided_by -> Nullable<Text>,
         decided_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    group_item (target_id, group_ci) {
+        target_id -> Text,
+        group_ci -> Text,
+        group_name -> Text,
+        generation -> BigInt,
+        attempts -> Integer,
+        due_at -> BigInt,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        removed -> Text,
+        note -> Nullable<Text>,
+        cause -> Text,
     }
 }
 
@@ -395,5 +420,7 @@ diesel::allow_tables_to_appear_in_same_query!(credential, connection);
 diesel::allow_tables_to_appear_in_same_query!(membership, scim_group, scim_user);
 diesel::allow_tables_to_appear_in_same_query!(work_item, scim_user, account);
 diesel::joinable!(account -> scim_user (user_id));
+diesel::joinable!(target_membership -> account (account_id));
+diesel::allow_tables_to_appear_in_same_query!(target_membership, account, target_group);
 diesel::allow_tables_to_appear_in_same_query!(user_email, scim_user);
 diesel::allow_tables_to_appear_in_same_query!(account, removal);

@@ -9,7 +9,7 @@ use super::filter_sql::{Page, PageQuery};
 use super::groups::MemberType;
 use super::schema::{membership, scim_group, scim_user, user_email};
 use crate::clock::Micros;
-use crate::domain::{ConnectionId, UserId};
+use crate::domain::{ConnectionId, TargetId, UserId};
 use crate::scim::{self, Doc, ResourceType};
 
 /// A user or a group as stored. Whoever only shows it needs its document as nothing but text.
@@ -376,6 +376,48 @@ pub fn hold(
         found.extend(living);
     }
     Ok(found)
+}
+
+/// Living users of a connection after the one of id `after` who have no account at a target that is known to be
+/// there; with a group only those below it, however deeply nested.
+pub fn without_account(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    target: &TargetId,
+    group: Option<&str>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<UserId>, Error> {
+    const BELOW: &str = "\
+        WITH RECURSIVE below (id) AS (\
+            SELECT m.member_id FROM membership m WHERE m.group_id = $1 AND m.member_type <> 'Unknown' \
+            UNION \
+            SELECT m.member_id FROM membership m JOIN below b ON m.group_id = b.id \
+            WHERE m.member_type <> 'Unknown'\
+        ) ";
+    #[derive(QueryableByName)]
+    struct Id {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        id: String,
+    }
+    // Without a group, its placeholder is compared with nothing.
+    let (with, of_group) = match group {
+        Some(_) => (BELOW, "u.id IN (SELECT id FROM below)"),
+        None => ("", "$1 = ''"),
+    };
+    let sql = format!(
+        "{with}SELECT u.id AS id FROM scim_user u WHERE {of_group} AND u.connection_id = $2 AND u.id > $3 \
+         AND u.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM account a WHERE a.target_id = $4 \
+         AND a.user_id = u.id AND a.standing = 'present') ORDER BY u.id LIMIT $5"
+    );
+    let rows: Vec<Id> = on_each!(conn, |c| diesel::sql_query(sql)
+        .bind::<diesel::sql_types::Text, _>(group.unwrap_or_default())
+        .bind::<diesel::sql_types::Text, _>(connection.as_str())
+        .bind::<diesel::sql_types::Text, _>(after)
+        .bind::<diesel::sql_types::Text, _>(target.as_str())
+        .bind::<diesel::sql_types::BigInt, _>(limit)
+        .load(c))?;
+    Ok(rows.into_iter().map(|row| UserId(row.id)).collect())
 }
 
 /// One page of living users, ordered by id.

@@ -59,6 +59,8 @@ pub enum Parked {
     Held,
     /// The mapping is in shadow mode: this is what would be done.
     Shadow,
+    /// The account is deactivated, and will be deleted when the item is due ([`rest`], [`wake`]).
+    Grace,
 }
 
 impl Parked {
@@ -69,6 +71,7 @@ impl Parked {
             Self::Rejected => "rejected",
             Self::Held => "held",
             Self::Shadow => "shadow",
+            Self::Grace => "grace",
         }
     }
 }
@@ -78,7 +81,7 @@ impl Parked {
 pub struct Item {
     /// Where.
     pub target_id: String,
-    /// `pending`, `waiting`, `rejected`, `held` or `shadow`.
+    /// `pending`, `waiting`, `rejected`, `held`, `shadow` or `grace`.
     pub state: String,
     /// Failed attempts.
     pub attempts: i32,
@@ -132,6 +135,8 @@ pub struct TargetStatus {
     pub failed: i64,
     /// Items of a mapping in shadow mode that would write.
     pub shadow: i64,
+    /// Deactivated accounts that will be deleted when their grace period ends.
+    pub grace: i64,
     /// When the oldest pending item was marked.
     pub oldest_pending_at: Option<Micros>,
 }
@@ -179,6 +184,7 @@ pub fn mark_below(
     cause: &str,
     now: Micros,
 ) -> Result<usize, Error> {
+    super::groups::hold_below(tx, group)?;
     let sql = format!(
         "WITH RECURSIVE below (id) AS (\
              SELECT m.member_id FROM membership m WHERE m.group_id = $1 AND m.member_type <> 'Unknown' \
@@ -502,6 +508,39 @@ pub fn park(tx: &mut Tx<'_>, item: &Claimed, state: Parked, why: &str) -> Result
         ))
         .execute(tx.conn())?;
     release(tx, item)
+}
+
+/// Lets an item rest until an instant, unless it was marked again in the meantime. It does not count as pending:
+/// nothing is out of step.
+pub fn rest(tx: &mut Tx<'_>, item: &Claimed, until: Micros, why: &str) -> Result<(), Error> {
+    diesel::update(held_by!(item).filter(work_item::generation.eq(item.generation)))
+        .set((
+            work_item::state.eq(Parked::Grace.as_str()),
+            work_item::due_at.eq(until),
+            work_item::attempts.eq(0),
+            work_item::last_error.eq(why),
+        ))
+        .execute(tx.conn())?;
+    release(tx, item)
+}
+
+/// Whether an item rests whose time has come.
+pub fn is_time(conn: &mut AnyConn, now: Micros) -> Result<bool, Error> {
+    let due = work_item::table
+        .filter(work_item::state.eq(Parked::Grace.as_str()))
+        .filter(work_item::due_at.le(now));
+    Ok(diesel::select(diesel::dsl::exists(due)).get_result(conn)?)
+}
+
+/// Makes what rests pending again when its time has come.
+pub fn wake(tx: &mut Tx<'_>, now: Micros) -> Result<usize, Error> {
+    Ok(diesel::update(
+        work_item::table
+            .filter(work_item::state.eq(Parked::Grace.as_str()))
+            .filter(work_item::due_at.le(now)),
+    )
+    .set(work_item::state.eq("pending"))
+    .execute(tx.conn())?)
 }
 
 /// Parks an item of a mapping in shadow mode. `backlog`: the names of the operations that would be done.
@@ -888,6 +927,7 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
                         .map(|(_, pause)| pause.clone()),
                     failed: count("rejected"),
                     shadow: count("shadow"),
+                    grace: count("grace"),
                     oldest_pending_at: of("pending").and_then(|row| row.3),
                     health: Health {
                         state,

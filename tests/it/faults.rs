@@ -5,11 +5,14 @@ mod administration;
 mod batch;
 mod brakes;
 mod gate;
+mod groups;
 mod history;
+mod leaving;
 mod lives;
 mod ownership;
 mod planned;
 mod rules;
+mod sweep;
 mod trouble;
 
 use std::sync::Arc;

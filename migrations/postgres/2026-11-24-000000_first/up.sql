@@ -197,6 +197,8 @@ CREATE TABLE account (
     standing TEXT NOT NULL,
     in_flight BOOLEAN NOT NULL,
     updated_at BIGINT NOT NULL,
+    -- Since when the person is not wanted at the target: the grace period before a deletion counts from here.
+    unwanted_since BIGINT,
     UNIQUE (target_id, user_id),
     UNIQUE (target_id, remote_id)
 );
@@ -231,6 +233,15 @@ CREATE TABLE target_membership (
     PRIMARY KEY (account_id, group_ci)
 );
 CREATE INDEX target_membership_group ON target_membership (group_ci);
+
+-- The default groups that an account was given when Usher made it. They stay wanted, and outlive the membership
+-- itself: whoever comes back gets them again.
+CREATE TABLE given_group (
+    account_id TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    group_ci TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    PRIMARY KEY (account_id, group_ci)
+);
 
 -- "This user at this target may be out of step": a level, not an event, so at most one per pair.
 -- `generation` counts marks; an item ends only if nothing marked it since it was claimed.
@@ -304,6 +315,25 @@ CREATE TABLE hold (
 );
 CREATE INDEX hold_state ON hold (target_id, state, kind);
 CREATE INDEX hold_user ON hold (user_id);
+
+-- "Somebody may be in this group whom the source does not have in it": a level, kept from one look to the next.
+-- `due_at` is when its members are compared next, `removed` holds the keys of accounts that the last look took
+-- out and that are checked once more, `note` what it found.
+CREATE TABLE group_item (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    group_ci TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at BIGINT NOT NULL,
+    lease_owner TEXT,
+    lease_until BIGINT,
+    removed TEXT NOT NULL,
+    note TEXT,
+    cause TEXT NOT NULL,
+    PRIMARY KEY (target_id, group_ci)
+);
+CREATE INDEX group_item_due ON group_item (target_id, due_at);
 
 -- Append-only: every operation at a target, and every act of an administrator, with what caused it. Names are
 -- copied, so that a row still reads when what it is about is gone. An operation has a target and a user; an act
