@@ -423,7 +423,7 @@ impl Idcs {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Transient { text } => Self::Unavailable {
+            Failure::Transient { text } | Failure::Unreachable { text } => Self::Unavailable {
                 text,
                 throttled: None,
             },
