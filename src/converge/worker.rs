@@ -13,7 +13,9 @@ use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
 use super::record::describe;
 use super::retry::{self};
 use crate::clock::Micros;
-use crate::domain::{Account, Action, Applied, Desired, Failure, Lookup, Mode, Owner, Standing, UserId};
+use crate::domain::{
+    Account, Action, Applied, Desired, Failure, Lookup, Mode, Owner, Standing, UserId,
+};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked, Priority};
@@ -200,7 +202,7 @@ impl Engine {
 
     /// Renews the lease for as long as it is polled; returns when the lease is lost, or cannot be known to
     /// hold until the next renewal. Runs beside the work, so that no operation, however slow, outlives it.
-    async fn keep(&self, item: &Claimed) {
+    pub(super) async fn keep(&self, item: &Claimed) {
         let lease = Duration::from_micros(u64::try_from(self.lease).unwrap_or(0));
         // A little earlier than the others see it run out.
         let held = lease * 5 / 6;
@@ -299,25 +301,8 @@ impl Engine {
             rules,
             target: client.protected().await?,
         };
-        let mut job = Work {
-            item,
-            account: entry.account.clone(),
-            person,
-            desired,
-            entry,
-            current: Current::default(),
-            before: Current::default(),
-            plan: Plan::default(),
-            groups_seen: Vec::new(),
-            adopted: false,
-            recovered: None,
-            read: false,
-            answered: false,
-            keep_existing: rules.settings().groups.keep_existing,
-            unsettled_until: None,
-            unlisted: false,
-            unknown_groups: Vec::new(),
-        };
+        let keep_existing = rules.settings().groups.keep_existing;
+        let mut job = Work::new(item, (person, entry), desired, keep_existing);
         job.unsettled_until = job
             .entry
             .in_flight_since
@@ -372,7 +357,7 @@ impl Engine {
     }
 
     /// Marks in flight, applies, records.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         target: &LiveTarget,
         client: &dyn Target,
@@ -652,6 +637,36 @@ fn wish(action: &Action) -> Option<Wish> {
             },
         }),
         _ => None,
+    }
+}
+
+impl<'a> Work<'a> {
+    /// Before anything was looked at.
+    pub(super) fn new(
+        item: &'a Claimed,
+        (person, entry): (Person, Entry),
+        desired: Desired,
+        keep_existing: bool,
+    ) -> Self {
+        Self {
+            item,
+            account: entry.account.clone(),
+            person,
+            desired,
+            entry,
+            current: Current::default(),
+            before: Current::default(),
+            plan: Plan::default(),
+            groups_seen: Vec::new(),
+            adopted: false,
+            recovered: None,
+            read: false,
+            answered: false,
+            keep_existing,
+            unsettled_until: None,
+            unlisted: false,
+            unknown_groups: Vec::new(),
+        }
     }
 }
 
