@@ -22,16 +22,20 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// What is there once somebody lost what `action` takes away.
+    /// What is there once access or a membership was given or taken as `action` says.
     pub(super) fn assume(&mut self, action: &Action) {
         match action {
-            Action::Deactivate { .. } => {
+            Action::Deactivate { .. } | Action::Reactivate { .. } => {
                 if let Some(account) = &mut self.account {
-                    account.active = false;
+                    account.active = matches!(action, Action::Reactivate { .. });
                 }
             }
             Action::RemoveMember { group, .. } => {
                 self.groups.remove(&fold_text(group));
+            }
+            Action::AddMember { group, .. } => {
+                self.groups
+                    .insert(fold_text(group), (group.clone(), Owner::Created));
             }
             _ => {}
         }

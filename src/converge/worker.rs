@@ -208,7 +208,7 @@ impl Engine {
 
     /// Renews the lease for as long as it is polled; returns when the lease is lost, or cannot be known to
     /// hold until the next renewal. Runs beside the work, so that no operation, however slow, outlives it.
-    async fn keep(&self, item: &Claimed) {
+    pub(super) async fn keep(&self, item: &Claimed) {
         let lease = Duration::from_micros(u64::try_from(self.lease).unwrap_or(0));
         // A little earlier than the others see it run out.
         let held = lease * 5 / 6;
@@ -308,26 +308,7 @@ impl Engine {
             rules,
             target: client.protected().await?,
         };
-        let mut job = Work {
-            item,
-            account: entry.account.clone(),
-            person,
-            desired,
-            entry,
-            current: Current::default(),
-            before: Current::default(),
-            plan: Plan::default(),
-            groups_seen: Vec::new(),
-            adopted: false,
-            recovered: None,
-            read: false,
-            answered: false,
-            rules: rules.clone(),
-            unsettled_until: None,
-            cut_short: false,
-            unlisted: false,
-            unknown_groups: Vec::new(),
-        };
+        let mut job = Work::new(item, (person, entry), desired, rules.clone());
         job.unsettled_until = job
             .entry
             .in_flight_since
@@ -396,7 +377,7 @@ impl Engine {
     }
 
     /// Marks in flight, applies, records.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         target: &LiveTarget,
         client: &dyn Target,
@@ -702,6 +683,37 @@ fn wish(action: &Action) -> Option<Wish> {
             },
         }),
         _ => None,
+    }
+}
+
+impl<'a> Work<'a> {
+    /// Before anything was looked at.
+    pub(super) fn new(
+        item: &'a Claimed,
+        (person, entry): (Person, Entry),
+        desired: Desired,
+        rules: Rules,
+    ) -> Self {
+        Self {
+            item,
+            account: entry.account.clone(),
+            person,
+            desired,
+            entry,
+            current: Current::default(),
+            before: Current::default(),
+            plan: Plan::default(),
+            groups_seen: Vec::new(),
+            adopted: false,
+            recovered: None,
+            read: false,
+            answered: false,
+            rules,
+            unsettled_until: None,
+            cut_short: false,
+            unlisted: false,
+            unknown_groups: Vec::new(),
+        }
     }
 }
 

@@ -436,6 +436,44 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
         .collect())
 }
 
+/// Takes a lease on one person's item, whatever its state, and makes one if there is none. `None`: another worker
+/// has it, or there is no such person.
+pub fn take(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    user: &UserId,
+    owner: &str,
+    cause: &str,
+    (now, lease_until): (Micros, Micros),
+) -> Result<Option<Claimed>, Error> {
+    if !lock_idle(tx, target, user, now)? {
+        return Ok(None);
+    }
+    mark_one(tx, target, user, Priority::Push, cause, now)?;
+    let row: Option<(String, i64, i32)> =
+        diesel::update(work_item::table.find((target.as_str(), user.as_str())))
+            .set((
+                work_item::lease_owner.eq(owner),
+                work_item::lease_until.eq(lease_until),
+            ))
+            .returning((
+                work_item::connection_id,
+                work_item::generation,
+                work_item::attempts,
+            ))
+            .get_result(tx.conn())
+            .optional()?;
+    Ok(row.map(|(connection, generation, attempts)| Claimed {
+        target_id: target.clone(),
+        user_id: user.clone(),
+        connection_id: ConnectionId(connection),
+        generation,
+        attempts,
+        cause: cause.to_owned(),
+        lease_owner: owner.to_owned(),
+    }))
+}
+
 macro_rules! held_by {
     ($item:expr) => {
         work_item::table
