@@ -22,12 +22,13 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let wanted = arguments.user.clone();
+    let now = context.clock.now();
     let mut found: Vec<Explanation> = context
         .store
         .read(move |conn| -> Result<_, store::Error> {
             let mut found = Vec::new();
             for id in users::named(conn, &wanted)? {
-                found.extend(converge::explain(conn, &id)?);
+                found.extend(converge::explain(conn, &id, now)?);
             }
             Ok(found)
         })

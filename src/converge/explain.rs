@@ -9,7 +9,7 @@ use super::look;
 use super::plan::{Current, GroupState, Means, plan};
 use super::record::describe;
 use super::worker::Shield;
-use crate::clock::rfc3339;
+use crate::clock::{Micros, rfc3339};
 use crate::domain::{
     Action, Desired, DesiredAccount, DesiredGroup, MappingSettings, MatchKey, Mode, Presence,
     Standing, TargetKind, UserId,
@@ -158,7 +158,11 @@ pub struct Operation {
 }
 
 /// Explains one person. Reads the store alone, never a target.
-pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>, Error> {
+pub fn explain(
+    conn: &mut AnyConn,
+    user: &UserId,
+    now: Micros,
+) -> Result<Option<Explanation>, Error> {
     let Some(person) = load::person(conn, user)? else {
         return Ok(None);
     };
@@ -200,7 +204,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         {
             let health = work::health(conn, &mapping.target_id)?;
             notes.extend(stops(mapping.settings.mode, health.as_ref()));
-            notes.extend(limits(&rules, target.settings.kind, &desired, &entry));
+            notes.extend(limits(&rules, target.settings.kind, &desired, &entry, now));
             if entry.account.is_none() {
                 let can = targets::capabilities(target.settings.kind);
                 notes.extend(unfound(&mapping.settings, can));
@@ -313,7 +317,13 @@ fn stops(mode: Mode, health: Option<&Health>) -> Vec<String> {
 
 /// What the rules, their protections and the product's nature keep from being done, as far as the ledger shows;
 /// what the target itself protects is known to the engine alone.
-fn limits(rules: &Rules, kind: TargetKind, desired: &Desired, entry: &Entry) -> Vec<String> {
+fn limits(
+    rules: &Rules,
+    kind: TargetKind,
+    desired: &Desired,
+    entry: &Entry,
+    now: Micros,
+) -> Vec<String> {
     let shield = Shield {
         rules,
         target: Protected::default(),
@@ -322,7 +332,9 @@ fn limits(rules: &Rules, kind: TargetKind, desired: &Desired, entry: &Entry) -> 
         .account
         .as_ref()
         .filter(|a| a.standing != Standing::Absent);
-    let current = account.map_or_else(Current::default, |account| look::trusted(account, entry));
+    let current = account.map_or_else(Current::default, |account| {
+        look::trusted(account, entry, rules)
+    });
     // Whether a group is there shows when it is needed; here it is assumed.
     let groups: BTreeMap<String, GroupState> = desired
         .groups
@@ -332,6 +344,7 @@ fn limits(rules: &Rules, kind: TargetKind, desired: &Desired, entry: &Entry) -> 
     let means = Means {
         settings: rules.settings(),
         capabilities: targets::capabilities(kind),
+        now,
     };
     let plan = plan(desired, means, &current, &groups, &shield);
     plan.notes.into_iter().chain(plan.waiting).collect()

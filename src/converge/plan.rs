@@ -491,6 +491,7 @@ mod tests {
                 .collect(),
             bindings: Vec::new(),
             because: Vec::new(),
+            rules: crate::domain::AccountRules::default(),
         }
     }
 

@@ -78,9 +78,10 @@ pub(super) async fn search(
 /// `GET /api/v1/people/{id}`
 pub(super) async fn explain(state: web::Data<State>, id: web::Path<String>) -> Answer<Explanation> {
     let user = UserId(id.into_inner());
+    let now = state.clock.now();
     let found = state
         .store
-        .read(move |conn| converge::explain(conn, &user))
+        .read(move |conn| converge::explain(conn, &user, now))
         .await?;
     found
         .map(web::Json)

@@ -94,9 +94,10 @@ pub(super) async fn show(
     said: web::Query<Said>,
 ) -> Result<HttpResponse, Problem> {
     let user = UserId(id.into_inner());
+    let now = state.clock.now();
     let person = state
         .store
-        .read(move |conn| explain(conn, &user))
+        .read(move |conn| explain(conn, &user, now))
         .await?
         .ok_or_else(|| Problem::new(404, "nobody has this id (any more); search again"))?;
     let mut frame = Frame::new(person.user_name.clone(), "/people", actor.clone());
