@@ -1,12 +1,15 @@
 //! `usher serve`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use secrecy::SecretString;
 
 use crate::app::{self, ServeOptions};
 use crate::config::server::DatabaseUrl;
 use crate::converge::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Options};
+use crate::vault;
 
 use super::time;
 
@@ -33,6 +36,12 @@ pub(super) struct Arguments {
     #[arg(long, env = "USHER_AUDIT_RETENTION", default_value_t = Retention(Some(DEFAULT_AUDIT_RETENTION)),
           value_name = "TIME")]
     audit_retention: Retention,
+    /// File with the master key, which secrets in the database are encrypted with: 32 random bytes in Base64.
+    /// Made if it is missing. Without: beside the SQLite file; with PostgreSQL none, and then no access tokens are
+    /// made. Several servers on one database need the same key. The environment variable USHER_MASTER_KEY may hold
+    /// the key itself instead.
+    #[arg(long, env = "USHER_MASTER_KEY_FILE", value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
 }
 
 /// How long something is kept. `None`: for ever.
@@ -63,6 +72,21 @@ impl std::str::FromStr for Retention {
     }
 }
 
+/// Where the master key is: in the environment, in a file, or else in one beside the SQLite file. Servers on one
+/// PostgreSQL database need the same key, so there none is made up.
+fn master_key(database: &DatabaseUrl, file: Option<PathBuf>) -> Option<vault::Source> {
+    if let Ok(text) = std::env::var("USHER_MASTER_KEY")
+        && !text.is_empty()
+    {
+        return Some(vault::Source::Text(SecretString::from(text)));
+    }
+    let beside = match database {
+        DatabaseUrl::Sqlite(path) => Some(path.with_extension("key")),
+        DatabaseUrl::Postgres(_) => None,
+    };
+    file.or(beside).map(vault::Source::File)
+}
+
 pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::Result<()> {
     let public_url = arguments
         .public_url
@@ -73,7 +97,9 @@ pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::
     {
         bail!("--public-url {url:?} must begin with https:// or http://");
     }
+    let master_key = master_key(&database, arguments.master_key_file);
     app::serve(ServeOptions {
+        master_key,
         listen: arguments.listen,
         database,
         public_url,
