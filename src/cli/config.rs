@@ -31,7 +31,8 @@ pub(super) enum Command {
     /// Make the configuration again what a version says, the way `usher apply` does.
     Rollback {
         /// The number of the version.
-        version: i64,
+        #[arg(value_name = "VERSION")]
+        number: i64,
         /// Only say what would change, and for whom.
         #[arg(long)]
         plan: bool,
@@ -61,10 +62,10 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
             }
             Ok(())
         }
-        Command::Rollback { version, plan } => {
-            let text = text(context, version).await?;
-            let place = format!("version {version}");
-            let cause = format!("usher config rollback {version}");
+        Command::Rollback { number, plan } => {
+            let text = text(context, number).await?;
+            let place = format!("version {number}");
+            let cause = format!("usher config rollback {number}");
             let report = app::apply_text(
                 &context.store,
                 &context.clock,

@@ -26,7 +26,7 @@ use usher::store::settings::{self, Configuration};
 use usher::store::work::{self, Item};
 use usher::store::{self, audit};
 use usher::targets::memory::Memory;
-use usher::targets::{Capabilities, Check, Protected, Target};
+use usher::targets::{Capabilities, Check, Member, Page, Protected, Target};
 
 use super::super::harness::{Database, postgres, sqlite_in};
 use super::{account, person, rejected, throttled, transient};
@@ -251,6 +251,18 @@ impl Target for Wire {
         }
         self.died.notify_one();
         std::future::pending().await
+    }
+
+    async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
+        Target::users(&self.memory, cursor).await
+    }
+
+    async fn groups(&self, cursor: Option<&str>) -> Result<Page<String>, Failure> {
+        Target::groups(&self.memory, cursor).await
+    }
+
+    async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure> {
+        Target::members(&self.memory, group, cursor).await
     }
 
     async fn check(&self) -> Result<Check, Failure> {
