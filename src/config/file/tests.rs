@@ -883,7 +883,12 @@ fn brakes() -> impl Strategy<Value = Brakes> {
 }
 
 fn config_file() -> impl Strategy<Value = ConfigFile> {
-    let kind = prop::sample::select(vec![ConnectionKind::OracleIdcs, ConnectionKind::Scim]);
+    let kind = prop::sample::select(vec![
+        ConnectionKind::OracleIdcs,
+        ConnectionKind::Scim,
+        ConnectionKind::EntraId,
+        ConnectionKind::Okta,
+    ]);
     let connection =
         (name(), kind, group_attributes()).prop_map(|(name, kind, group_attributes)| {
             ConnectionSettings {
