@@ -288,7 +288,11 @@ impl Engine {
             .read(move |conn| -> Result<bool, store::Error> {
                 // Whether a target is back is for people's items to find out.
                 let is_up = work::health(conn, &id)?.is_some_and(|health| health.state == "up");
-                Ok(is_up && group_work::is_due(conn, &id, now)?)
+                // People first: what they are given tells who should be in a group.
+                Ok(is_up
+                    && group_work::is_due(conn, &id, now)?
+                    && (!work::is_busy(conn, &id, now)?
+                        || group_work::is_due(conn, &id, now - sweep::PATIENCE)?))
             })
             .await?;
         if !is_worth_it {

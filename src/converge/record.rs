@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::live::LiveTarget;
 use super::plan::Current;
 use super::retry::{self, Verdict};
+use super::sweep;
 use super::worker::{PAUSED, Stop, Work};
 use crate::clock::{Micros, rfc3339};
 use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Presence, Standing};
@@ -322,6 +323,8 @@ struct Writes {
     aliases: Vec<(String, String)>,
     /// Groups met for the first time whose members are to be compared with the source.
     compare: Vec<String>,
+    /// Groups of which the same is asked and that the account is in now by Usher.
+    joined: Vec<String>,
     /// Since when the person is not wanted, if that has changed.
     unwanted_since: Option<Option<Micros>>,
 }
@@ -401,13 +404,20 @@ impl Writes {
                 remove.push(name);
             }
         }
-        let put = groups
+        let put: Vec<(String, Owner)> = groups
             .iter()
             .filter(|(folded, row)| {
                 before.get(*folded) != Some(row)
                     || intended.iter().any(|g| fold_text(g) == **folded)
             })
             .map(|(_, row)| row.clone())
+            .collect();
+        let joined = put
+            .iter()
+            .filter(|(name, owner)| {
+                owner.is_ours() && !job.rules.settings().groups.keeps_members(name)
+            })
+            .map(|(name, _)| name.clone())
             .collect();
         // A source group that has taken part in the plan is bound to its name.
         let mut aliases: Vec<(String, String)> = job
@@ -430,6 +440,7 @@ impl Writes {
             groups_gone: Vec::new(),
             put,
             remove,
+            joined,
             compare: job
                 .groups_seen
                 .iter()
@@ -463,6 +474,9 @@ impl Writes {
         }
         for (name, owner) in &self.groups {
             ledger::put_group(tx, target, name, *owner)?;
+        }
+        for name in &self.joined {
+            group_work::hasten(tx, target, name, now + sweep::SOON)?;
         }
         for name in &self.compare {
             group_work::mark(

@@ -36,6 +36,12 @@ use crate::targets::{Member, Target};
 const AGAIN: Micros = 24 * 60 * 60 * 1_000_000;
 /// After removals the ledger is compared once more: an account may have become Usher's meanwhile.
 const CHECK: Micros = 2 * 60 * 1_000_000;
+/// Nobody could be told apart from the others: so soon it is tried again.
+const UNKNOWN: Micros = 60 * 60 * 1_000_000;
+/// So long a group waits for people's work items to be done.
+pub(super) const PATIENCE: Micros = 10 * 60 * 1_000_000;
+/// When a group is looked at that somebody was just put into, if the last look came to nothing.
+pub(super) const SOON: Micros = 60 * 1_000_000;
 /// How long a worker may hold a group without a sign of life: longer than the slowest page of a listing.
 pub(super) const LEASE: Micros = 10 * 60 * 1_000_000;
 /// The longest pause after a failure.
@@ -100,7 +106,8 @@ impl Engine {
     /// Looks at one group, and never leaves it leased.
     pub(super) async fn sweep(&self, target: &LiveTarget, item: ClaimedGroup) {
         let now = self.clock.now();
-        let looked = match self.try_sweep(target, &item).await {
+        let mut removed = item.removed.clone();
+        let looked = match self.try_sweep(target, &item, &mut removed).await {
             Ok(looked) => looked,
             Err(Halt::Lost) => {
                 tracing::warn!("the lease of a group was lost");
@@ -109,10 +116,10 @@ impl Engine {
             Err(Halt::Void(note)) => {
                 tracing::warn!(%note, "nobody was taken out of a group");
                 Looked {
-                    again_at: Some(now + AGAIN),
+                    again_at: Some(now + UNKNOWN),
                     note,
-                    removed: item.removed.clone(),
-                    failed: false,
+                    removed,
+                    failed: true,
                 }
             }
             // There is nothing to list: no group of that name, or a product that lists none.
@@ -120,8 +127,8 @@ impl Engine {
                 Looked {
                     again_at: asks(target, &item.name).map(|_| now + AGAIN),
                     note: failure.to_string(),
-                    removed: Vec::new(),
-                    failed: false,
+                    removed,
+                    failed: true,
                 }
             }
             Err(halt) => {
@@ -136,7 +143,7 @@ impl Engine {
                 Looked {
                     again_at: Some(now + i64::try_from(wait.as_micros()).unwrap_or(AGAIN)),
                     note,
-                    removed: item.removed.clone(),
+                    removed,
                     failed: true,
                 }
             }
@@ -151,7 +158,13 @@ impl Engine {
         }
     }
 
-    async fn try_sweep(&self, target: &LiveTarget, item: &ClaimedGroup) -> Result<Looked, Halt> {
+    /// `removed`: keys of accounts that were taken out and are not checked once more yet.
+    async fn try_sweep(
+        &self,
+        target: &LiveTarget,
+        item: &ClaimedGroup,
+        removed: &mut Vec<String>,
+    ) -> Result<Looked, Halt> {
         let now = self.clock.now();
         let client = match &target.client {
             Ok(client) => client.clone(),
@@ -164,6 +177,7 @@ impl Engine {
             failed: false,
         };
         self.check_removed(item, now).await?;
+        removed.clear();
         let Some((rules, connection, mode)) = asks(target, &item.name) else {
             let note = self.compare_adopted(target, &client, item).await?;
             return Ok(ends(note, None));
@@ -227,7 +241,6 @@ impl Engine {
             basis: "not in the source".to_owned(),
             cause: cause(&item.name),
         };
-        let mut removed = Vec::new();
         let mut held = 0;
         for member in &seen.strangers {
             let subject = subject(member);
@@ -264,7 +277,7 @@ impl Engine {
             now + AGAIN
         };
         Ok(Looked {
-            removed,
+            removed: std::mem::take(removed),
             ..ends(note, Some(again_at))
         })
     }

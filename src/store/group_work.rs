@@ -112,6 +112,19 @@ pub fn mark_asked(
     Ok(())
 }
 
+/// Brings the next look at a group nearer if the last one came to nothing: there is somebody in it now.
+pub fn hasten(tx: &mut Tx<'_>, target: &TargetId, name: &str, due_at: Micros) -> Result<(), Error> {
+    diesel::update(
+        group_item::table
+            .find((target.as_str(), fold_text(name)))
+            .filter(group_item::attempts.gt(0))
+            .filter(group_item::due_at.gt(due_at)),
+    )
+    .set(group_item::due_at.eq(due_at))
+    .execute(tx.conn())?;
+    Ok(())
+}
+
 /// Whether a group of a target is due.
 pub fn is_due(conn: &mut AnyConn, target: &TargetId, now: Micros) -> Result<bool, Error> {
     let due = group_item::table
@@ -206,7 +219,7 @@ pub struct Looked {
     pub note: String,
     /// Keys of accounts that were taken out and are checked once more.
     pub removed: Vec<String>,
-    /// Whether the look failed.
+    /// Whether it came to nothing.
     pub failed: bool,
 }
 

@@ -764,6 +764,15 @@ pub fn is_pending(conn: &mut AnyConn, target: &TargetId, user: &UserId) -> Resul
     Ok(state.is_some_and(|state| state == "pending"))
 }
 
+/// Whether an item of a target is due or worked on.
+pub fn is_busy(conn: &mut AnyConn, target: &TargetId, now: Micros) -> Result<bool, Error> {
+    let due = work_item::table
+        .filter(work_item::target_id.eq(target.as_str()))
+        .filter(work_item::state.eq("pending"))
+        .filter(work_item::due_at.le(now));
+    Ok(diesel::select(diesel::dsl::exists(due)).get_result(conn)?)
+}
+
 /// How many items of a target are due now, and when the next one is due if none is.
 pub fn due(
     conn: &mut AnyConn,
