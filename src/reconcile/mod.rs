@@ -18,7 +18,7 @@ pub use run::{Extent, OnProgress, Progress, Report};
 pub use schedule::Scheduler;
 
 use crate::clock::{Clock, Micros};
-use crate::domain::{Connection, ConnectionId, ConnectionKind, ConnectionSettings, PullSettings};
+use crate::domain::{Connection, ConnectionId, ConnectionSettings, PullSettings};
 use crate::idcs::{self, Idcs};
 use crate::intake::{self, Intake, Source};
 use crate::scim::Dialect;
@@ -128,10 +128,8 @@ fn pull_of(connection: &Connection) -> Result<&PullSettings, Error> {
 fn source_of(connection: &Connection, cause: &str) -> Source {
     Source {
         connection: connection.id.clone(),
-        dialect: match connection.settings.kind {
-            ConnectionKind::OracleIdcs => Dialect::Idcs,
-            ConnectionKind::Scim => Dialect::Rfc,
-        },
+        // Only such a domain is read; the file refuses the keys for others.
+        dialect: Dialect::Idcs,
         cause: cause.to_owned(),
     }
 }

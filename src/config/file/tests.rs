@@ -902,7 +902,12 @@ fn a_connection_that_is_read_is_checked_as_a_whole() {
 }
 
 fn config_file() -> impl Strategy<Value = ConfigFile> {
-    let kind = prop::sample::select(vec![ConnectionKind::OracleIdcs, ConnectionKind::Scim]);
+    let kind = prop::sample::select(vec![
+        ConnectionKind::OracleIdcs,
+        ConnectionKind::Scim,
+        ConnectionKind::EntraId,
+        ConnectionKind::Okta,
+    ]);
     let pull = prop::option::of(pull_settings());
     let connection = (name(), kind, group_attributes(), pull).prop_map(
         |(name, kind, group_attributes, pull)| ConnectionSettings {
