@@ -33,7 +33,7 @@ pub(super) fn read(
     kind: Option<ConnectionKind>,
 ) -> Option<PullSettings> {
     let first = KEYS.iter().find(|key| section.has(key))?;
-    if kind == Some(ConnectionKind::Scim) {
+    if kind.is_some_and(|kind| kind != ConnectionKind::OracleIdcs) {
         let message =
             format!("`{first}` is about reading an IDCS domain: it needs kind = \"oracle-idcs\"");
         reader.problem(section.place_of(first), section.path_of(first), message);

@@ -941,11 +941,13 @@ fn merged(current: &Doc, user: &PulledUser, stated_before: &str) -> Doc {
     doc
 }
 
-/// Whether two lists hold the same addresses with the same one for work, however else they are written.
+/// Whether two lists hold the same addresses with the same one for work, however else they are written. Addresses
+/// for recovery are pushed by some and never read.
 fn same_addresses(one: &Value, other: &Value) -> bool {
     let addresses = |list: &Value| -> Option<HashSet<(String, bool)>> {
         list.as_array()?
             .iter()
+            .filter(|it| it["type"] != "recovery")
             .map(|it| {
                 Some((
                     scim::fold::fold_text(it["value"].as_str()?),
@@ -960,18 +962,13 @@ fn same_addresses(one: &Value, other: &Value) -> bool {
 /// What a push would have had to bring.
 fn essence(doc: &Doc) -> Value {
     let keys = scim::resource::keys(ResourceType::User, doc);
-    let emails: HashSet<String> = keys
-        .emails
-        .iter()
-        .map(|it| scim::fold::fold_text(it))
-        .collect();
-    let mut emails: Vec<String> = emails.into_iter().collect();
-    emails.sort();
+    let emails = doc.get("emails").and_then(Value::as_array);
+    let primary = emails.and_then(|all| all.iter().find(|it| it["primary"] == json!(true)));
     json!([
         scim::fold::fold_text(&keys.name),
         keys.active,
         keys.display_name,
-        emails,
+        primary.and_then(|it| Some(scim::fold::fold_text(it["value"].as_str()?))),
         doc.get("name")
             .map(|name| [&name["givenName"], &name["familyName"]]),
     ])

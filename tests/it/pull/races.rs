@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn push_and_pull_at_the_same_moment_make_one_user_with_the_newest_state() {
     for database in databases() {
-        let rounds: usize = if database.name == "sqlite" { 150 } else { 40 };
+        let rounds: usize = if database.name == "sqlite" { 60 } else { 15 };
         let world = World::start(&database, DomainOptions::default(), "").await;
         let push = world.push().await;
         let connection = world.connection().await;

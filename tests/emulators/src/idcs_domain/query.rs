@@ -215,7 +215,7 @@ fn group(state: &mut State, request: &Request, id: &str) -> Answer {
     };
     let trouble = state.trouble(List::Members, id, start);
     let start_row = match trouble {
-        Some(Trouble::Shifted) => start,
+        Some(Trouble::Shifted) if start > 1 => start,
         _ => start - 1,
     };
     let mut rows: Vec<Value> = all
@@ -312,7 +312,7 @@ fn list(
         }
         Some(Trouble::EndsHere) => total = start - 1 + rows.len(),
         // Somebody before this page is gone: everyone slipped forward, and so did the total.
-        Some(Trouble::Shifted) if !rows.is_empty() => {
+        Some(Trouble::Shifted) if start > 1 && !rows.is_empty() => {
             rows.remove(0);
             total -= 1;
         }
