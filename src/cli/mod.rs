@@ -5,8 +5,10 @@ mod check;
 mod explain;
 mod output;
 mod retry;
+mod runs;
 mod serve;
 mod status;
+mod sync;
 mod token;
 
 use std::ffi::OsString;
@@ -46,8 +48,12 @@ enum Command {
     Serve(serve::Arguments),
     /// Store connections, targets and mappings from a TOML file. May be repeated.
     Apply(apply::Arguments),
-    /// Connect to each target and say what it is and what the credential may do there.
+    /// Connect to each target and each domain and say what it is and what the credential may do there.
     Check(check::Arguments),
+    /// Read the domain of a connection now, all of it, what changed, or one person.
+    Sync(sync::Arguments),
+    /// The latest readings of domains, and what each changed.
+    Runs(runs::Arguments),
     /// Make, list and revoke the credentials that identity providers show.
     #[command(subcommand)]
     Token(token::Command),
@@ -109,6 +115,8 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Serve(options) => serve::run(url, options).await,
         Command::Apply(options) => apply::run(&Context::open(&url)?, options).await,
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,
+        Command::Sync(options) => sync::run(&Context::open(&url)?, options).await,
+        Command::Runs(options) => runs::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,

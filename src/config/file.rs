@@ -232,7 +232,7 @@ impl Names {
     }
 }
 
-fn required(
+pub(super) fn required(
     reader: &mut Reader<'_>,
     section: &Section<'_, '_>,
     key: &str,
@@ -254,10 +254,14 @@ fn connection(
     }
     let kind: Option<ConnectionKind> = section.word(reader, "kind", shape::CONNECTION_KINDS, &[]);
     let group_attributes = group_attributes(reader, section);
+    let pull = super::pull::read(reader, section, kind);
+    let login = super::login::read(reader, section);
     Some(ConnectionSettings {
         name: name?,
         kind: kind?,
         group_attributes,
+        pull,
+        login,
     })
 }
 
@@ -519,7 +523,7 @@ fn names(reader: &mut Reader<'_>, section: &Section<'_, '_>, key: &str) -> Optio
 
 /// An absolute http address without query, user or final slash. The error does not repeat it:
 /// people put passwords into addresses.
-fn base_url(text: &str) -> Result<String, &'static str> {
+pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let (scheme, rest) = text
         .split_once("://")

@@ -4,8 +4,11 @@
 //! held: a value that is a secret is not repeated in any message.
 
 pub mod file;
+mod login;
 mod print;
 mod problem;
+mod pull;
+pub mod schedule;
 pub mod secret;
 mod section;
 pub mod server;

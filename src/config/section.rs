@@ -552,7 +552,7 @@ fn whole(number: &DeInteger<'_>) -> Option<u32> {
     u32::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-fn span_of_time(text: &str) -> Option<u64> {
+pub(super) fn span_of_time(text: &str) -> Option<u64> {
     let unit = match text.chars().last()? {
         's' => 1,
         'm' => 60,

@@ -4,7 +4,8 @@
 //! with other words than a slip of the pen, and never silently ignored.
 
 use crate::domain::{
-    ConnectionKind, ExistingGroups, MatchKey, Mode, OnDelete, Operation, TargetKind,
+    ConnectionKind, ExistingGroups, Grant, LoginFallback, MatchKey, Mode, OnDelete, Operation,
+    PullUsers, TargetKind,
 };
 
 /// The keys of one kind of table.
@@ -24,15 +25,31 @@ pub(super) const FILE: Shape = Shape {
 
 /// `[[connection]]`
 pub(super) const CONNECTION: Shape = Shape {
-    keys: &["name", "kind", "group_attributes"],
-    later: &[
+    keys: &[
+        "name",
+        "kind",
+        "group_attributes",
         "base_url",
         "client_id",
         "client_secret",
+        "private_key",
+        "key_id",
+        "grant",
         "app_id",
         "only_granted",
+        "pull_users",
+        "pull_groups",
         "schedule",
+        "full_every",
+        "requests_per_second",
+        "login_deadline",
+        "login_fallback",
+        "login_user_header",
+        "token_audiences",
+        "token_tenant",
+        "push_clients",
     ],
+    later: &[],
 };
 
 /// `[[target]]`
@@ -125,6 +142,22 @@ pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
     ("okta", ConnectionKind::Okta),
 ];
 
+/// `connection.login_fallback`
+pub(super) const LOGIN_FALLBACKS: Words<LoginFallback> = &[
+    ("closed", LoginFallback::Closed),
+    ("open", LoginFallback::Open),
+];
+
+/// `connection.grant`
+pub(super) const GRANTS: Words<Grant> = &[("client-credentials", Grant::ClientCredentials)];
+
+/// Values of `connection.grant` that have no way to consent yet.
+pub(super) const LATER_GRANTS: &[&str] = &["refresh-token"];
+
+/// `connection.pull_users`
+pub(super) const PULL_USERS: Words<PullUsers> =
+    &[("all", PullUsers::All), ("pushed", PullUsers::Pushed)];
+
 /// `target.kind`
 pub(super) const TARGET_KINDS: Words<TargetKind> = &[
     ("jira-dc", TargetKind::JiraDc),
@@ -191,6 +224,9 @@ mod tests {
             }
         }
         check(CONNECTION_KINDS);
+        check(GRANTS);
+        check(LOGIN_FALLBACKS);
+        check(PULL_USERS);
         check(TARGET_KINDS);
         check(MODES);
         check(MATCH_KEYS);

@@ -15,6 +15,7 @@ pub(super) struct Person {
     pub(super) connection_id: ConnectionId,
     pub(super) user_name: String,
     pub(super) deleted: bool,
+    granted: bool,
     doc: Doc,
     reached: Vec<Reached>,
 }
@@ -36,12 +37,14 @@ pub(super) fn person(conn: &mut AnyConn, user: &UserId) -> Result<Option<Person>
         return Ok(None);
     };
     let reached = users::all_groups_of(conn, user)?;
+    let granted = users::is_granted(conn, user)?;
     let user_name = scim::resource::keys(ResourceType::User, &stored.doc).name;
     let deleted = stored.deleted_at.is_some();
     Ok(Some(Person {
         connection_id,
         user_name,
         deleted,
+        granted,
         doc: rendered(&stored, &reached),
         reached,
     }))
@@ -91,6 +94,7 @@ impl Person {
             &SourceUser {
                 doc: &self.doc,
                 deleted: self.deleted,
+                granted: self.granted,
                 new_account: false,
                 given: &[],
             },

@@ -14,7 +14,10 @@ pub use account::{
     Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding, Lookup,
     Observed, Owner, Presence, Standing,
 };
-pub use connection::{Connection, ConnectionKind, ConnectionSettings};
+pub use connection::{
+    ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, LoginFallback,
+    LoginSettings, PullSettings, PullUsers,
+};
 pub use failure::Failure;
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
 pub use mapping::{

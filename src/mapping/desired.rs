@@ -20,6 +20,8 @@ pub struct SourceUser<'a> {
     pub doc: &'a Doc,
     /// Whether the source deleted it.
     pub deleted: bool,
+    /// Whether the source grants the application to it, where only that counts.
+    pub granted: bool,
     /// Whether Usher is about to make the account.
     pub new_account: bool,
     /// Default groups that the account was given when Usher made it.
@@ -57,6 +59,10 @@ fn presence(rules: &Rules, user: &SourceUser<'_>, because: &mut Vec<String>) -> 
     if flag("deleteInProgress") == Some(true) {
         because.push("deleted: the source is deleting the user (deleteInProgress)".to_owned());
         return Presence::Deleted;
+    }
+    if !user.granted {
+        because.push("out of scope: the application is not granted to the user".to_owned());
+        return Presence::OutOfScope;
     }
     let service_user = attribute(user.doc, IDCS_USER)
         .and_then(Json::as_object)
@@ -371,6 +377,7 @@ mod tests {
             &SourceUser {
                 doc: doc.as_object().unwrap(),
                 deleted: false,
+                granted: true,
                 new_account: false,
                 given: &[],
             },
@@ -590,9 +597,20 @@ mod tests {
             )
         );
         let doc = ada();
+        let ungranted = SourceUser {
+            doc: doc.as_object().unwrap(),
+            deleted: false,
+            granted: false,
+            new_account: false,
+            given: &[],
+        };
+        let ungranted = desired(&rules, &ungranted, &groups);
+        assert_eq!(ungranted.presence, Presence::OutOfScope);
+        assert!(ungranted.groups.is_empty());
         let gone = SourceUser {
             doc: doc.as_object().unwrap(),
             deleted: true,
+            granted: true,
             new_account: false,
             given: &[],
         };
@@ -817,6 +835,7 @@ mod tests {
             let user = SourceUser {
                 doc: doc.as_object().unwrap(),
                 deleted: false,
+                granted: true,
                 new_account,
                 given,
             };
@@ -930,7 +949,7 @@ mod tests {
             };
             let rules = rules(users, on_the_fly());
             let doc: Doc = fields.into_iter().collect();
-            let result = desired(&rules, &SourceUser { doc: &doc, deleted, new_account: false, given: &[] }, &[]);
+            let result = desired(&rules, &SourceUser { doc: &doc, deleted, granted: true, new_account: false, given: &[] }, &[]);
             if let Ok(account) = result.account {
                 prop_assert!(!account.username.is_empty() && account.username.chars().count() <= 255);
                 prop_assert!(!account.display_name.is_empty());

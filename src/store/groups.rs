@@ -288,6 +288,24 @@ pub fn remove_member(
     Ok(member_type.map(|text| MemberType::read(&text)))
 }
 
+/// Which of these ids are direct members of a group.
+pub fn which_are_members(
+    conn: &mut AnyConn,
+    group: &str,
+    ids: &[String],
+) -> Result<Vec<String>, Error> {
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(CHUNK) {
+        let some: Vec<String> = membership::table
+            .filter(membership::group_id.eq(group))
+            .filter(membership::member_id.eq_any(some))
+            .select(membership::member_id)
+            .load(conn)?;
+        found.extend(some);
+    }
+    Ok(found)
+}
+
 /// The ids of the direct members of a group.
 pub fn member_ids(conn: &mut AnyConn, group: &str) -> Result<Vec<String>, Error> {
     Ok(membership::table

@@ -78,6 +78,9 @@ diesel::table! {
         created_at -> BigInt,
         modified_at -> BigInt,
         deleted_at -> Nullable<BigInt>,
+        granted -> Bool,
+        pushed -> Bool,
+        revoked -> Bool,
     }
 }
 
@@ -108,6 +111,7 @@ diesel::table! {
         group_id -> Text,
         member_id -> Text,
         member_type -> Text,
+        seen_run -> BigInt,
     }
 }
 
@@ -189,6 +193,87 @@ diesel::table! {
         cause -> Text,
     }
 }
+
+diesel::table! {
+    source_user (connection_id, source_id) {
+        connection_id -> Text,
+        source_id -> Text,
+        user_id -> Text,
+        digest -> Text,
+        stated -> Text,
+        version -> BigInt,
+        seen_run -> BigInt,
+    }
+}
+
+diesel::table! {
+    source_group (connection_id, source_id) {
+        connection_id -> Text,
+        source_id -> Text,
+        group_id -> Text,
+        modified -> Text,
+        digest -> Text,
+        version -> BigInt,
+        unresolved -> BigInt,
+        digest_run -> BigInt,
+        seen_run -> BigInt,
+    }
+}
+
+diesel::table! {
+    source_grant (connection_id, grantee) {
+        connection_id -> Text,
+        grantee -> Text,
+        seen_run -> BigInt,
+    }
+}
+
+diesel::table! {
+    pull (connection_id) {
+        connection_id -> Text,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        last_number -> BigInt,
+        scheduled_at -> Nullable<BigInt>,
+        full_at -> Nullable<BigInt>,
+        watermark -> Nullable<BigInt>,
+        newest_user_run -> BigInt,
+        refresh_token -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    run (id) {
+        id -> Text,
+        connection_id -> Text,
+        number -> BigInt,
+        kind -> Text,
+        cause -> Text,
+        state -> Text,
+        started_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+        message -> Nullable<Text>,
+        counts -> Text,
+    }
+}
+
+diesel::table! {
+    run_result (id) {
+        id -> Text,
+        run_id -> Text,
+        subject -> Text,
+        subject_id -> Nullable<Text>,
+        change -> Text,
+        detail -> Text,
+        missed_push -> Bool,
+    }
+}
+
+diesel::joinable!(source_user -> scim_user (user_id));
+diesel::allow_tables_to_appear_in_same_query!(source_user, scim_user);
+diesel::joinable!(source_group -> scim_group (group_id));
+diesel::allow_tables_to_appear_in_same_query!(source_group, scim_group);
+diesel::allow_tables_to_appear_in_same_query!(source_group, membership);
 
 diesel::table! {
     configuration_version (version) {

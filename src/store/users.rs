@@ -283,6 +283,60 @@ pub fn get(
     Ok(row.map(stored))
 }
 
+/// A living user who wants to come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Who it is.
+    pub id: UserId,
+    /// `active`
+    pub active: bool,
+    /// Whether the source grants the application to it, where only that counts.
+    pub granted: bool,
+}
+
+/// How a user is called.
+#[derive(Debug, Clone, Copy)]
+pub enum Called<'a> {
+    /// By its id here.
+    Id(&'a UserId),
+    /// By its login name.
+    Name(&'a str),
+}
+
+/// Whether a user of this connection may come in.
+pub fn admission(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    called: Called<'_>,
+) -> Result<Option<Admission>, Error> {
+    let living = scim_user::table
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(scim_user::deleted_at.is_null())
+        .select((scim_user::id, scim_user::active, scim_user::granted));
+    let row: Option<(String, bool, bool)> = match called {
+        Called::Id(id) => living.filter(scim_user::id.eq(id.as_str())).first(conn),
+        Called::Name(name) => living
+            .filter(scim_user::user_name_ci.eq(scim::fold::fold_text(name)))
+            .first(conn),
+    }
+    .optional()?;
+    Ok(row.map(|(id, active, granted)| Admission {
+        id: UserId(id),
+        active,
+        granted,
+    }))
+}
+
+/// Whether the source grants the application to a user, where only that counts.
+pub fn is_granted(conn: &mut AnyConn, id: &UserId) -> Result<bool, Error> {
+    let granted = scim_user::table
+        .find(id.as_str())
+        .select(scim_user::granted)
+        .first(conn)
+        .optional()?;
+    Ok(granted.unwrap_or(true))
+}
+
 /// Reads a user of any connection, tombstones included, with the connection it belongs to.
 pub fn find(conn: &mut AnyConn, id: &UserId) -> Result<Option<(ConnectionId, Stored)>, Error> {
     let row = scim_user::table
@@ -417,11 +471,11 @@ pub fn all_groups_of(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Reached>, 
         .load(c))?)
 }
 
-/// Removes tombstones that nothing waits for any more: no work, and no account left to know about. An account
-/// that is known to be gone is none; its row goes with the tombstone.
+/// Removes tombstones that nothing waits for any more: no work, no account left to know about, and no pull that
+/// would bring the user back. An account that is known to be gone is none; its row goes with the tombstone.
 pub fn purge(tx: &mut Tx<'_>, before: Micros) -> Result<usize, Error> {
     const SQL: &str = "\
-        DELETE FROM scim_user WHERE deleted_at IS NOT NULL AND deleted_at < $1 \
+        DELETE FROM scim_user WHERE deleted_at IS NOT NULL AND deleted_at < $1 AND NOT revoked \
         AND NOT EXISTS (SELECT 1 FROM work_item w WHERE w.user_id = scim_user.id) \
         AND NOT EXISTS (SELECT 1 FROM account a WHERE a.user_id = scim_user.id \
             AND (a.standing <> 'absent' OR a.in_flight))";

@@ -75,9 +75,16 @@ CREATE TABLE scim_user (
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     modified_at BIGINT NOT NULL,
-    deleted_at BIGINT
+    deleted_at BIGINT,
+    -- Whether the domain grants the application to the user, where only that counts.
+    granted BOOLEAN NOT NULL DEFAULT TRUE,
+    -- Whether a push made the user; a pull makes users too.
+    pushed BOOLEAN NOT NULL DEFAULT TRUE,
+    -- On a tombstone: a push took the user away, so that a pull must not bring it back.
+    revoked BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE UNIQUE INDEX scim_user_name ON scim_user (connection_id, user_name_ci) WHERE deleted_at IS NULL;
+CREATE INDEX scim_user_gone ON scim_user (connection_id, user_name_ci) WHERE deleted_at IS NOT NULL;
 CREATE INDEX scim_user_list ON scim_user (connection_id, id) WHERE deleted_at IS NULL;
 CREATE INDEX scim_user_external ON scim_user (connection_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX scim_user_display ON scim_user (connection_id, display_name_ci);
@@ -114,6 +121,8 @@ CREATE TABLE membership (
     group_id TEXT NOT NULL REFERENCES scim_group (id) ON DELETE CASCADE,
     member_id TEXT NOT NULL,
     member_type TEXT NOT NULL,
+    -- The run that saw it last, of those that had to look.
+    seen_run BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (group_id, member_id)
 );
 CREATE INDEX membership_member ON membership (member_id, group_id);
@@ -216,3 +225,80 @@ CREATE TABLE configuration_version (
     cause TEXT NOT NULL,
     text TEXT NOT NULL
 );
+
+-- What a pull knows of a user: which one it is in the domain, what was read last (`digest`, and the names of
+-- the attributes in it), the version of the mirror that this stands for, and the run that saw it last.
+CREATE TABLE source_user (
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    source_id TEXT NOT NULL,
+    user_id TEXT NOT NULL UNIQUE REFERENCES scim_user (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    stated TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    seen_run BIGINT NOT NULL,
+    PRIMARY KEY (connection_id, source_id)
+);
+
+-- The same of a group. `digest` is over its members as the domain listed them; `unresolved` counts those that
+-- the mirror did not have at the time of `digest_run`.
+CREATE TABLE source_group (
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    source_id TEXT NOT NULL,
+    group_id TEXT NOT NULL UNIQUE REFERENCES scim_group (id) ON DELETE CASCADE,
+    modified TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    unresolved BIGINT NOT NULL,
+    digest_run BIGINT NOT NULL,
+    seen_run BIGINT NOT NULL,
+    PRIMARY KEY (connection_id, source_id)
+);
+
+-- Whom the domain grants the application to, as the last complete reading said.
+CREATE TABLE source_grant (
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    grantee TEXT NOT NULL,
+    seen_run BIGINT NOT NULL,
+    PRIMARY KEY (connection_id, grantee)
+);
+
+-- The state of pulling, one row for each connection that is read. The lease keeps runs apart, also those of
+-- several replicas. `watermark` is where the next incremental run begins. The refresh token is encrypted.
+CREATE TABLE pull (
+    connection_id TEXT NOT NULL PRIMARY KEY REFERENCES connection (id) ON DELETE CASCADE,
+    lease_owner TEXT,
+    lease_until BIGINT,
+    last_number BIGINT NOT NULL,
+    scheduled_at BIGINT,
+    full_at BIGINT,
+    watermark BIGINT,
+    newest_user_run BIGINT NOT NULL,
+    refresh_token TEXT
+);
+
+-- One pass of the reconciler over a connection.
+CREATE TABLE run (
+    id TEXT NOT NULL PRIMARY KEY,
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    number BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    state TEXT NOT NULL,
+    started_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    message TEXT,
+    counts TEXT NOT NULL
+);
+CREATE INDEX run_connection ON run (connection_id, number);
+
+-- What a run changed, a line for each user or group.
+CREATE TABLE run_result (
+    id TEXT NOT NULL PRIMARY KEY,
+    run_id TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    subject TEXT NOT NULL,
+    subject_id TEXT,
+    change TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    missed_push BOOLEAN NOT NULL
+);
+CREATE INDEX run_result_run ON run_result (run_id, id);

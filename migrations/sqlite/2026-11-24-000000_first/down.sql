@@ -1,3 +1,9 @@
+DROP TABLE run_result;
+DROP TABLE run;
+DROP TABLE pull;
+DROP TABLE source_grant;
+DROP TABLE source_group;
+DROP TABLE source_user;
 DROP TABLE configuration_version;
 DROP TABLE audit;
 DROP TABLE work_item;

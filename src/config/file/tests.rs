@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::print;
-use crate::domain::{ExistingGroups, MatchKey, Mode, SecretRef};
+use crate::domain::{
+    ClientAuth, ExistingGroups, Grant, MatchKey, Mode, PullSettings, PullUsers, SecretRef,
+};
 
 /// The example of the design, without what is not supported yet.
 const EXAMPLE: &str = r#"
@@ -67,13 +69,12 @@ target = "jira"
 fn example() -> ConfigFile {
     ConfigFile::new(
         vec![ConnectionSettings {
-            name: "corp".to_owned(),
-            kind: ConnectionKind::OracleIdcs,
             group_attributes: vec![GroupAttribute {
                 path: "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
                     .to_owned(),
                 split: String::new(),
             }],
+            ..ConnectionSettings::new("corp", ConnectionKind::OracleIdcs)
         }],
         vec![TargetSettings {
             name: "jira".to_owned(),
@@ -224,10 +225,10 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             "kind = \"scim\"",
-            "kind = \"scim\"\nschedule = \"30m\"\nclient_secret = \"s3cret\"",
+            "kind = \"oracle-idcs\"\nclient_id = \"c\"\nbase_url = \"idcs\"\nclient_secret = \"s3cret\"",
             &[
-                "4:1: `schedule` is not supported yet",
-                "5:1: `client_secret` is not supported yet",
+                "5:12: `base_url` should begin with https:// (or http://)",
+                "6:17: `client_secret` should be { env = \"NAME\" } or { file = \"path\" }, not text in quotes",
             ],
         ),
         (
@@ -829,6 +830,77 @@ fn group_rules() -> impl Strategy<Value = GroupRules> {
         })
 }
 
+fn pull_settings() -> impl Strategy<Value = PullSettings> {
+    let auth = prop_oneof![
+        Just(ClientAuth::Secret(SecretRef::Env("IDCS_SECRET".to_owned()))),
+        prop::option::of(text()).prop_map(|key_id| ClientAuth::PrivateKey {
+            key: SecretRef::File("/run/key.pem".into()),
+            key_id,
+        }),
+    ];
+    let words = (
+        Just(Grant::ClientCredentials),
+        prop::sample::select(vec![PullUsers::All, PullUsers::Pushed]),
+    );
+    let options = (
+        any::<bool>(),
+        prop::option::of(text()),
+        any::<bool>(),
+        1..100_u32,
+    );
+    (auth, words, options).prop_map(
+        |(auth, (grant, users), (only_granted, groups, timed, number))| PullSettings {
+            base_url: "https://idcs.example.com".to_owned(),
+            client_id: "c1".to_owned(),
+            auth,
+            grant,
+            app_id: only_granted.then(|| "a1".to_owned()),
+            only_granted,
+            users,
+            groups,
+            schedule: timed.then(|| "30m".to_owned()),
+            full_every_s: u64::from(number),
+            requests_per_second: number,
+        },
+    )
+}
+
+#[test]
+fn a_connection_that_is_read_is_checked_as_a_whole() {
+    let with = |lines: &str| {
+        let text = SMALL.replacen(
+            "kind = \"scim\"",
+            &format!("kind = \"oracle-idcs\"\n{lines}"),
+            1,
+        );
+        parse(&text).map(|file| file.connections[0].pull.clone())
+    };
+    let told = |lines: &str| {
+        let problems = with(lines).unwrap_err();
+        problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let least = "base_url = \"https://idcs.example.com\"\nclient_id = \"c\"\nclient_secret = { env = \"S\" }\n";
+    let pull = with(least).unwrap().unwrap();
+    assert_eq!((pull.requests_per_second, pull.full_every_s), (2, 21_600));
+    assert_eq!(with("").unwrap(), None);
+    assert!(told(&format!("{least}only_granted = true")).contains("needs `app_id`"));
+    assert!(told(&format!("{least}schedule = \"often\"")).contains("\"30m\""));
+    assert!(told(&format!("{least}private_key = {{ file = \"k\" }}")).contains("not both"));
+    assert!(told("schedule = \"30m\"").contains("`base_url` is missing"));
+    let scim = SMALL.replacen("kind = \"scim\"", "kind = \"scim\"\nschedule = \"30m\"", 1);
+    let problems = parse(&scim).unwrap_err();
+    assert!(
+        problems[0]
+            .to_string()
+            .contains("needs kind = \"oracle-idcs\""),
+        "{problems:?}"
+    );
+}
+
 fn config_file() -> impl Strategy<Value = ConfigFile> {
     let kind = prop::sample::select(vec![
         ConnectionKind::OracleIdcs,
@@ -836,14 +908,14 @@ fn config_file() -> impl Strategy<Value = ConfigFile> {
         ConnectionKind::EntraId,
         ConnectionKind::Okta,
     ]);
-    let connection =
-        (name(), kind, group_attributes()).prop_map(|(name, kind, group_attributes)| {
-            ConnectionSettings {
-                name,
-                kind,
-                group_attributes,
-            }
-        });
+    let pull = prop::option::of(pull_settings());
+    let connection = (name(), kind, group_attributes(), pull).prop_map(
+        |(name, kind, group_attributes, pull)| ConnectionSettings {
+            group_attributes,
+            pull: pull.filter(|_| kind == ConnectionKind::OracleIdcs),
+            ..ConnectionSettings::new(name, kind)
+        },
+    );
     let mode = prop::sample::select(vec![Mode::Shadow, Mode::Live, Mode::Paused]);
     (
         connection,
