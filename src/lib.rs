@@ -27,7 +27,8 @@
 //! | 4 | [`converge`] | store, targets, mapping, scim, domain, clock, config |
 //! | 5 | [`configure`] | config, mapping, store, domain, clock |
 //! | 5 | [`reconcile`] | idcs, intake, store, scim, domain, clock, config |
-//! | 6 | [`http`] | auth, intake, converge, configure, store, mapping, scim, domain, clock, config |
+//! | 5 | [`login`] | reconcile, intake, auth, store, domain, clock |
+//! | 6 | [`http`] | login, auth, intake, converge, configure, store, mapping, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!
@@ -44,6 +45,7 @@ pub mod domain;
 pub mod http;
 pub mod idcs;
 pub mod intake;
+pub mod login;
 pub mod mapping;
 pub mod outbound;
 pub mod reconcile;

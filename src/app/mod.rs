@@ -29,6 +29,7 @@ use crate::domain::{ClientAuth, ConnectionSettings, TargetAuth};
 use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
+use crate::login::Login;
 use crate::outbound::Credential;
 use crate::reconcile::{self, Reconciler, Scheduler};
 use crate::store::{self, Store, group_work, work};
@@ -79,13 +80,20 @@ pub fn assemble(
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
     let reconciler = reconciler_through(&store, &clock, intake.clone());
+    let login = Login::new(
+        store.clone(),
+        clock.clone(),
+        intake.clone(),
+        reconciler.clone(),
+    );
     let state = http::State::new(
         store.clone(),
         intake.clone(),
         engine.clone(),
         clock,
         public_url,
-    );
+    )
+    .with_login(login);
     Parts {
         store,
         intake,

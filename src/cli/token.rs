@@ -24,6 +24,9 @@ pub(super) enum Command {
         /// the id, then the secret, a line each.
         #[arg(long, conflicts_with = "basic")]
         client: bool,
+        /// Make a bearer token that opens nothing but the login hook, for integrations and proxies.
+        #[arg(long, conflicts_with_all = ["basic", "client"])]
+        hook: bool,
         /// What it is for, as `usher token list` shows it.
         #[arg(long, default_value = "")]
         label: String,
@@ -50,12 +53,14 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
             connection,
             basic,
             client,
+            hook,
             label,
             expires_in_days,
         } => {
             let kind = match basic {
                 Some(username) => Kind::Basic(username),
                 None if client => Kind::Client,
+                None if hook => Kind::Hook(label),
                 None => Kind::Bearer(label),
             };
             create(context, connection, kind, expires_in_days).await
@@ -91,6 +96,8 @@ enum Kind {
     Basic(String),
     /// A client id and secret.
     Client,
+    /// A bearer token for the login hook, with a label.
+    Hook(String),
 }
 
 async fn create(
@@ -131,6 +138,11 @@ async fn create(
             let digest = auth::client_digest(&client, &secret);
             (CredentialScheme::Client, client, digest)
         }
+        Kind::Hook(label) => (
+            CredentialScheme::Hook,
+            label.clone(),
+            auth::hook_digest(&secret),
+        ),
         Kind::Bearer(label) => (
             CredentialScheme::Bearer,
             label.clone(),

@@ -258,11 +258,13 @@ fn connection(
     let kind: Option<ConnectionKind> = section.word(reader, "kind", shape::CONNECTION_KINDS, &[]);
     let group_attributes = group_attributes(reader, section);
     let pull = super::pull::read(reader, section, kind);
+    let login = super::login::read(reader, section);
     Some(ConnectionSettings {
         name: name?,
         kind: kind?,
         group_attributes,
         pull,
+        login,
     })
 }
 

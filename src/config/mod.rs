@@ -5,6 +5,7 @@
 
 mod diff;
 pub mod file;
+mod login;
 mod print;
 mod problem;
 mod pull;

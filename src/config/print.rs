@@ -8,12 +8,12 @@ use std::fmt::Write;
 use super::file::ConfigFile;
 use super::section::span_text;
 use super::shape::{
-    self, CONNECTION_KINDS, EXISTING_GROUPS, GRANTS, MATCH_KEYS, MODES, ON_DELETE, OPERATIONS,
-    PULL_USERS, TARGET_KINDS,
+    self, CONNECTION_KINDS, EXISTING_GROUPS, GRANTS, LOGIN_FALLBACKS, MATCH_KEYS, MODES, ON_DELETE,
+    OPERATIONS, PULL_USERS, TARGET_KINDS,
 };
 use crate::domain::{
-    Brake, Brakes, ClientAuth, GroupAttribute, GroupRules, ManualRule, PullSettings, SecretRef,
-    SourceNames, TargetAuth, TargetSettings, UserRules,
+    Brake, Brakes, ClientAuth, GroupAttribute, GroupRules, LoginSettings, ManualRule, PullSettings,
+    SecretRef, SourceNames, TargetAuth, TargetSettings, UserRules,
 };
 
 /// The file in its usual form; [`super::parse`] reads it back to the same settings.
@@ -27,6 +27,7 @@ pub fn print(file: &ConfigFile) -> String {
         if let Some(pull) = &connection.pull {
             out.pull(pull);
         }
+        out.login(&connection.login);
     }
     for target in &file.targets {
         out.header("[[target]]");
@@ -160,6 +161,27 @@ impl Output {
             "requests_per_second = {}",
             pull.requests_per_second
         ));
+    }
+
+    fn login(&mut self, login: &LoginSettings) {
+        if *login == LoginSettings::default() {
+            return;
+        }
+        self.text("login_deadline", &format!("{}s", login.deadline_ms / 1000));
+        self.text(
+            "login_fallback",
+            shape::word(LOGIN_FALLBACKS, &login.fallback),
+        );
+        self.text("login_user_header", &login.user_header);
+        self.list(
+            "token_audiences",
+            login.audiences.iter().map(String::as_str),
+        );
+        self.optional("token_tenant", login.tenant.as_deref());
+        self.list(
+            "push_clients",
+            login.push_clients.iter().map(String::as_str),
+        );
     }
 
     fn target(&mut self, target: &TargetSettings) {

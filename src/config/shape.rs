@@ -4,8 +4,8 @@
 //! with other words than a slip of the pen, and never silently ignored.
 
 use crate::domain::{
-    ConnectionKind, ExistingGroups, Grant, MatchKey, Mode, OnDelete, Operation, PullUsers,
-    TargetKind,
+    ConnectionKind, ExistingGroups, Grant, LoginFallback, MatchKey, Mode, OnDelete, Operation,
+    PullUsers, TargetKind,
 };
 
 /// The keys of one kind of table.
@@ -42,6 +42,12 @@ pub(super) const CONNECTION: Shape = Shape {
         "schedule",
         "full_every",
         "requests_per_second",
+        "login_deadline",
+        "login_fallback",
+        "login_user_header",
+        "token_audiences",
+        "token_tenant",
+        "push_clients",
     ],
     later: &[],
 };
@@ -206,6 +212,12 @@ pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
     ("okta", ConnectionKind::Okta),
 ];
 
+/// `connection.login_fallback`
+pub(super) const LOGIN_FALLBACKS: Words<LoginFallback> = &[
+    ("closed", LoginFallback::Closed),
+    ("open", LoginFallback::Open),
+];
+
 /// `connection.grant`
 pub(super) const GRANTS: Words<Grant> = &[("client-credentials", Grant::ClientCredentials)];
 
@@ -284,6 +296,7 @@ mod tests {
         }
         check(CONNECTION_KINDS);
         check(GRANTS);
+        check(LOGIN_FALLBACKS);
         check(PULL_USERS);
         check(TARGET_KINDS);
         check(MODES);

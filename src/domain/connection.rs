@@ -47,6 +47,9 @@ pub struct ConnectionSettings {
     /// How its domain is read, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<PullSettings>,
+    /// What the login hook does.
+    #[serde(default)]
+    pub login: LoginSettings,
 }
 
 impl ConnectionSettings {
@@ -57,6 +60,52 @@ impl ConnectionSettings {
             kind,
             group_attributes: Vec::new(),
             pull: None,
+            login: LoginSettings::default(),
+        }
+    }
+}
+
+/// What becomes of a login when nobody can say in time that the person is in step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoginFallback {
+    /// Refused.
+    #[default]
+    Closed,
+    /// Let in.
+    Open,
+}
+
+/// What the login hook does for a connection, and which tokens of its domain are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginSettings {
+    /// How long a login may wait, in milliseconds.
+    pub deadline_ms: u64,
+    /// What becomes of it after that.
+    pub fallback: LoginFallback,
+    /// Header in which a proxy with a hook credential names the user.
+    pub user_header: String,
+    /// For whom a token may be, beside the domain and the application that reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// Name of the tenant in tokens, if the address of the domain does not begin with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Client ids whose own access tokens may push.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub push_clients: Vec<String>,
+}
+
+impl Default for LoginSettings {
+    fn default() -> Self {
+        Self {
+            deadline_ms: 2000,
+            fallback: LoginFallback::default(),
+            user_header: "Remote-User".to_owned(),
+            audiences: Vec::new(),
+            tenant: None,
+            push_clients: Vec::new(),
         }
     }
 }

@@ -19,7 +19,8 @@ pub use account::{
 };
 pub use brakes::{Brake, Brakes, Removal, RemovalKind, Share, WHOLE_TARGET};
 pub use connection::{
-    ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, PullSettings, PullUsers,
+    ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, LoginFallback,
+    LoginSettings, PullSettings, PullUsers,
 };
 pub use expiry::Expiry;
 pub use failure::Failure;

@@ -10,6 +10,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("idcs", include_str!("../help/idcs.md")),
     ("scim", include_str!("../help/scim.md")),
     ("pull", include_str!("../help/pull.md")),
+    ("login", include_str!("../help/login.md")),
     ("jira", include_str!("../help/jira.md")),
     ("confluence", include_str!("../help/confluence.md")),
     ("crowd", include_str!("../help/crowd.md")),

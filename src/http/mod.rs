@@ -8,6 +8,7 @@ mod extract;
 mod health;
 mod held;
 mod help;
+mod hook;
 mod oauth;
 mod paging;
 mod people;
@@ -26,6 +27,7 @@ use crate::auth::{Authenticator, Issuer};
 use crate::clock::Clock;
 use crate::converge::Engine;
 use crate::intake::Intake;
+use crate::login::Login;
 use crate::store::Store;
 
 pub use api::document;
@@ -49,6 +51,8 @@ pub struct State {
     pub clock: Clock,
     /// The address under which identity providers see this server, if it is not the one they send.
     pub public_url: Option<String>,
+    /// For logins.
+    pub login: Option<Login>,
     /// Where list pages ended.
     hints: paging::Hints,
 }
@@ -72,12 +76,21 @@ impl State {
             auth,
             clock,
             public_url,
+            login: None,
             hints: paging::Hints::default(),
         }
     }
 }
 
 impl State {
+    /// The same, with the login hook and access tokens of domains.
+    #[must_use]
+    pub fn with_login(mut self, login: Login) -> Self {
+        self.auth = self.auth.with_domains(std::sync::Arc::new(login.clone()));
+        self.login = Some(login);
+        self
+    }
+
     /// The same, with access tokens.
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
@@ -111,6 +124,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::scope("/scim/v2").configure(scim::routes))
         .service(web::scope("/oauth2/v1").configure(oauth::routes))
+        .service(web::scope("/hooks").configure(hook::routes))
         .route("/help", web::get().to(help::index))
         .route("/help/{page}", web::get().to(help::page))
         .route("/healthz", web::get().to(health::live))

@@ -279,6 +279,25 @@ impl Intake {
         Ok(())
     }
 
+    /// Puts what is pending of a user ahead of everything else: somebody waits for it.
+    pub async fn hurry(&self, user: &UserId) -> Result<(), Error> {
+        let (user, now) = (user.clone(), self.clock.now());
+        let hurried = self
+            .store
+            .write(move |tx| -> Result<usize, Error> {
+                let hurried = work::hurry(tx, &user, now)?;
+                if hurried == 0 {
+                    tx.discard();
+                }
+                Ok(hurried)
+            })
+            .await?;
+        if hurried > 0 {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
     /// SCIM shows milliseconds, and a filter on `meta.lastModified` compares what was shown.
     fn now(&self) -> Micros {
         let now = self.clock.now();

@@ -283,6 +283,50 @@ pub fn get(
     Ok(row.map(stored))
 }
 
+/// A living user who wants to come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Who it is.
+    pub id: UserId,
+    /// `active`
+    pub active: bool,
+    /// Whether the source grants the application to it, where only that counts.
+    pub granted: bool,
+}
+
+/// How a user is called.
+#[derive(Debug, Clone, Copy)]
+pub enum Called<'a> {
+    /// By its id here.
+    Id(&'a UserId),
+    /// By its login name.
+    Name(&'a str),
+}
+
+/// Whether a user of this connection may come in.
+pub fn admission(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    called: Called<'_>,
+) -> Result<Option<Admission>, Error> {
+    let living = scim_user::table
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(scim_user::deleted_at.is_null())
+        .select((scim_user::id, scim_user::active, scim_user::granted));
+    let row: Option<(String, bool, bool)> = match called {
+        Called::Id(id) => living.filter(scim_user::id.eq(id.as_str())).first(conn),
+        Called::Name(name) => living
+            .filter(scim_user::user_name_ci.eq(scim::fold::fold_text(name)))
+            .first(conn),
+    }
+    .optional()?;
+    Ok(row.map(|(id, active, granted)| Admission {
+        id: UserId(id),
+        active,
+        granted,
+    }))
+}
+
 /// Whether the source grants the application to a user, where only that counts.
 pub fn is_granted(conn: &mut AnyConn, id: &UserId) -> Result<bool, Error> {
     let granted = scim_user::table

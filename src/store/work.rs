@@ -21,6 +21,8 @@ use crate::domain::{ConnectionId, TargetId, UserId};
 /// How urgent a mark is; lower goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
+    /// Somebody waits for it.
+    Login = 0,
     /// Somebody loses access.
     Leaver = 1,
     /// A change that the source pushed.
@@ -173,6 +175,19 @@ pub fn mark(
         .statement::<Untyped>(&sql, true)
         .execute(c))?;
     Ok(())
+}
+
+/// Puts what is pending of a user ahead of everything else. Returns how many items that are.
+pub fn hurry(tx: &mut Tx<'_>, user: &UserId, now: Micros) -> Result<usize, Error> {
+    let pending = work_item::table
+        .filter(work_item::user_id.eq(user.as_str()))
+        .filter(work_item::state.eq("pending"));
+    Ok(diesel::update(pending)
+        .set((
+            work_item::priority.eq(Priority::Login as i32),
+            work_item::due_at.eq(now),
+        ))
+        .execute(tx.conn())?)
 }
 
 /// Marks everyone below a group, however deeply nested, at every target of the connection.

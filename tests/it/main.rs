@@ -17,6 +17,7 @@ mod faults;
 mod fewest;
 mod guide;
 mod harness;
+mod login;
 mod oauth;
 mod pull;
 mod requests;

@@ -29,10 +29,11 @@ const LAYERS: &[(u8, &str, &str)] = &[
         "reconcile",
         "idcs, intake, store, scim, domain, clock, config",
     ),
+    (5, "login", "reconcile, intake, auth, store, domain, clock"),
     (
         6,
         "http",
-        "auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
+        "login, auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

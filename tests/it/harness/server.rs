@@ -189,6 +189,25 @@ impl App {
         Reply::of(request).await
     }
 
+    /// Sends a request to a path of the server itself.
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Reply {
+        let url = self.scim.replace("/scim/v2", path);
+        let mut request = self.client.request(method.parse().unwrap(), url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        Reply::of(request).await
+    }
+
     /// Sends a form to a path of the server itself.
     pub async fn form(
         &self,
@@ -309,6 +328,24 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Gets a URL.
+pub async fn get(url: &str, headers: &[(&str, &str)]) -> Reply {
+    let mut request = client().get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Reply::of(request).await
+}
+
+/// The status with which a URL is answered, whatever the body is.
+pub async fn status(url: &str, headers: &[(&str, &str)]) -> u16 {
+    let mut request = client().get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap().status().as_u16()
 }
 
 /// Sends a form to a URL.
