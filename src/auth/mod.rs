@@ -60,7 +60,9 @@ pub enum Error {
     #[error("the credential has expired")]
     Expired,
     /// This server makes no access tokens.
-    #[error("this server makes no access tokens: start it with --master-key-file or USHER_MASTER_KEY")]
+    #[error(
+        "this server makes no access tokens: start it with --master-key-file or USHER_MASTER_KEY"
+    )]
     NoIssuer,
     /// The database did not answer.
     #[error(transparent)]

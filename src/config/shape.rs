@@ -42,6 +42,7 @@ pub(super) const TARGET: Shape = Shape {
         "kind",
         "base_url",
         "token",
+        "token_expires",
         "username",
         "password",
         "concurrency",
@@ -130,10 +131,11 @@ pub(super) const TARGET_KINDS: Words<TargetKind> = &[
     ("jira-dc", TargetKind::JiraDc),
     ("confluence-dc", TargetKind::ConfluenceDc),
     ("crowd", TargetKind::Crowd),
+    ("atlassian-guard", TargetKind::AtlassianGuard),
 ];
 
 /// Values of `target.kind` whose product is not supported yet.
-pub(super) const LATER_TARGET_KINDS: &[&str] = &["bitbucket-dc", "atlassian-guard"];
+pub(super) const LATER_TARGET_KINDS: &[&str] = &["bitbucket-dc"];
 
 /// `mapping.mode`
 pub(super) const MODES: Words<Mode> = &[

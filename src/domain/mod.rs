@@ -4,6 +4,7 @@
 
 mod account;
 mod connection;
+mod expiry;
 mod failure;
 mod id;
 mod mapping;
@@ -15,6 +16,7 @@ pub use account::{
     Observed, Owner, Presence, Standing,
 };
 pub use connection::{Connection, ConnectionKind, ConnectionSettings};
+pub use expiry::Expiry;
 pub use failure::Failure;
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
 pub use mapping::{

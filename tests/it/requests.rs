@@ -1,4 +1,4 @@
-//! Every request that Usher sends to Jira is one that the vendor's own description allows.
+//! Every request that Usher sends is one that the vendor's own description allows.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,25 +7,58 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher::domain::SecretRef;
-use usher::outbound::Credential;
+use usher::domain::{Action, LeadSuccessors, Lookup};
+use usher::outbound::{Credential, Options};
 use usher::targets;
+use usher::targets::{Guard as GuardTarget, Member, Target};
+use usher_emulators::guard::{Guard, GuardOptions};
 use usher_emulators::jira::{Jira, JiraOptions};
-use usher_emulators::{Fault, FaultKind, Only};
+use usher_emulators::{Fault, FaultKind, Only, Recorded};
 
 use super::harness::{App, python, sqlite};
 
 /// The vendor's description is not ours to hand on, so its absence is no failure anywhere.
-fn description() -> Option<PathBuf> {
-    let given = std::env::var_os("USHER_OPENAPI_JIRA").map(PathBuf::from);
+fn description(variable: &str, name: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from);
     let file = given.unwrap_or_else(|| {
         Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../shared/reference/openapi/jira-dc-10.3.24.json")
+            .join("../shared/reference/openapi")
+            .join(name)
     });
     if !file.exists() {
-        eprintln!("SKIPPED: USHER_OPENAPI_JIRA does not name Jira's OpenAPI file");
+        eprintln!("SKIPPED: {variable} does not name the vendor's OpenAPI file");
         return None;
     }
     Some(file)
+}
+
+/// Fails with what does not fit.
+fn validate(python: &Path, description: &Path, requests: &[Recorded], context: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let recorded = folder.path().join("requests.json");
+    std::fs::write(&recorded, serde_json::to_vec(requests).unwrap()).unwrap();
+    let checked = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/validate_requests.py"))
+        .args([description, &recorded])
+        .args(["--context", context])
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&checked.stdout),
+        String::from_utf8_lossy(&checked.stderr)
+    );
+}
+
+fn all_seen(requests: &[Recorded], expected: &[(&str, &str)]) {
+    for (method, part) in expected {
+        let seen = |r: &Recorded| r.method == *method && r.path.contains(part);
+        assert!(
+            requests.iter().any(seen),
+            "no {method} {part}: not broad enough"
+        );
+    }
 }
 
 fn configuration(jira: &Jira, users: &str, groups: &str) -> String {
@@ -110,7 +143,8 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_fits_the_vendors_description() {
-    let (Some(file), Some(python)) = (description(), python()) else {
+    let file = description("USHER_OPENAPI_JIRA", "jira-dc-10.3.24.json");
+    let (Some(file), Some(python)) = (file, python()) else {
         return;
     };
     let jira = Jira::start(JiraOptions {
@@ -213,12 +247,7 @@ async fn every_request_fits_the_vendors_description() {
     assert!(jira.user("late").is_none());
 
     let requests = jira.requests();
-    let seen = |method: &str, part: &str| {
-        requests
-            .iter()
-            .any(|r| r.method == method && r.path.contains(part))
-    };
-    for (method, part) in [
+    let expected = [
         ("POST", "/user"),
         ("PUT", "/user"),
         ("DELETE", "/user"),
@@ -231,22 +260,127 @@ async fn every_request_fits_the_vendors_description() {
         ("GET", "/myself"),
         ("PUT", "/project/ABC"),
         ("PUT", "/component/"),
-    ] {
-        assert!(seen(method, part), "no {method} {part}: not broad enough");
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let recorded = folder.path().join("requests.json");
-    std::fs::write(&recorded, serde_json::to_vec(&requests).unwrap()).unwrap();
-    let checked = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/validate_requests.py"))
-        .args([&file, &recorded])
-        .args(["--context", "/jira"])
-        .output()
-        .unwrap();
-    assert!(
-        checked.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&checked.stdout),
-        String::from_utf8_lossy(&checked.stderr)
+    ];
+    all_seen(&requests, &expected);
+    validate(&python, &file, &requests, "/jira");
+}
+
+/// Every request that there is, through the target itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_to_guard_fits_the_vendors_description() {
+    let file = description(
+        "USHER_OPENAPI_GUARD",
+        "guard-user-provisioning-2022-08.json",
     );
+    let (Some(file), Some(python)) = (file, python()) else {
+        return;
+    };
+    let guard = Guard::start(GuardOptions {
+        exact_group_filter: true,
+        ..GuardOptions::default()
+    })
+    .unwrap();
+    let credential = Credential::Bearer("emulated-guard-key".into());
+    let target = GuardTarget::new(&guard.url(), credential, Options::default()).unwrap();
+    guard.seed_group("R&D \"more\"");
+    target.check().await.unwrap();
+    let made = async |name: &str, email: &str| {
+        let create = Action::CreateUser {
+            username: name.into(),
+            display_name: "Ada \u{e4}".into(),
+            email: email.into(),
+        };
+        target.apply(&create).await.unwrap().account.unwrap()
+    };
+    let (ada, joe) = (
+        made("ada+1@example.com", "ada+1@example.com").await,
+        made("joe's \u{e4}/b", "joe@example.com").await,
+    );
+    let (remote_id, username, group) = (
+        ada.remote_id.clone(),
+        ada.username.clone(),
+        "r&d \"More\"".to_owned(),
+    );
+    let actions = [
+        Action::CreateUser {
+            username: username.clone(),
+            display_name: "Ada \u{e4}".into(),
+            email: "ada+1@example.com".into(),
+        },
+        Action::UpdateUser {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            display_name: Some("Ada".into()),
+            email: Some("ada@example.com".into()),
+        },
+        Action::RenameUser {
+            remote_id: remote_id.clone(),
+            from: username.clone(),
+            to: "countess".into(),
+        },
+        Action::Deactivate {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            successors: LeadSuccessors::default(),
+        },
+        Action::Reactivate {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+        },
+        Action::CreateGroup {
+            name: group.clone(),
+        },
+        Action::AddMember {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            group: group.clone(),
+        },
+        Action::RemoveMember {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            group: group.clone(),
+        },
+        Action::CreateGroup { name: "new".into() },
+    ];
+    for action in actions {
+        target.apply(&action).await.unwrap();
+    }
+    let members = [&ada, &joe].map(|user| Member {
+        remote_id: user.remote_id.clone(),
+        username: user.username.clone(),
+    });
+    for answer in target.add_members(&group, &members).await {
+        answer.unwrap();
+    }
+    assert_eq!(target.members(&group, None).await.unwrap().items.len(), 2);
+    assert_eq!(target.users(None).await.unwrap().items.len(), 2);
+    assert_eq!(target.groups(None).await.unwrap().items.len(), 2);
+    for lookup in [
+        Lookup::RemoteId(&remote_id),
+        Lookup::RemoteId("no/such id"),
+        Lookup::Username("joe's \u{e4}/b"),
+        Lookup::Email("ada@example.com"),
+    ] {
+        target.observe(lookup).await.unwrap();
+    }
+    let deletion = Action::DeleteUser {
+        remote_id,
+        username,
+    };
+    target.apply(&deletion).await.unwrap();
+    let requests = guard.requests();
+    let expected = [
+        ("GET", "/ServiceProviderConfig"),
+        ("GET", "/Users"),
+        ("GET", "/Users/"),
+        ("POST", "/Users"),
+        ("PATCH", "/Users/"),
+        ("DELETE", "/Users/"),
+        ("GET", "/Groups"),
+        ("GET", "/Groups/"),
+        ("POST", "/Groups"),
+        ("PATCH", "/Groups/"),
+    ];
+    all_seen(&requests, &expected);
+    validate(&python, &file, &requests, "");
 }

@@ -1,5 +1,5 @@
-//! What the Data Center products share: how a request looks, what 401 and odd answers mean, and how error bodies
-//! are read.
+//! What the products share: how a request looks, what 401 and odd answers mean, and how the error bodies of Jira and
+//! Confluence are read.
 
 mod who;
 mod words;
@@ -107,6 +107,16 @@ impl Rest {
         self.send(Request {
             method,
             query,
+            path,
+            body: Some(body),
+            ..Request::default()
+        })
+        .await
+    }
+
+    pub(super) async fn patch(&self, path: &str, body: Value) -> Result<Response, Failure> {
+        self.send(Request {
+            method: Method::PATCH,
             path,
             body: Some(body),
             ..Request::default()

@@ -162,6 +162,7 @@ async fn made_by_the_registry_with_a_password() {
             username: "admin".into(),
             password: SecretRef::Env("UNUSED".into()),
         },
+        token_expires: None,
         concurrency: 1,
         requests_per_second: None,
         timeout_s: 5,

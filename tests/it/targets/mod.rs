@@ -2,6 +2,7 @@
 
 mod confluence_dc;
 mod crowd;
+mod guard;
 mod jira_dc;
 mod memory;
 mod suite;
