@@ -8,6 +8,7 @@ use usher::store::work;
 use usher::targets;
 use usher_emulators::confluence::{Confluence, ConfluenceOptions};
 use usher_emulators::crowd::{Crowd, CrowdOptions};
+use usher_emulators::guard::{Guard, GuardOptions};
 use usher_emulators::jira::{Jira, JiraOptions};
 
 use super::harness::{App, sqlite};
@@ -75,12 +76,27 @@ fn crowd() -> Product {
     }
 }
 
+/// One request puts all that are to be in a group into it.
+fn guard() -> Product {
+    let guard = Arc::new(Guard::start(GuardOptions::default()).unwrap());
+    let same = Arc::clone(&guard);
+    Product {
+        kind: "atlassian-guard",
+        url: guard.url(),
+        credential: "token = { env = \"NONE\" }",
+        least: PEOPLE + GROUPS + GROUPS,
+        requests: Box::new(move || called(guard.requests())),
+        there: Box::new(move || (same.users().len(), same.members("team0").len())),
+    }
+}
+
 fn credential(kind: &str) -> Credential {
     match kind {
         "crowd" => Credential::Basic {
             username: "usher".into(),
             password: "application-password".into(),
         },
+        "atlassian-guard" => Credential::Bearer(GuardOptions::default().key.into()),
         "confluence-dc" => Credential::Bearer("emulated-confluence-token".into()),
         _ => Credential::Bearer("emulated-jira-token".into()),
     }
@@ -165,7 +181,7 @@ create_missing = true
 async fn new_people_cost_hardly_more_than_the_least_requests() {
     eprintln!("{PEOPLE} new people in {GROUPS} groups, each in {GROUPS_EACH}:");
     eprintln!("  {:<16} {:>8} {:>8}", "product", "requests", "least");
-    for product in [jira(), confluence(), crowd()] {
+    for product in [jira(), confluence(), crowd(), guard()] {
         let requests = converge(&product).await;
         let (kind, least) = (product.kind, product.least);
         eprintln!("  {kind:<16} {requests:>8} {least:>8}");
