@@ -71,7 +71,8 @@ fn document(text: &str) -> String {
     html::push_html(&mut body, Parser::new_ext(text, Options::ENABLE_TABLES));
     // A wide table scrolls by itself on a phone.
     let body = body
-        .replace("<table>", "<div class=\"table\"><table>")
+        .replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>")
+        .replace("<pre>", "<pre tabindex=\"0\">")
         .replace("</table>", "</table></div>");
     let title = text
         .lines()
