@@ -99,11 +99,12 @@ pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
 pub(super) const TARGET_KINDS: Words<TargetKind> = &[
     ("jira-dc", TargetKind::JiraDc),
     ("confluence-dc", TargetKind::ConfluenceDc),
+    ("bitbucket-dc", TargetKind::BitbucketDc),
     ("crowd", TargetKind::Crowd),
 ];
 
 /// Values of `target.kind` whose product is not supported yet.
-pub(super) const LATER_TARGET_KINDS: &[&str] = &["bitbucket-dc", "atlassian-guard"];
+pub(super) const LATER_TARGET_KINDS: &[&str] = &["atlassian-guard"];
 
 /// `mapping.mode`
 pub(super) const MODES: Words<Mode> = &[

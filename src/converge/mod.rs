@@ -9,6 +9,7 @@ mod explain;
 mod live;
 mod load;
 mod look;
+mod memory;
 mod plan;
 mod record;
 mod retry;

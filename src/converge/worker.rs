@@ -285,6 +285,7 @@ impl Engine {
         if rules.settings().mode == Mode::Shadow {
             return self.end_in_shadow(job).await;
         }
+        self.remember(&mut job, &shield, client.as_ref()).await?;
         self.carry_out(target, client.as_ref(), job).await
     }
 
@@ -465,7 +466,9 @@ impl Work<'_> {
         if let Action::AddMember { group, .. } = action
             && let Some((_, owner)) = self.current.groups.get_mut(&fold_text(group))
         {
-            *owner = Owner::Adopted;
+            if !owner.is_ours() {
+                *owner = Owner::Adopted;
+            }
             return true;
         }
         false
@@ -520,6 +523,7 @@ impl Work<'_> {
                     account.standing = Standing::Absent;
                     account.remote_id = None;
                     account.active = false;
+                    account.taken = None;
                 }
             }
             Action::CreateUser { .. } => {
@@ -530,6 +534,13 @@ impl Work<'_> {
                         .insert(fold_text(name), (name.clone(), Owner::Foreign));
                 }
                 self.read = true;
+            }
+            Action::Deactivate { takes: Some(_), .. } => self.holds_now(applied),
+            Action::Reactivate { gives: Some(_), .. } => {
+                self.holds_now(applied);
+                if let Some(account) = &mut self.account {
+                    account.taken = None;
+                }
             }
             _ => {}
         }
@@ -557,6 +568,7 @@ impl Work<'_> {
             email: account.email.clone(),
             active: account.active,
             owner: account.owner,
+            taken: account.taken.clone(),
         });
     }
 }

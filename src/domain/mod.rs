@@ -5,6 +5,7 @@
 mod account;
 mod connection;
 mod failure;
+mod holdings;
 mod id;
 mod mapping;
 mod secret;
@@ -16,6 +17,7 @@ pub use account::{
 };
 pub use connection::{Connection, ConnectionKind, ConnectionSettings};
 pub use failure::Failure;
+pub use holdings::{HeldGroup, Holdings};
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
 pub use mapping::{
     GroupRules, LeadSuccessors, Mapping, MappingSettings, MatchKey, Mode, OnDelete, Operation,

@@ -16,6 +16,9 @@ pub enum TargetKind {
     /// Confluence Data Center (and Server).
     #[serde(rename = "confluence-dc")]
     ConfluenceDc,
+    /// Bitbucket Data Center (and Server).
+    #[serde(rename = "bitbucket-dc")]
+    BitbucketDc,
 }
 
 impl TargetKind {
@@ -25,6 +28,7 @@ impl TargetKind {
             Self::JiraDc => "jira-dc",
             Self::Crowd => "crowd",
             Self::ConfluenceDc => "confluence-dc",
+            Self::BitbucketDc => "bitbucket-dc",
         }
     }
 }

@@ -30,6 +30,7 @@ type Row = (
     String,
     String,
     bool,
+    Option<String>,
 );
 type Columns = (
     account::id,
@@ -43,6 +44,7 @@ type Columns = (
     account::owner,
     account::standing,
     account::in_flight,
+    account::taken,
 );
 const COLUMNS: Columns = (
     account::id,
@@ -56,6 +58,7 @@ const COLUMNS: Columns = (
     account::owner,
     account::standing,
     account::in_flight,
+    account::taken,
 );
 
 fn read(row: Row) -> Result<Account, Error> {
@@ -71,7 +74,17 @@ fn read(row: Row) -> Result<Account, Error> {
         owner,
         standing,
         in_flight,
+        taken,
     ) = row;
+    let taken = match taken.as_deref().map(serde_json::from_str) {
+        None => None,
+        Some(Ok(taken)) => Some(taken),
+        Some(Err(error)) => {
+            return Err(Error::Corrupt(format!(
+                "what was taken from account {id}: {error}"
+            )));
+        }
+    };
     Ok(Account {
         owner: owner_of(&owner)?,
         standing: match standing.as_str() {
@@ -93,6 +106,7 @@ fn read(row: Row) -> Result<Account, Error> {
         email,
         active,
         in_flight,
+        taken,
     })
 }
 
@@ -160,6 +174,11 @@ pub fn by_remote(
 
 /// Writes an account down, new or changed.
 pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Error> {
+    // Names and words: nothing in it cannot be written.
+    let taken = row
+        .taken
+        .as_ref()
+        .map(|taken| serde_json::json!(taken).to_string());
     on_each!(tx.conn(), |c| diesel::insert_into(account::table)
         .values((
             account::id.eq(&row.id),
@@ -175,6 +194,7 @@ pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Er
             account::standing.eq(standing_text(row.standing)),
             account::in_flight.eq(row.in_flight),
             account::updated_at.eq(now),
+            account::taken.eq(taken.as_deref()),
         ))
         .on_conflict(account::id)
         .do_update()
@@ -189,6 +209,7 @@ pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Er
             account::standing.eq(standing_text(row.standing)),
             account::in_flight.eq(row.in_flight),
             account::updated_at.eq(now),
+            account::taken.eq(taken.as_deref()),
         ))
         .execute(c))?;
     Ok(())
@@ -318,6 +339,7 @@ pub fn new_account(target: &TargetId, user: &UserId, username: &str) -> Account 
         owner: Owner::Created,
         standing: Standing::Expected,
         in_flight: true,
+        taken: None,
     }
 }
 

@@ -118,6 +118,7 @@ diesel::table! {
         standing -> Text,
         in_flight -> Bool,
         updated_at -> BigInt,
+        taken -> Nullable<Text>,
     }
 }
 

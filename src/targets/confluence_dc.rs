@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use self::wire::{Current, Grant, Named, Page, ServerInformation, User};
 use super::atlassian::{Rest, Who, Words};
 use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, same};
-use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
+use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
 static CAPABILITIES: Capabilities = Capabilities {
@@ -32,6 +32,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reads_email: false,
     creates_groups: true,
     memberships: true,
+    takes_memberships: false,
     leads: false,
     slashes_in_names: false,
     display_names_without: rules::NOT_IN_FULL_NAMES,
@@ -295,11 +296,16 @@ impl Operations for ConfluenceDc {
         })
     }
 
-    async fn deactivate(&self, whom: Whom<'_>, _: &LeadSuccessors) -> Result<Applied, Failure> {
+    async fn deactivate(
+        &self,
+        whom: Whom<'_>,
+        _: &LeadSuccessors,
+        _: Option<&Holdings>,
+    ) -> Result<Applied, Failure> {
         self.set_active(whom.into(), false).await
     }
 
-    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+    async fn reactivate(&self, whom: Whom<'_>, _: Option<&Holdings>) -> Result<Applied, Failure> {
         self.set_active(whom.into(), true).await
     }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
 use super::atlassian::Rest;
 use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, fold, same};
-use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
+use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
 
 static CAPABILITIES: Capabilities = Capabilities {
@@ -32,6 +32,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reads_email: true,
     creates_groups: true,
     memberships: true,
+    takes_memberships: false,
     leads: false,
     slashes_in_names: true,
     display_names_without: "",
@@ -216,7 +217,7 @@ impl Operations for Crowd {
         self.update(whom, change).await
     }
 
-    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+    async fn reactivate(&self, whom: Whom<'_>, _: Option<&Holdings>) -> Result<Applied, Failure> {
         self.set_active(whom, true).await
     }
 
@@ -270,7 +271,12 @@ impl Operations for Crowd {
         Ok(done(self.observed(after).await?))
     }
 
-    async fn deactivate(&self, whom: Whom<'_>, _: &LeadSuccessors) -> Result<Applied, Failure> {
+    async fn deactivate(
+        &self,
+        whom: Whom<'_>,
+        _: &LeadSuccessors,
+        _: Option<&Holdings>,
+    ) -> Result<Applied, Failure> {
         let mut applied = self.set_active(whom, false).await?;
         if let Some(account) = &applied.account
             && !applied.already

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use self::wire::{Permissions, Picker, ServerInfo, User};
 use super::atlassian::{Rest, Who, Words};
 use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, same};
-use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
+use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
 static CAPABILITIES: Capabilities = Capabilities {
@@ -27,6 +27,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reads_email: true,
     creates_groups: true,
     memberships: true,
+    takes_memberships: false,
     leads: true,
     slashes_in_names: true,
     display_names_without: "",
@@ -265,6 +266,7 @@ impl Operations for JiraDc {
         &self,
         whom: Whom<'_>,
         successors: &LeadSuccessors,
+        _: Option<&Holdings>,
     ) -> Result<Applied, Failure> {
         let who = Who::from(whom);
         let Some(user) = self.user(who).await? else {
@@ -299,7 +301,7 @@ impl Operations for JiraDc {
         })
     }
 
-    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+    async fn reactivate(&self, whom: Whom<'_>, _: Option<&Holdings>) -> Result<Applied, Failure> {
         let who = Who::from(whom);
         let Some(user) = self.user(who).await? else {
             return Err(who.gone("Jira"));

@@ -5,6 +5,7 @@ mod gate;
 mod history;
 mod ownership;
 mod rules;
+mod taken;
 mod trouble;
 
 use std::sync::Arc;
@@ -100,7 +101,10 @@ impl World {
     }
 
     async fn with(database: &Database, users: &str, groups: &str) -> Self {
-        let memory = Memory::new();
+        Self::on(database, Memory::new(), users, groups).await
+    }
+
+    async fn on(database: &Database, memory: Memory, users: &str, groups: &str) -> Self {
         let app = App::start(database, &memory).await;
         app.apply(&configuration("live", users, groups)).await;
         let token = app.token("corp").await;

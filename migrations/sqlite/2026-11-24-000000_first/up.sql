@@ -126,6 +126,8 @@ CREATE TABLE account (
     standing TEXT NOT NULL,
     in_flight BOOLEAN NOT NULL,
     updated_at BIGINT NOT NULL,
+    -- What was taken from it and is to be given back (JSON), where a product knows no inactive accounts.
+    taken TEXT,
     UNIQUE (target_id, user_id),
     UNIQUE (target_id, remote_id)
 );

@@ -333,6 +333,7 @@ async fn updates_lose_nothing_that_usher_does_not_manage() {
     f.done(&Action::Reactivate {
         remote_id: user.remote_id.clone(),
         username: user.username.clone(),
+        gives: None,
     })
     .await;
     f.done(&renaming(&user, "augusta")).await;

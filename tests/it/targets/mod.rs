@@ -1,5 +1,6 @@
 //! Every target against the same suite, and each product's own peculiarities.
 
+mod bitbucket_dc;
 mod confluence_dc;
 mod crowd;
 mod jira_dc;

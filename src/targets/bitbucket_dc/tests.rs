@@ -1,0 +1,1 @@
+//! Bitbucket as the target sees it, scripted answer by answer.
