@@ -10,6 +10,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("idcs", include_str!("../help/idcs.md")),
     ("jira", include_str!("../help/jira.md")),
     ("confluence", include_str!("../help/confluence.md")),
+    ("bitbucket", include_str!("../help/bitbucket.md")),
     ("crowd", include_str!("../help/crowd.md")),
     ("configuration", include_str!("../help/configuration.md")),
     ("operation", include_str!("../help/operation.md")),
@@ -76,7 +77,7 @@ fn document(text: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title}</title><base href=\"/help/\"><style>{STYLE}</style></head><body>\
          <nav><a href=\"/help\">Guide</a><a href=\"idcs\">IDCS</a><a href=\"jira\">Jira</a>\
-         <a href=\"confluence\">Confluence</a><a href=\"crowd\">Crowd</a>\
+         <a href=\"confluence\">Confluence</a><a href=\"bitbucket\">Bitbucket</a><a href=\"crowd\">Crowd</a>\
          <a href=\"configuration\">Configuration</a><a href=\"operation\">Day by day</a></nav>\
          <main>{body}</main></body></html>"
     )

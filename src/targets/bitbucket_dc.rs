@@ -207,7 +207,6 @@ impl Operations for BitbucketDc {
             }
             return Ok(applied);
         }
-        let refusal = self.refusal(&response, username).await;
         // The answer to an earlier attempt was lost.
         if response.status == 409
             && let Some(user) = self.by_name(username).await?
@@ -218,16 +217,16 @@ impl Operations for BitbucketDc {
                 return Ok(already(account));
             }
         }
-        Err(match refusal {
-            Failure::Rejected { field, text } if response.status == 403 => Failure::Rejected {
-                field,
+        match (response.status, Words::of(&response)) {
+            (403, Some(words)) => Err(Failure::Rejected {
+                field: words.field,
                 text: format!(
-                    "{text}: Bitbucket has no licence left for {username}, or no directory that takes new accounts; \
-                     then try again"
+                    "{}: Bitbucket has no licence left for {username}, or no directory that takes new accounts",
+                    words.text
                 ),
-            },
-            other => other,
-        })
+            }),
+            _ => Err(self.refusal(&response, username).await),
+        }
     }
 
     async fn update_user(
@@ -371,7 +370,12 @@ impl BitbucketDc {
         };
         let client = Client::new(base_url, credential, options)?;
         Ok(Self {
-            rest: Rest::new(client, "Bitbucket", "/rest/api/1.0").denying(DENIED),
+            rest: Rest::new(client, "Bitbucket", "/rest/api/1.0")
+                .denying(DENIED)
+                .refusing(
+                    "the password is wrong, or after failed sign-ins a CAPTCHA is asked for; sign in with that \
+                     account in a browser once",
+                ),
             account,
             protected: OnceCell::new(),
         })

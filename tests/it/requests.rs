@@ -1,4 +1,4 @@
-//! Every request that Usher sends to Jira is one that the vendor's own description allows.
+//! Every request that Usher sends to Jira or Bitbucket is one that the vendor's own description allows.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,26 +6,58 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use usher::domain::SecretRef;
-use usher::outbound::Credential;
-use usher::targets;
+use usher::domain::{Action, Holdings, LeadSuccessors, Lookup, SecretRef};
+use usher::outbound::{Credential, Options};
+use usher::targets::{self, BitbucketDc, Member, Target};
+use usher_emulators::bitbucket::{Bitbucket, BitbucketOptions, Permission};
 use usher_emulators::jira::{Jira, JiraOptions};
-use usher_emulators::{Fault, FaultKind, Only};
+use usher_emulators::{Fault, FaultKind, Only, Recorded};
 
 use super::harness::{App, python, sqlite};
 
-/// The vendor's description is not ours to hand on, so its absence is no failure anywhere.
-fn description() -> Option<PathBuf> {
-    let given = std::env::var_os("USHER_OPENAPI_JIRA").map(PathBuf::from);
-    let file = given.unwrap_or_else(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../shared/reference/openapi/jira-dc-10.3.24.json")
-    });
-    if !file.exists() {
-        eprintln!("SKIPPED: USHER_OPENAPI_JIRA does not name Jira's OpenAPI file");
+/// A vendor's description, and a Python to check with. The description is not ours to hand on: `USHER_OPENAPI` names a
+/// folder that has it, and its absence is no failure anywhere.
+pub(crate) fn vendor(file: &str) -> Option<(PathBuf, PathBuf)> {
+    let given = std::env::var_os("USHER_OPENAPI").map(PathBuf::from);
+    let near = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/openapi");
+    let description = given.unwrap_or(near).join(file);
+    if !description.exists() {
+        eprintln!("SKIPPED: USHER_OPENAPI names no folder with {file}");
         return None;
     }
-    Some(file)
+    Some((description, python()?))
+}
+
+/// Fails unless each of these fits the description; `seen` must be among them.
+pub(crate) fn fits(
+    (description, python): &(PathBuf, PathBuf),
+    context: &str,
+    requests: &[Recorded],
+    seen: &[(&str, &str)],
+) {
+    for (method, part) in seen {
+        let mut found = requests.iter();
+        assert!(
+            found.any(|r| r.method == *method && r.path.contains(part)),
+            "no {method} {part}: not broad enough"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let recorded = folder.path().join("requests.json");
+    std::fs::write(&recorded, serde_json::to_vec(requests).unwrap()).unwrap();
+    let checked = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/validate_requests.py"))
+        .args([description, &recorded])
+        .args(["--context", context])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        checked.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+    eprint!("{text}");
 }
 
 fn configuration(jira: &Jira, users: &str, groups: &str) -> String {
@@ -109,8 +141,8 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_fits_the_vendors_description() {
-    let (Some(file), Some(python)) = (description(), python()) else {
+async fn every_request_to_jira_fits_the_vendors_description() {
+    let Some(vendor) = vendor("jira-dc-10.3.24.json") else {
         return;
     };
     let jira = Jira::start(JiraOptions {
@@ -212,13 +244,7 @@ async fn every_request_fits_the_vendors_description() {
     scene.work().await;
     assert!(jira.user("late").is_none());
 
-    let requests = jira.requests();
-    let seen = |method: &str, part: &str| {
-        requests
-            .iter()
-            .any(|r| r.method == method && r.path.contains(part))
-    };
-    for (method, part) in [
+    let seen = [
         ("POST", "/user"),
         ("PUT", "/user"),
         ("DELETE", "/user"),
@@ -231,22 +257,132 @@ async fn every_request_fits_the_vendors_description() {
         ("GET", "/myself"),
         ("PUT", "/project/ABC"),
         ("PUT", "/component/"),
-    ] {
-        assert!(seen(method, part), "no {method} {part}: not broad enough");
+    ];
+    fits(&vendor, "/jira", &jira.requests(), &seen);
+}
+
+/// What a target can be asked, all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_to_bitbucket_fits_the_vendors_description() {
+    let Some(vendor) = vendor("bitbucket-dc-9.2.json") else {
+        return;
+    };
+    let bitbucket = Bitbucket::start(BitbucketOptions {
+        context_path: "/bitbucket".to_owned(),
+        page_cap: 2,
+        ..BitbucketOptions::default()
+    })
+    .unwrap();
+    let credential = Credential::Basic {
+        username: "admin".to_owned(),
+        password: "admin-password".into(),
+    };
+    let options = Options::default();
+    let target = BitbucketDc::new(&bitbucket.url(), credential, options).unwrap();
+    let mut members = Vec::new();
+    for i in 0..5 {
+        let username = format!("joe's \u{e4}/{i}&+");
+        let action = Action::CreateUser {
+            username: username.clone(),
+            display_name: "J\u{f6}e \"J\" O'Neill".to_owned(),
+            email: format!("joe+{i}@example.com"),
+        };
+        let account = target.apply(&action).await.unwrap().account.unwrap();
+        let remote_id = account.remote_id;
+        members.push(Member {
+            remote_id,
+            username,
+        });
     }
-    let folder = tempfile::tempdir().unwrap();
-    let recorded = folder.path().join("requests.json");
-    std::fs::write(&recorded, serde_json::to_vec(&requests).unwrap()).unwrap();
-    let checked = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/validate_requests.py"))
-        .args([&file, &recorded])
-        .args(["--context", "/jira"])
-        .output()
-        .unwrap();
-    assert!(
-        checked.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&checked.stdout),
-        String::from_utf8_lossy(&checked.stderr)
-    );
+    let Member {
+        remote_id,
+        username,
+    } = members[0].clone();
+    for group in ["R&D + more", "ops"] {
+        let name = group.to_owned();
+        target.apply(&Action::CreateGroup { name }).await.unwrap();
+        for answer in target.add_members(group, &members).await {
+            answer.unwrap();
+        }
+    }
+    let holdings = target.holdings(&remote_id, &username).await.unwrap();
+    bitbucket.permit(&username, Some(Permission::LicensedUser));
+    let actions = [
+        Action::UpdateUser {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            display_name: Some("Joe".to_owned()),
+            email: Some("j@example.com".to_owned()),
+        },
+        Action::RemoveMember {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            group: "ops".to_owned(),
+        },
+        Action::AddMember {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            group: "ops".to_owned(),
+        },
+        Action::Deactivate {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            successors: LeadSuccessors::default(),
+            takes: None,
+        },
+        Action::Reactivate {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            gives: Some(Holdings {
+                permissions: vec!["PROJECT_CREATE".to_owned()],
+                ..holdings
+            }),
+        },
+        Action::RenameUser {
+            remote_id: remote_id.clone(),
+            from: username.clone(),
+            to: "joe".to_owned(),
+        },
+        Action::DeleteUser {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+        },
+    ];
+    for action in &actions {
+        assert!(!target.apply(action).await.unwrap().already, "{action:?}");
+    }
+    for lookup in [
+        Lookup::RemoteId(&remote_id),
+        Lookup::Username("joe"),
+        Lookup::Email("j@example.com"),
+    ] {
+        assert_eq!(target.observe(lookup).await.unwrap(), None);
+    }
+    target.group_exists("ops").await.unwrap();
+    for start in [None, Some("6")] {
+        target.users(start).await.unwrap();
+        target.groups(start).await.unwrap();
+        target.members("ops", start).await.unwrap();
+    }
+    target.check().await.unwrap();
+    let seen = [
+        ("POST", "/admin/users"),
+        ("PUT", "/admin/users/credentials"),
+        ("PUT", "/admin/users"),
+        ("DELETE", "/admin/users"),
+        ("POST", "/admin/users/rename"),
+        ("POST", "/admin/users/add-groups"),
+        ("POST", "/admin/users/remove-group"),
+        ("POST", "/admin/groups/add-users"),
+        ("POST", "/admin/groups"),
+        ("PUT", "/admin/permissions/users"),
+        ("DELETE", "/admin/permissions/users"),
+        ("GET", "/admin/permissions/groups"),
+        ("GET", "/admin/groups/more-members"),
+        ("GET", "/admin/users/more-members"),
+        ("GET", "/admin/user-directories"),
+        ("GET", "/admin/license"),
+        ("GET", "/users"),
+    ];
+    fits(&vendor, "/bitbucket", &bitbucket.requests(), &seen);
 }
