@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use crate::clock::Clock;
-use crate::config::file;
+use crate::config::{Position, file};
 use crate::domain::Mode;
-use crate::mapping::Rules;
+use crate::mapping::{RuleError, Rules};
 use crate::store::{self, Store, settings, work};
 
 /// What became of one part of the file.
@@ -55,18 +55,25 @@ pub async fn apply(
         }
     };
     let mut problems = String::new();
+    let mut tell = |at: Position, e: &RuleError| {
+        let _ = write!(
+            problems,
+            "\n{}:{}:{}: {}: {}",
+            path.display(),
+            at.line,
+            at.column,
+            e.key,
+            e.text
+        );
+    };
+    for (index, connection) in parsed.connections.iter().enumerate() {
+        for e in Rules::attribute_problems(&connection.group_attributes) {
+            tell(parsed.locate_in_connection(index, &e.key), &e);
+        }
+    }
     for (index, mapping) in parsed.mappings.iter().enumerate() {
         for e in Rules::problems(&mapping.settings) {
-            let at = parsed.locate(index, &e.key);
-            let _ = write!(
-                problems,
-                "\n{}:{}:{}: {}: {}",
-                path.display(),
-                at.line,
-                at.column,
-                e.key,
-                e.text
-            );
+            tell(parsed.locate(index, &e.key), &e);
         }
     }
     if !problems.is_empty() {
@@ -89,9 +96,15 @@ pub async fn apply(
             };
             let mut connections = Vec::new();
             for settings in &parsed.connections {
-                let was_there = before.connections.iter().any(|c| c.settings.name == settings.name);
+                let old = before.connections.iter().find(|c| c.settings.name == settings.name);
                 let (id, changed) = settings::put_connection(tx, settings, now)?;
-                note(&mut report, format!("connection {}", settings.name), was_there, changed);
+                note(&mut report, format!("connection {}", settings.name), old.is_some(), changed);
+                if old.is_some_and(|old| old.settings.group_attributes != settings.group_attributes) {
+                    for mapping in before.mappings.iter().filter(|m| m.connection_id == id) {
+                        let cause = "usher apply: the group attributes changed";
+                        report.marked += work::mark_all(tx, &id, &mapping.target_id, cause, now)?;
+                    }
+                }
                 connections.push((settings.name.clone(), id));
             }
             let mut targets = Vec::new();

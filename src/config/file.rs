@@ -10,15 +10,19 @@ use std::collections::HashMap;
 use toml::de::DeTable;
 
 use super::problem::{Position, Problem};
-use super::section::{At, Reader, Section, nearest, shown};
+use super::section::{At, Reader, Section, TextOrTable, nearest, shown};
 use super::shape;
 use crate::domain::{
-    ConnectionKind, ConnectionSettings, GroupRules, MappingSettings, OnDelete, Operation,
-    TargetAuth, TargetKind, TargetSettings, UserRules,
+    ConnectionKind, ConnectionSettings, GroupAttribute, GroupRules, ManualRule, MappingSettings,
+    OnDelete, Operation, RewriteRule, SourceNames, TargetAuth, TargetKind, TargetSettings,
+    UserRules,
 };
 
 /// Longest name of a connection or target, in characters.
 const MAX_NAME: usize = 100;
+
+/// Longest grace period, in seconds: ten years.
+const MAX_DELETE_AFTER_S: u64 = 3650 * 86_400;
 
 const DEFAULT_CONCURRENCY: u32 = 4;
 const DEFAULT_TIMEOUT_S: u64 = 20;
@@ -45,6 +49,7 @@ pub struct ConfigFile {
     /// Mappings, at most one for a pair.
     pub mappings: Vec<MappingEntry>,
     places: Vec<HashMap<String, Position>>,
+    connection_places: Vec<HashMap<String, Position>>,
 }
 
 /// Places are no part of what a file says.
@@ -68,23 +73,30 @@ impl ConfigFile {
             targets,
             mappings,
             places: Vec::new(),
+            connection_places: Vec::new(),
         }
     }
 
-    /// Where `key` of a mapping is stated, such as `users.scope`. Where it is left out, the place
-    /// of its table, and in the end that of the mapping.
+    /// Where `key` of a mapping is stated, such as `users.scope` or `groups.allow[0]`. Where it is
+    /// left out, the place of its table, and in the end that of the mapping.
     pub fn locate(&self, mapping_index: usize, key: &str) -> Position {
-        let start = Position { line: 1, column: 1 };
-        let Some(places) = self.places.get(mapping_index) else {
-            return start;
-        };
-        let table = key.split_once('.').map_or("", |(table, _)| table);
-        [key, table, ""]
-            .iter()
-            .find_map(|key| places.get(*key))
-            .copied()
-            .unwrap_or(start)
+        locate(self.places.get(mapping_index), key)
     }
+
+    /// The same for a key of a connection.
+    pub fn locate_in_connection(&self, connection_index: usize, key: &str) -> Position {
+        locate(self.connection_places.get(connection_index), key)
+    }
+}
+
+fn locate(places: Option<&HashMap<String, Position>>, key: &str) -> Position {
+    let list = key.split_once('[').map_or(key, |(list, _)| list);
+    let table = key.split_once('.').map_or("", |(table, _)| table);
+    [key, list, table, ""]
+        .iter()
+        .find_map(|key| places?.get(*key))
+        .copied()
+        .unwrap_or(Position { line: 1, column: 1 })
 }
 
 /// Reads a configuration file, or tells everything that is wrong with it, in the file's order.
@@ -116,7 +128,12 @@ fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> ConfigFile {
     let mut connections = Names::new("connection");
     for section in root.tables(reader, "connection", &shape::CONNECTION) {
         let name = connections.add(reader, &section);
-        file.connections.extend(connection(reader, &section, name));
+        if let Some(connection) = connection(reader, &section, name) {
+            file.connections.push(connection);
+            let mut places = HashMap::from([(String::new(), reader.position(section.at))]);
+            note_places(reader, &section, "", &mut places);
+            file.connection_places.push(places);
+        }
     }
     let mut targets = Names::new("target");
     for section in root.tables(reader, "target", &shape::TARGET) {
@@ -236,9 +253,11 @@ fn connection(
         section.missing(reader, "kind", "kind = \"oracle-idcs\"");
     }
     let kind: Option<ConnectionKind> = section.word(reader, "kind", shape::CONNECTION_KINDS, &[]);
+    let group_attributes = group_attributes(reader, section);
     Some(ConnectionSettings {
         name: name?,
         kind: kind?,
+        group_attributes,
     })
 }
 
@@ -271,6 +290,7 @@ fn target(
     let concurrency = section
         .number(reader, "concurrency", 1..33)
         .unwrap_or(DEFAULT_CONCURRENCY);
+    let requests_per_second = section.number(reader, "requests_per_second", 1..1001);
     let timeout_s = section
         .seconds(reader, "timeout", 1..121)
         .unwrap_or(DEFAULT_TIMEOUT_S);
@@ -280,6 +300,7 @@ fn target(
         base_url: base_url?,
         auth: auth?,
         concurrency,
+        requests_per_second,
         timeout_s,
     })
 }
@@ -351,6 +372,9 @@ fn note_places(
 ) {
     for (key, at) in section.keys() {
         places.insert(format!("{prefix}{key}"), reader.position(at));
+        for (index, at) in section.entries(key).into_iter().enumerate() {
+            places.insert(format!("{prefix}{key}[{index}]"), reader.position(at));
+        }
     }
 }
 
@@ -384,7 +408,16 @@ fn users(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> UserRules {
             message,
         );
     }
-    rules.protect = wildcards(reader, section, "protect").unwrap_or(default.protect);
+    rules.delete_after_s = section.seconds(reader, "delete_after", 60..MAX_DELETE_AFTER_S + 1);
+    if section.has("delete_after") && rules.on_delete != OnDelete::Delete {
+        let message = "`delete_after` needs `on_delete = \"delete\"`";
+        reader.problem(
+            section.place_of("delete_after"),
+            section.path_of("delete_after"),
+            message,
+        );
+    }
+    rules.protect = names(reader, section, "protect").unwrap_or(default.protect);
     rules
 }
 
@@ -395,13 +428,86 @@ fn groups(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> GroupRules {
         on_the_fly: flag("on_the_fly", default.on_the_fly),
         create_missing: flag("create_missing", default.create_missing),
         keep_existing: flag("keep_existing", default.keep_existing),
-        allow: wildcards(reader, section, "allow").unwrap_or(default.allow),
-        deny: wildcards(reader, section, "deny").unwrap_or(default.deny),
-        protect: wildcards(reader, section, "protect").unwrap_or(default.protect),
+        existing_groups: section
+            .word(reader, "existing_groups", shape::EXISTING_GROUPS, &[])
+            .unwrap_or(default.existing_groups),
+        only: names(reader, section, "only").unwrap_or(default.only),
+        allow: names(reader, section, "allow").unwrap_or(default.allow),
+        deny: names(reader, section, "deny").unwrap_or(default.deny),
+        protect: names(reader, section, "protect").unwrap_or(default.protect),
+        for_all: names(reader, section, "for_all").unwrap_or(default.for_all),
+        for_new: names(reader, section, "for_new").unwrap_or(default.for_new),
+        manual: section
+            .tables(reader, "manual", &shape::MANUAL)
+            .iter()
+            .filter_map(|entry| manual(reader, entry))
+            .collect(),
+        rewrite: section
+            .tables(reader, "rewrite", &shape::REWRITE)
+            .iter()
+            .filter_map(|entry| {
+                let from = required(reader, entry, "from", "from = \"^idcs-(.+)$\"")?.value;
+                let to = required(reader, entry, "to", "to = \"$1\"")?.value;
+                Some(RewriteRule { from, to })
+            })
+            .collect(),
+        group_attributes: group_attributes(reader, section),
     }
 }
 
-fn wildcards(reader: &mut Reader<'_>, section: &Section<'_, '_>, key: &str) -> Option<Vec<String>> {
+fn manual(reader: &mut Reader<'_>, entry: &Section<'_, '_>) -> Option<ManualRule> {
+    if !entry.has("to") {
+        entry.missing(reader, "to", "to = [\"developers\"]");
+    }
+    let to = names(reader, entry, "to");
+    let keep_members = entry.flag(reader, "keep_members").unwrap_or(true);
+    let also_on_the_fly = entry.flag(reader, "also_on_the_fly").unwrap_or(false);
+    let source = match (entry.has("from"), entry.has("matching")) {
+        (true, true) => {
+            let message =
+                "give either `from`, the name of a group, or `matching`, a pattern, not both";
+            reader.problem(
+                entry.place_of("matching"),
+                entry.path_of("matching"),
+                message,
+            );
+            return None;
+        }
+        (false, true) => SourceNames::Matching(entry.text(reader, "matching")?.value),
+        _ => SourceNames::From(required(reader, entry, "from", "from = \"Engineering\"")?.value),
+    };
+    Some(ManualRule {
+        source,
+        to: to?,
+        keep_members,
+        also_on_the_fly,
+    })
+}
+
+fn group_attributes(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Vec<GroupAttribute> {
+    let entries = section.texts_or_tables(reader, "group_attributes", &shape::GROUP_ATTRIBUTE);
+    let mut attributes = Vec::new();
+    for entry in entries.unwrap_or_default() {
+        match entry {
+            TextOrTable::Text(path) => attributes.push(GroupAttribute {
+                path,
+                split: String::new(),
+            }),
+            TextOrTable::Table(entry) => {
+                let path = required(reader, &entry, "path", "path = \"userType\"");
+                // Not `text`: a space separates, too.
+                let split = entry.any_text(reader, "split").unwrap_or_default();
+                if let Some(At { value: path, .. }) = path {
+                    attributes.push(GroupAttribute { path, split });
+                }
+            }
+        }
+    }
+    attributes
+}
+
+/// A list of names or patterns.
+fn names(reader: &mut Reader<'_>, section: &Section<'_, '_>, key: &str) -> Option<Vec<String>> {
     Some(
         section
             .texts(reader, key)?

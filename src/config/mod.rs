@@ -12,7 +12,7 @@ pub mod server;
 mod shape;
 
 pub use file::{ConfigFile, MappingEntry, parse};
-pub use print::print;
+pub use print::{print, print_manual};
 pub use problem::{Position, Problem};
 pub use secret::{SecretError, resolve};
 pub use server::{DatabaseUrl, DatabaseUrlError};

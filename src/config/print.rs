@@ -6,10 +6,14 @@
 use std::fmt::Write;
 
 use super::file::ConfigFile;
+use super::section::span_text;
 use super::shape::{
-    self, CONNECTION_KINDS, MATCH_KEYS, MODES, ON_DELETE, OPERATIONS, TARGET_KINDS,
+    self, CONNECTION_KINDS, EXISTING_GROUPS, MATCH_KEYS, MODES, ON_DELETE, OPERATIONS, TARGET_KINDS,
 };
-use crate::domain::{GroupRules, SecretRef, TargetAuth, TargetSettings, UserRules};
+use crate::domain::{
+    GroupAttribute, GroupRules, ManualRule, SecretRef, SourceNames, TargetAuth, TargetSettings,
+    UserRules,
+};
 
 /// The file in its usual form; [`super::parse`] reads it back to the same settings.
 pub fn print(file: &ConfigFile) -> String {
@@ -18,6 +22,7 @@ pub fn print(file: &ConfigFile) -> String {
         out.header("[[connection]]");
         out.text("name", &connection.name);
         out.text("kind", shape::word(CONNECTION_KINDS, &connection.kind));
+        out.group_attributes(&connection.group_attributes);
     }
     for target in &file.targets {
         out.header("[[target]]");
@@ -33,6 +38,13 @@ pub fn print(file: &ConfigFile) -> String {
         out.header("[mapping.groups]");
         out.groups(&mapping.settings.groups);
     }
+    out.0
+}
+
+/// Manual rules as the file writes them, to be pasted below `[mapping.groups]`. `note` says something about each.
+pub fn print_manual(rules: &[ManualRule], note: impl Fn(&ManualRule) -> String) -> String {
+    let mut out = Output(String::new());
+    out.manual(rules, note);
     out.0
 }
 
@@ -63,6 +75,50 @@ impl Output {
         self.line(format_args!("{key} = [{entries}]"));
     }
 
+    /// A list of tables, each on a line of its own.
+    fn tables(&mut self, key: &str, entries: impl ExactSizeIterator<Item = String>) {
+        if entries.len() == 0 {
+            self.line(format_args!("{key} = []"));
+            return;
+        }
+        self.line(format_args!("{key} = ["));
+        for entry in entries {
+            self.line(format_args!("    {entry}"));
+        }
+        self.line(format_args!("]"));
+    }
+
+    fn manual(&mut self, rules: &[ManualRule], note: impl Fn(&ManualRule) -> String) {
+        let entries = rules.iter().map(|rule| {
+            let (key, source) = match &rule.source {
+                SourceNames::From(name) => ("from", name),
+                SourceNames::Matching(pattern) => ("matching", pattern),
+            };
+            let to = rule.to.iter().map(|name| quoted(name)).collect::<Vec<_>>();
+            format!(
+                "{{ {key} = {}, to = [{}], keep_members = {}, also_on_the_fly = {} }},{}",
+                quoted(source),
+                to.join(", "),
+                rule.keep_members,
+                rule.also_on_the_fly,
+                note(rule)
+            )
+        });
+        self.tables("manual", entries);
+    }
+
+    fn group_attributes(&mut self, attributes: &[GroupAttribute]) {
+        let entries = attributes.iter().map(|attribute| {
+            let path = quoted(&attribute.path);
+            if attribute.split.is_empty() {
+                format!("{path},")
+            } else {
+                format!("{{ path = {path}, split = {} }},", quoted(&attribute.split))
+            }
+        });
+        self.tables("group_attributes", entries);
+    }
+
     fn secret(&mut self, key: &str, secret: &SecretRef) {
         let (kind, place) = match secret {
             SecretRef::Env(name) => ("env", name.as_str().into()),
@@ -83,6 +139,9 @@ impl Output {
             }
         }
         self.line(format_args!("concurrency = {}", target.concurrency));
+        if let Some(rate) = target.requests_per_second {
+            self.line(format_args!("requests_per_second = {rate}"));
+        }
         self.text("timeout", &format!("{}s", target.timeout_s));
     }
 
@@ -104,6 +163,9 @@ impl Output {
             users.operations.iter().map(|o| shape::word(OPERATIONS, o)),
         );
         self.text("on_delete", shape::word(ON_DELETE, &users.on_delete));
+        if let Some(seconds) = users.delete_after_s {
+            self.text("delete_after", &span_text(seconds));
+        }
         self.list("protect", users.protect.iter().map(String::as_str));
         self.optional(
             "default_project_lead",
@@ -116,12 +178,29 @@ impl Output {
     }
 
     fn groups(&mut self, groups: &GroupRules) {
+        let names = |out: &mut Self, key, list: &[String]| {
+            out.list(key, list.iter().map(String::as_str));
+        };
+        names(self, "only", &groups.only);
+        self.manual(&groups.manual, |_| String::new());
         self.flag("on_the_fly", groups.on_the_fly);
         self.flag("create_missing", groups.create_missing);
-        self.list("allow", groups.allow.iter().map(String::as_str));
-        self.list("deny", groups.deny.iter().map(String::as_str));
+        self.text(
+            "existing_groups",
+            shape::word(EXISTING_GROUPS, &groups.existing_groups),
+        );
+        names(self, "allow", &groups.allow);
+        names(self, "deny", &groups.deny);
+        let rewrite = groups.rewrite.iter().map(|rule| {
+            let (from, to) = (quoted(&rule.from), quoted(&rule.to));
+            format!("{{ from = {from}, to = {to} }},")
+        });
+        self.tables("rewrite", rewrite);
         self.flag("keep_existing", groups.keep_existing);
-        self.list("protect", groups.protect.iter().map(String::as_str));
+        names(self, "protect", &groups.protect);
+        names(self, "for_all", &groups.for_all);
+        names(self, "for_new", &groups.for_new);
+        self.group_attributes(&groups.group_attributes);
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

@@ -85,6 +85,13 @@ pub(super) struct Section<'a, 't> {
     table: &'a DeTable<'t>,
 }
 
+/// An entry of a list that [`Section::texts_or_tables`] reads.
+#[derive(Debug)]
+pub(super) enum TextOrTable<'a, 't> {
+    Text(String),
+    Table(Section<'a, 't>),
+}
+
 impl<'a, 't> Section<'a, 't> {
     /// Opens a table and refuses the keys that it should not have.
     pub(super) fn open(
@@ -167,13 +174,20 @@ impl<'a, 't> Section<'a, 't> {
         );
     }
 
+    /// Text, of whatever characters. `None`: there is none, or the mistake has been noted.
+    pub(super) fn any_text(&self, reader: &mut Reader<'_>, key: &str) -> Option<String> {
+        let (value, at) = self.get(key)?;
+        let text = value.as_str();
+        if text.is_none() {
+            self.wrong_type(reader, key, at, "text in quotes", value);
+        }
+        text.map(str::to_owned)
+    }
+
     /// Text that is not empty. `None`: there is none, or the mistake has been noted.
     pub(super) fn text(&self, reader: &mut Reader<'_>, key: &str) -> Option<At<String>> {
-        let (value, at) = self.get(key)?;
-        let Some(text) = value.as_str() else {
-            self.wrong_type(reader, key, at, "text in quotes", value);
-            return None;
-        };
+        let at = self.place_of(key);
+        let text = self.any_text(reader, key)?;
         if text.trim().is_empty() {
             reader.problem(
                 at,
@@ -182,10 +196,7 @@ impl<'a, 't> Section<'a, 't> {
             );
             return None;
         }
-        Some(At {
-            value: text.to_owned(),
-            at,
-        })
+        Some(At { value: text, at })
     }
 
     /// `true` or `false`.
@@ -242,8 +253,12 @@ impl<'a, 't> Section<'a, 't> {
         };
         let message = match span_of_time(text) {
             Some(seconds) if range.contains(&seconds) => return Some(seconds),
-            Some(_) => format!("`{key}` should be {}s to {}s", range.start, range.end - 1),
-            None => format!("`{key}` should be a number with s, m or h, as in \"20s\""),
+            Some(_) => format!(
+                "`{key}` should be {} to {}",
+                span_text(range.start),
+                span_text(range.end - 1)
+            ),
+            None => format!("`{key}` should be a number with s, m, h or d, as in \"20s\""),
         };
         reader.problem(at, self.path_of(key), message);
         None
@@ -274,6 +289,57 @@ impl<'a, 't> Section<'a, 't> {
                 && !list.contains(&value)
             {
                 list.push(value);
+            }
+        }
+        Some(list)
+    }
+
+    /// The places of the entries of a list.
+    pub(super) fn entries(&self, key: &str) -> Vec<usize> {
+        let list = self.get(key).and_then(|(value, _)| value.as_array());
+        list.into_iter()
+            .flat_map(|list| list.iter().map(|entry| entry.span().start))
+            .collect()
+    }
+
+    /// A list of which each entry is text, or a table where text does not say enough.
+    pub(super) fn texts_or_tables(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &str,
+        shape: &Shape,
+    ) -> Option<Vec<TextOrTable<'a, 't>>> {
+        let (value, at) = self.get(key)?;
+        let Some(array) = value.as_array() else {
+            let want = "a list in brackets, as in [\"…\", { … }]";
+            self.wrong_type(reader, key, at, want, value);
+            return None;
+        };
+        let mut list = Vec::new();
+        for entry in array.iter() {
+            let (value, at) = (entry.get_ref(), entry.span().start);
+            match value {
+                DeValue::String(text) if !text.trim().is_empty() => {
+                    list.push(TextOrTable::Text(text.trim().to_owned()));
+                }
+                DeValue::String(_) => {
+                    let message = format!("an entry of `{key}` is empty; leave it out");
+                    reader.problem(at, self.path_of(key), message);
+                }
+                DeValue::Table(table) => list.push(TextOrTable::Table(Self::open(
+                    reader,
+                    self.path_of(key),
+                    at,
+                    table,
+                    shape,
+                ))),
+                other => {
+                    let message = format!(
+                        "the entries of `{key}` should be text in quotes or tables in braces, not {}",
+                        kind(other)
+                    );
+                    reader.problem(at, self.path_of(key), message);
+                }
             }
         }
         Some(list)
@@ -491,6 +557,7 @@ fn span_of_time(text: &str) -> Option<u64> {
         's' => 1,
         'm' => 60,
         'h' => 3600,
+        'd' => 86_400,
         _ => return None,
     };
     let digits = &text[..text.len() - 1];
@@ -498,6 +565,16 @@ fn span_of_time(text: &str) -> Option<u64> {
         return None;
     }
     digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// A span of time as the file writes it.
+pub(super) fn span_text(seconds: u64) -> String {
+    for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] {
+        if seconds > 0 && seconds.is_multiple_of(length) {
+            return format!("{}{unit}", seconds / length);
+        }
+    }
+    format!("{seconds}s")
 }
 
 fn secret_of(table: &DeTable<'_>) -> Result<SecretRef, &'static str> {
@@ -552,6 +629,10 @@ mod tests {
         assert_eq!(span_of_time("20s"), Some(20));
         assert_eq!(span_of_time("2m"), Some(120));
         assert_eq!(span_of_time("1h"), Some(3600));
+        assert_eq!(span_of_time("30d"), Some(30 * 86_400));
+        for text in ["20s", "2m", "1h", "30d", "0s", "90s"] {
+            assert_eq!(span_text(span_of_time(text).unwrap()), text);
+        }
         for wrong in [
             "",
             "s",
@@ -560,7 +641,7 @@ mod tests {
             "+1s",
             "1.5s",
             "1 s",
-            "1d",
+            "1w",
             "99999999999999999999s",
             "9é",
         ] {

@@ -3,7 +3,9 @@
 //! A key that the design knows and the program does not yet is listed as `later`: it is refused
 //! with other words than a slip of the pen, and never silently ignored.
 
-use crate::domain::{ConnectionKind, MatchKey, Mode, OnDelete, Operation, TargetKind};
+use crate::domain::{
+    ConnectionKind, ExistingGroups, MatchKey, Mode, OnDelete, Operation, TargetKind,
+};
 
 /// The keys of one kind of table.
 #[derive(Debug)]
@@ -22,14 +24,13 @@ pub(super) const FILE: Shape = Shape {
 
 /// `[[connection]]`
 pub(super) const CONNECTION: Shape = Shape {
-    keys: &["name", "kind"],
+    keys: &["name", "kind", "group_attributes"],
     later: &[
         "base_url",
         "client_id",
         "client_secret",
         "app_id",
         "only_granted",
-        "group_attributes",
         "schedule",
     ],
 };
@@ -44,6 +45,7 @@ pub(super) const TARGET: Shape = Shape {
         "username",
         "password",
         "concurrency",
+        "requests_per_second",
         "timeout",
     ],
     later: &[],
@@ -66,6 +68,7 @@ pub(super) const USERS: Shape = Shape {
         "adopt",
         "operations",
         "on_delete",
+        "delete_after",
         "protect",
         "default_project_lead",
         "default_component_lead",
@@ -76,14 +79,39 @@ pub(super) const USERS: Shape = Shape {
 /// `[mapping.groups]`
 pub(super) const GROUPS: Shape = Shape {
     keys: &[
+        "only",
+        "manual",
         "on_the_fly",
         "create_missing",
+        "existing_groups",
         "allow",
         "deny",
+        "rewrite",
         "keep_existing",
         "protect",
+        "for_all",
+        "for_new",
+        "group_attributes",
     ],
-    later: &["rewrite", "for_all", "for_new", "manual"],
+    later: &[],
+};
+
+/// An entry of `mapping.groups.manual`
+pub(super) const MANUAL: Shape = Shape {
+    keys: &["from", "matching", "to", "keep_members", "also_on_the_fly"],
+    later: &[],
+};
+
+/// An entry of `mapping.groups.rewrite`
+pub(super) const REWRITE: Shape = Shape {
+    keys: &["from", "to"],
+    later: &[],
+};
+
+/// An entry of `group_attributes` that is not just a path
+pub(super) const GROUP_ATTRIBUTE: Shape = Shape {
+    keys: &["path", "split"],
+    later: &[],
 };
 
 /// Words and what they stand for.
@@ -135,6 +163,12 @@ pub(super) const ON_DELETE: Words<OnDelete> = &[
     ("keep", OnDelete::Keep),
 ];
 
+/// `mapping.groups.existing_groups`
+pub(super) const EXISTING_GROUPS: Words<ExistingGroups> = &[
+    ("adopt", ExistingGroups::Adopt),
+    ("skip", ExistingGroups::Skip),
+];
+
 /// The word that stands for `value`.
 pub(super) fn word<T: PartialEq>(words: Words<T>, value: &T) -> &'static str {
     words
@@ -161,5 +195,6 @@ mod tests {
         check(MATCH_KEYS);
         check(OPERATIONS);
         check(ON_DELETE);
+        check(EXISTING_GROUPS);
     }
 }

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::batch::{self, Batch, Seat};
 use super::live::{Connect, Live, LiveTarget};
+use super::roster::Rosters;
 use crate::clock::{Clock, Micros};
 use crate::domain::TargetId;
 use crate::store::work::{Claimed, Wanted};
@@ -22,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the engine rests between two looks: a thousand pushes in a second are worth a few looks, not one
 /// each.
 const REST: Duration = Duration::from_millis(5);
+/// How often a target that has enough to do is looked at for somebody who loses access.
+const LOOK_FOR_LEAVERS: Duration = Duration::from_millis(100);
 /// How often tombstones that nothing needs any more are removed.
 const PURGE_EVERY: Micros = 60 * 60 * 1_000_000;
 
@@ -56,6 +60,7 @@ pub struct Engine {
     wake: Arc<Notify>,
     live: Arc<Mutex<Arc<Live>>>,
     busy: Arc<Mutex<HashMap<TargetId, u32>>>,
+    pub(super) rosters: Arc<Rosters>,
 }
 
 impl Engine {
@@ -78,6 +83,7 @@ impl Engine {
                 targets: Vec::new(),
             }))),
             busy: Arc::default(),
+            rosters: Arc::default(),
         }
     }
 
@@ -136,18 +142,13 @@ impl Engine {
         let live = self.live();
         let mut started = 0;
         for target in &live.targets {
-            let room = target
-                .settings
-                .concurrency
-                .saturating_sub(self.running(&target.id));
-            if room == 0 {
+            let Some(room) = self.room(target, known) else {
                 continue;
-            }
+            };
             let down = known.down.entry(target.id.clone()).or_default();
-            for item in self.claim(target, room, down).await? {
-                started += 1;
-                self.start(tasks, target.clone(), item);
-            }
+            let items = self.claim(target, room, down).await?;
+            started += items.len();
+            self.start(tasks, target, items, room);
         }
         Ok(started)
     }
@@ -155,7 +156,7 @@ impl Engine {
     async fn claim(
         &self,
         target: &LiveTarget,
-        room: u32,
+        room: Room,
         down: &mut Fresh,
     ) -> Result<Vec<Claimed>, store::Error> {
         let connections = target.claimable();
@@ -186,8 +187,9 @@ impl Engine {
             owner: crate::domain::new_id(),
             now,
             lease_until: now + self.lease,
-            limit: if probe { 1 } else { i64::from(room) },
+            limit: if probe { 1 } else { i64::from(room.items) },
             probe,
+            leavers_only: room.leavers_only,
         };
         self.store
             .write(move |tx| -> Result<_, store::Error> {
@@ -200,7 +202,65 @@ impl Engine {
             .await
     }
 
-    fn start(&self, tasks: &TaskTracker, target: Arc<LiveTarget>, item: Claimed) {
+    /// How much may be claimed for a target now.
+    fn room(&self, target: &LiveTarget, known: &mut Known) -> Option<Room> {
+        let (running, concurrency) = (self.running(&target.id), target.settings.concurrency);
+        let room = |items, leavers_only| Room {
+            items,
+            leavers_only,
+        };
+        if running < concurrency {
+            let items = if target.takes_many() {
+                batch::ITEMS
+            } else {
+                concurrency - running
+            };
+            return Some(room(items, false));
+        }
+        // Nobody's loss of access waits for a whole batch.
+        let most = batch::ITEMS + 2 * concurrency;
+        if !target.takes_many() || running >= most {
+            return None;
+        }
+        let looked = known.leavers.entry(target.id.clone()).or_default();
+        if looked.still_holds() {
+            return None;
+        }
+        looked.holds_for(LOOK_FOR_LEAVERS);
+        Some(room(concurrency.min(most - running), true))
+    }
+
+    /// Starts what was claimed: each item for itself or, where the target takes many members at once, together.
+    fn start(
+        &self,
+        tasks: &TaskTracker,
+        target: &Arc<LiveTarget>,
+        items: Vec<Claimed>,
+        room: Room,
+    ) {
+        let client = target.client.as_ref().ok().filter(|_| target.takes_many());
+        let Some(client) = client.filter(|_| !items.is_empty()) else {
+            for item in items {
+                self.start_one(tasks, target.clone(), item, None);
+            }
+            return;
+        };
+        // Leavers who are claimed beside a batch do not wait for its slots.
+        let batch = Batch::new((!room.leavers_only).then(|| target.slots.clone()));
+        let seats: Vec<Seat> = items.iter().map(|_| batch.seat()).collect();
+        for (item, seat) in items.into_iter().zip(seats) {
+            self.start_one(tasks, target.clone(), item, Some(seat));
+        }
+        tasks.spawn(batch.run(self.clone(), client.clone()));
+    }
+
+    fn start_one(
+        &self,
+        tasks: &TaskTracker,
+        target: Arc<LiveTarget>,
+        item: Claimed,
+        mut seat: Option<Seat>,
+    ) {
         let place = Place::take(self, &target.id);
         let span = tracing::info_span!(
             "work_item",
@@ -211,7 +271,8 @@ impl Engine {
         let engine = self.clone();
         tasks.spawn(
             async move {
-                engine.converge(&target, item).await;
+                engine.converge(&target, item, seat.as_mut()).await;
+                drop(seat);
                 drop(place);
             }
             .instrument(span),
@@ -299,6 +360,15 @@ struct Known {
     configuration: Fresh,
     /// That a target is down and not to be asked yet.
     down: HashMap<TargetId, Fresh>,
+    /// That nobody loses access at a target which has enough to do.
+    leavers: HashMap<TargetId, Fresh>,
+}
+
+/// How much may be claimed.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    items: u32,
+    leavers_only: bool,
 }
 
 /// Until when something is believed. By the process's own clock: it goes on where a test's stands still, and

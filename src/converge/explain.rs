@@ -6,7 +6,7 @@ use super::load;
 use super::plan::Protection;
 use super::worker::Shield;
 use crate::clock::rfc3339;
-use crate::domain::{Desired, DesiredAccount, DesiredGroup, Mode, Presence, UserId};
+use crate::domain::{Desired, DesiredAccount, DesiredGroup, Holdings, Mode, Presence, UserId};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::{AnyConn, Error, audit, settings, work};
@@ -99,6 +99,9 @@ pub struct AccountView {
     pub standing: String,
     /// Memberships with their owners.
     pub groups: Vec<MembershipView>,
+    /// What was taken from it when the person left, to be given back on return.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Holdings>,
 }
 
 /// One membership.
@@ -153,7 +156,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
     };
     let configuration = settings::load(conn)?;
     let items = work::of_user(conn, user)?;
-    let target_name = |id: &str| {
+    let target_name = |id: &str| -> String {
         configuration
             .targets
             .iter()
@@ -166,7 +169,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         .iter()
         .filter(|m| m.connection_id == person.connection_id)
     {
-        let rules = Rules::compile(&mapping.settings)
+        let rules = Rules::of(mapping, &configuration.connections)
             .map_err(|e| Error::Corrupt(format!("{}: {}", e.key, e.text)))?;
         let entry = load::entry(conn, &mapping.target_id, user, &person)?;
         let desired = person.desired(&rules, &entry);
@@ -193,6 +196,7 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
                         .any(|g| fold_text(&g.name) == fold_text(&m.group)),
                 })
                 .collect(),
+            taken: account.taken,
             remote_id: account.remote_id,
             username: account.username,
             display_name: account.display_name,
@@ -214,7 +218,10 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         .into_iter()
         .map(|row| Operation {
             at: rfc3339(row.at),
-            target: target_name(&row.target_id),
+            target: row
+                .target_id
+                .as_deref()
+                .map_or_else(String::new, target_name),
             operation: row.operation,
             detail: serde_json::from_str(&row.detail).unwrap_or_default(),
             outcome: row.outcome,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::domain::{ConnectionId, Mode, TargetId, TargetSettings};
 use crate::mapping::Rules;
 use crate::store::settings::Configuration;
@@ -22,9 +24,17 @@ pub(super) struct LiveTarget {
     pub client: Result<Arc<dyn Target>, String>,
     /// Compiled rules by connection.
     pub rules: BTreeMap<ConnectionId, Rules>,
+    /// How many items are at the target at the same time, where they are worked on in batches.
+    pub slots: Arc<Semaphore>,
 }
 
 impl LiveTarget {
+    /// Whether one request puts several people into a group.
+    pub(super) fn takes_many(&self) -> bool {
+        let client = self.client.as_ref();
+        client.is_ok_and(|client| client.capabilities().members_a_request > 1)
+    }
+
     /// The connections whose items may be claimed: all but the paused ones.
     pub(super) fn claimable(&self) -> Vec<String> {
         self.rules
@@ -53,7 +63,7 @@ impl Live {
                 .iter()
                 .filter(|m| m.target_id == target.id)
             {
-                match Rules::compile(&mapping.settings) {
+                match Rules::of(mapping, &configuration.connections) {
                     Ok(compiled) => {
                         rules.insert(mapping.connection_id.clone(), compiled);
                     }
@@ -69,7 +79,9 @@ impl Live {
             if let Err(error) = &client {
                 tracing::error!(target_name = %target.settings.name, %error, "cannot connect to a target");
             }
+            let slots = usize::try_from(target.settings.concurrency).unwrap_or(1);
             targets.push(Arc::new(LiveTarget {
+                slots: Arc::new(Semaphore::new(slots.max(1))),
                 id: target.id,
                 settings: target.settings,
                 client,

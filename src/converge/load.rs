@@ -26,7 +26,7 @@ pub(super) struct Entry {
     pub(super) memberships: Vec<Membership>,
     /// Since when the account is in flight, if it is.
     pub(super) in_flight_since: Option<Micros>,
-    /// Source group id to target group name.
+    /// Source group id to the name that the rules know it by.
     aliases: Vec<(String, String)>,
 }
 
@@ -70,7 +70,7 @@ fn rendered(stored: &Stored, reached: &[Reached]) -> Doc {
 }
 
 impl Person {
-    /// What the rules want, given the target groups that source groups already stand for.
+    /// What the rules want, given the names under which source groups are known at the target.
     pub(super) fn desired(&self, rules: &Rules, entry: &Entry) -> Desired {
         let groups: Vec<SourceGroup> = self
             .reached
@@ -91,6 +91,8 @@ impl Person {
             &SourceUser {
                 doc: &self.doc,
                 deleted: self.deleted,
+                new_account: false,
+                given: &[],
             },
             &groups,
         )
@@ -122,7 +124,7 @@ pub(super) fn entry(
 }
 
 impl Entry {
-    /// Whether this source group is bound to a target group already.
+    /// Whether this source group is bound to a name already.
     pub(super) fn has_alias(&self, source_group: &str) -> bool {
         self.aliases
             .iter()

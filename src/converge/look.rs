@@ -1,19 +1,46 @@
 //! What is there: from the ledger where it can be trusted, else read from the target; and whose it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::engine::Engine;
 use super::load::Entry;
 use super::plan::{Current, CurrentAccount, GroupState, Protection};
+use super::record::audit_row;
 use super::worker::{Shield, Stop, Work};
 use crate::domain::{Account, Lookup, MatchKey, Observed, Owner, Presence, Standing};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
-use crate::store::work::Parked;
+use crate::store::work::{Claimed, Parked};
 use crate::store::{self, audit, ledger, users, work};
 use crate::targets::Target;
+
+/// What looking ran into. Looking itself writes nothing, so that a plan can look as a run does.
+pub(super) enum Obstacle {
+    /// It ends here.
+    Stop(Stop),
+    /// What was found is the account of a former user of that name, to be taken over.
+    Former(Account),
+    /// What was found is the account of another user, who may be about to give it up: it, and how it is called.
+    Taken(Account, String),
+}
+
+impl<T: Into<Stop>> From<T> for Obstacle {
+    fn from(stop: T) -> Self {
+        Self::Stop(stop.into())
+    }
+}
+
+/// What a plan of many people assumes to be done for those before: a run finds it in the ledger and at the
+/// target instead.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// Target groups that were asked about or will be made, by folded name.
+    pub(super) groups: BTreeMap<String, GroupState>,
+    /// Keys of accounts that will have another name or be gone.
+    pub(super) vacated: BTreeSet<String>,
+}
 
 impl Engine {
     /// Fills in what the target has: from the ledger where it can be trusted, else by reading the target.
@@ -23,7 +50,8 @@ impl Engine {
         rules: &Rules,
         shield: &Shield<'_>,
         client: &dyn Target,
-    ) -> Result<(), Stop> {
+        ahead: &Ahead,
+    ) -> Result<(), Obstacle> {
         let known = job
             .account
             .clone()
@@ -61,11 +89,11 @@ impl Engine {
                             taken: None,
                             ..account
                         });
-                        self.first_contact(job, rules, shield, client).await
+                        self.first_contact(job, rules, shield, client, ahead).await
                     }
                 }
             }
-            None => self.first_contact(job, rules, shield, client).await,
+            None => self.first_contact(job, rules, shield, client, ahead).await,
         }
     }
 
@@ -75,7 +103,7 @@ impl Engine {
         &self,
         account: &Account,
         observed: &Observed,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, store::Error> {
         if account.remote_id.is_some() {
             return Ok(true);
         }
@@ -101,7 +129,8 @@ impl Engine {
         rules: &Rules,
         shield: &Shield<'_>,
         client: &dyn Target,
-    ) -> Result<(), Stop> {
+        ahead: &Ahead,
+    ) -> Result<(), Obstacle> {
         // Whoever is not wanted and never had an account through Usher is none of its business.
         if !matches!(job.desired.presence, Presence::Active | Presence::Inactive) {
             return Ok(());
@@ -120,7 +149,14 @@ impl Engine {
             .await?
             .filter(|account| account.user_id != job.item.user_id);
         if let Some(former) = former {
-            return self.take_over(job, &former).await;
+            return Err(Obstacle::Former(former));
+        }
+        if self
+            .is_unlisted(&job.item.target_id, client, &wanted)
+            .await?
+        {
+            job.unlisted = true;
+            return Ok(());
         }
         let users = &rules.settings().users;
         let mut found = None;
@@ -142,15 +178,17 @@ impl Engine {
             // The name is taken or free whatever the match key is.
             found = client.observe(Lookup::Username(&wanted.username)).await?;
         }
-        let Some(observed) = found else { return Ok(()) };
+        let Some(observed) = found.filter(|found| !ahead.vacated.contains(&found.remote_id)) else {
+            return Ok(());
+        };
         if let Some(pattern) = shield.user(&observed.username) {
-            return Err(Stop::Shown(
+            return Err(Obstacle::Stop(Stop::Shown(
                 Parked::Held,
                 format!(
                     "matches the account {:?}, which is protected by {pattern:?}",
                     observed.username
                 ),
-            ));
+            )));
         }
         let (id, remote) = (job.item.target_id.clone(), observed.remote_id.clone());
         let owner = self
@@ -159,30 +197,8 @@ impl Engine {
             .await?
             .filter(|(account, _)| account.user_id != job.item.user_id);
         match owner {
-            Some((account, true)) => self.take_over(job, &account).await,
-            Some((account, false)) => {
-                let why = format!(
-                    "the account {:?} belongs to another user of the source ({})",
-                    observed.username, account.user_id
-                );
-                let target = job.item.target_id.clone();
-                let (other, name) = (account.user_id, observed.username.clone());
-                // That user may be about to give the name up, or may have done so since the target was read.
-                // In this order: work that has ended by now shows in the ledger.
-                let moving = self
-                    .store
-                    .read(move |conn| -> Result<bool, store::Error> {
-                        Ok(work::is_pending(conn, &target, &other)?
-                            || ledger::account(conn, &target, &other)?
-                                .is_none_or(|now| fold_text(&now.username) != fold_text(&name)))
-                    })
-                    .await?;
-                Err(if moving {
-                    Stop::Behind(why)
-                } else {
-                    Stop::Shown(Parked::Held, why)
-                })
-            }
+            Some((account, true)) => Err(Obstacle::Former(account)),
+            Some((account, false)) => Err(Obstacle::Taken(account, observed.username)),
             None if matched && users.adopt => {
                 let base = job.account.clone().unwrap_or_else(|| {
                     ledger::new_account(&job.item.target_id, &job.item.user_id, &observed.username)
@@ -197,30 +213,74 @@ impl Engine {
                 );
                 Ok(())
             }
-            None => Err(Stop::Shown(
+            None => Err(Obstacle::Stop(Stop::Shown(
                 Parked::Held,
                 format!(
                     "the target has an account {:?} that Usher did not make; set adopt = true to take over \
                      accounts that match, or rename one of the two",
                     observed.username
                 ),
-            )),
+            ))),
         }
     }
 
+    /// What becomes of an item that ran into something while looking.
+    pub(super) async fn met(&self, item: &Claimed, person: &str, obstacle: Obstacle) -> Stop {
+        let stop = match obstacle {
+            Obstacle::Stop(stop) => return stop,
+            Obstacle::Former(account) => self.take_over(item, person, &account).await,
+            Obstacle::Taken(account, name) => self.is_taken(item, account, name).await,
+        };
+        stop.unwrap_or_else(Stop::Store)
+    }
+
+    /// The account belongs to another user, who may be about to give the name up, or may have done so since the
+    /// target was read.
+    async fn is_taken(
+        &self,
+        item: &Claimed,
+        account: Account,
+        name: String,
+    ) -> Result<Stop, store::Error> {
+        let why = taken(&account, &name);
+        let target = item.target_id.clone();
+        // In this order: work that has ended by now shows in the ledger.
+        let moving = self
+            .store
+            .read(move |conn| -> Result<bool, store::Error> {
+                let other = &account.user_id;
+                Ok(work::is_pending(conn, &target, other)?
+                    || ledger::account(conn, &target, other)?
+                        .is_none_or(|now| fold_text(&now.username) != fold_text(&name)))
+            })
+            .await?;
+        Ok(if moving {
+            Stop::Behind(why)
+        } else {
+            Stop::Shown(Parked::Held, why)
+        })
+    }
+
     /// The person came back under another SCIM id: the account of the tombstone is theirs.
-    pub(super) async fn take_over(&self, job: &Work<'_>, account: &Account) -> Result<(), Stop> {
-        let (from, to) = (account.user_id.clone(), job.item.user_id.clone());
+    async fn take_over(
+        &self,
+        item: &Claimed,
+        person: &str,
+        account: &Account,
+    ) -> Result<Stop, store::Error> {
+        let (from, to) = (account.user_id.clone(), item.user_id.clone());
         let (id, target, connection) = (
             account.id.clone(),
-            job.item.target_id.clone(),
-            job.item.connection_id.clone(),
+            item.target_id.clone(),
+            item.connection_id.clone(),
         );
         let now = self.clock.now();
-        let row = job.audit(
+        let row = audit_row(
+            item,
+            person,
             now,
             "hand_over",
-            json!({"account": account.username}),
+            &json!({"account": account.username}),
             "done",
             None,
         );
@@ -239,20 +299,14 @@ impl Engine {
                 Ok(Some(done))
             })
             .await?;
-        Err(match done {
+        Ok(match done {
             Some(true) => {
                 Stop::Later("the account of a former user of that name was taken over".to_owned())
             }
             Some(false) => Stop::Later(
                 "the account still belongs to a deleted user whose work is not done".to_owned(),
             ),
-            None => Stop::Shown(
-                Parked::Held,
-                format!(
-                    "the account {:?} belongs to a former user of another connection ({})",
-                    account.username, account.user_id
-                ),
-            ),
+            None => Stop::Shown(Parked::Held, formers(account)),
         })
     }
 
@@ -260,7 +314,9 @@ impl Engine {
     pub(super) async fn group_states(
         &self,
         job: &mut Work<'_>,
+        rules: &Rules,
         client: &dyn Target,
+        ahead: &mut Ahead,
     ) -> Result<BTreeMap<String, GroupState>, Stop> {
         let mut states = BTreeMap::new();
         if job.desired.presence != Presence::Active {
@@ -271,13 +327,29 @@ impl Engine {
             if job.current.groups.contains_key(&folded) {
                 continue;
             }
+            if let Some(state) = ahead.groups.get(&folded) {
+                states.insert(folded, *state);
+                continue;
+            }
             let (target, name) = (job.item.target_id.clone(), group.name.clone());
             let known = self
                 .store
                 .read(move |conn| ledger::target_group(conn, &target, &name))
                 .await?;
+            let listed = if known.is_none() {
+                let target = &job.item.target_id;
+                self.listed_group(target, client, &group.name).await
+            } else {
+                Err(())
+            };
             let state = if known.is_some() {
                 GroupState::Exists
+            } else if let Ok(Some(written)) = listed {
+                job.groups_seen.push((written, Owner::Foreign));
+                GroupState::Exists
+            } else if listed == Ok(None) && rules.settings().groups.create_missing {
+                // Should it be there by now, making it says so.
+                GroupState::Missing
             } else if let Some(written) = client.group_exists(&group.name).await? {
                 job.answered = true;
                 job.groups_seen.push((written, Owner::Foreign));
@@ -285,6 +357,7 @@ impl Engine {
             } else {
                 GroupState::Missing
             };
+            ahead.groups.insert(folded.clone(), state);
             states.insert(folded, state);
         }
         Ok(states)
@@ -339,9 +412,25 @@ impl Work<'_> {
     }
 }
 
+/// Why a person waits for somebody else's account.
+pub(super) fn taken(account: &Account, name: &str) -> String {
+    format!(
+        "the account {name:?} belongs to another user of the source ({})",
+        account.user_id
+    )
+}
+
+/// Why a person cannot have the account of a former user.
+pub(super) fn formers(account: &Account) -> String {
+    format!(
+        "the account {:?} belongs to a former user of another connection ({})",
+        account.username, account.user_id
+    )
+}
+
 /// The ledger as the state of the target. Foreign memberships are left out: nobody watches them, so whether
 /// they still hold is unknown, and adding what is there already is harmless.
-fn trusted(account: &Account, entry: &Entry) -> Current {
+pub(super) fn trusted(account: &Account, entry: &Entry) -> Current {
     Current {
         account: account.remote_id.as_ref().map(|remote_id| CurrentAccount {
             remote_id: remote_id.clone(),

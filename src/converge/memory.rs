@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::plan::Protection;
 use super::worker::{Shield, Stop, Work};
 use crate::domain::{Action, Applied, HeldGroup, Holdings, Owner};
+use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::targets::Target;
 
@@ -14,12 +15,16 @@ impl Engine {
     pub(super) async fn remember(
         &self,
         job: &mut Work<'_>,
-        shield: &Shield<'_>,
+        rules: &Rules,
         client: &dyn Target,
     ) -> Result<(), Stop> {
         if !client.capabilities().takes_memberships {
             return Ok(());
         }
+        let shield = Shield {
+            rules,
+            target: client.protected().await?,
+        };
         for action in &mut job.plan.actions {
             let Action::Deactivate {
                 remote_id,

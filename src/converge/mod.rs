@@ -4,6 +4,7 @@
 //! at what is there, and issues only the operations that differ. Happy path, retry and recovery from a crash
 //! are the same code.
 
+mod batch;
 mod engine;
 mod explain;
 mod live;
@@ -13,6 +14,7 @@ mod memory;
 mod plan;
 mod record;
 mod retry;
+mod roster;
 mod worker;
 
 pub use engine::{DEFAULT_LEASE, Engine, Options};

@@ -487,7 +487,9 @@ mod tests {
                 name: "users".to_owned(),
                 because: String::new(),
                 source_group_id: None,
+                express: false,
             }],
+            bindings: Vec::new(),
             because: Vec::new(),
         };
         let current = Current {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::engine::Engine;
 use super::live::LiveTarget;
+use super::plan::Current;
 use super::retry::{self, Verdict};
 use super::worker::{Stop, Work};
 use crate::clock::Micros;
@@ -34,26 +35,39 @@ impl Engine {
         let mut rows: Vec<NewAudit> = Vec::new();
         if let Some((operation, detail)) = &job.recovered {
             let message = "its record was lost; found when the account was read again".to_owned();
-            rows.push(job.audit(now, operation, detail.clone(), "recovered", Some(message)));
+            rows.push(job.audit(now, operation, detail, "recovered", Some(message)));
         }
         if job.adopted {
             let detail = json!({"account": job.current.account.as_ref().map(|a| &a.username)});
-            rows.push(job.audit(now, "adopt_user", detail, "done", None));
+            rows.push(job.audit(now, "adopt_user", &detail, "done", None));
         }
         for (action, applied) in &done {
             let outcome = if applied.already { "already" } else { "done" };
             let message = (!applied.notes.is_empty()).then(|| applied.notes.join("; "));
-            rows.push(job.audit(now, action.name(), detail(action), outcome, message));
+            rows.push(job.audit(
+                now,
+                action.name(),
+                &detail(action, &job.before),
+                outcome,
+                message,
+            ));
         }
         if let Some((action, failure @ Failure::Rejected { .. })) = &failed {
             let message = Some(failure.to_string());
-            rows.push(job.audit(now, action.name(), detail(action), "rejected", message));
+            rows.push(job.audit(
+                now,
+                action.name(),
+                &detail(action, &job.before),
+                "rejected",
+                message,
+            ));
         }
         let mut writes = Writes::of(&job, failed.as_ref(), now);
         if let Some((Action::AddMember { group, .. }, Failure::Gone { .. })) = &failed
             // The account or the group: asked here, as nothing but the group's end concerns others.
             && let Ok(None) = client.group_exists(group).await
         {
+            self.rosters.forget_group(&target.id, group);
             writes.groups_gone.push(group.clone());
         }
         let blocked = match &failed {
@@ -243,22 +257,37 @@ impl Work<'_> {
         &self,
         at: Micros,
         operation: &str,
-        detail: serde_json::Value,
+        detail: &serde_json::Value,
         outcome: &str,
         message: Option<String>,
     ) -> NewAudit {
-        NewAudit {
-            at,
-            connection_id: self.item.connection_id.clone(),
-            target_id: self.item.target_id.clone(),
-            user_id: self.item.user_id.clone(),
-            user_name: self.person.user_name.clone(),
-            operation: operation.to_owned(),
-            detail: detail.to_string(),
-            outcome: outcome.to_owned(),
-            message,
-            cause: self.item.cause.clone(),
-        }
+        let person = &self.person.user_name;
+        audit_row(self.item, person, at, operation, detail, outcome, message)
+    }
+}
+
+/// The record of an operation for the person of an item.
+pub(super) fn audit_row(
+    item: &Claimed,
+    person: &str,
+    at: Micros,
+    operation: &str,
+    detail: &serde_json::Value,
+    outcome: &str,
+    message: Option<String>,
+) -> NewAudit {
+    NewAudit {
+        at,
+        actor: None,
+        connection_id: Some(item.connection_id.clone()),
+        target_id: Some(item.target_id.clone()),
+        user_id: Some(item.user_id.clone()),
+        user_name: Some(person.to_owned()),
+        operation: operation.to_owned(),
+        detail: detail.to_string(),
+        outcome: outcome.to_owned(),
+        message,
+        cause: item.cause.clone(),
     }
 }
 
@@ -318,10 +347,10 @@ impl Writes {
             })
             .collect();
         // While its outcome is unknown, what was about to be made stays written down as Usher's.
-        let unknown = match failed {
-            Some((Action::AddMember { group, .. }, _)) => Some(fold_text(group)),
-            _ => None,
-        };
+        let mut unknown = job.unknown_groups.clone();
+        if let Some((Action::AddMember { group, .. }, _)) = failed {
+            unknown.push(fold_text(group));
+        }
         let mut remove = Vec::new();
         let candidates = before
             .iter()
@@ -344,7 +373,7 @@ impl Writes {
             let kept = groups.contains_key(&folded)
                 || keep_foreign
                 || keep_expected
-                || unknown.as_ref() == Some(&folded);
+                || unknown.contains(&folded);
             if !kept {
                 remove.push(name);
             }
@@ -357,15 +386,16 @@ impl Writes {
             })
             .map(|(_, row)| row.clone())
             .collect();
-        // A source group that has taken part in the plan is bound to its target group.
-        let aliases = job
+        // A source group that has taken part in the plan is bound to its name.
+        let mut aliases: Vec<(String, String)> = job
             .desired
-            .groups
+            .bindings
             .iter()
-            .filter(|group| groups.contains_key(&fold_text(&group.name)))
-            .filter_map(|group| Some((group.source_group_id.clone()?, group.name.clone())))
-            .filter(|(source, _)| !job.entry.has_alias(source))
+            .filter(|binding| groups.contains_key(&fold_text(&binding.target_group)))
+            .filter(|binding| !job.entry.has_alias(&binding.source_group_id))
+            .map(|binding| (binding.source_group_id.clone(), binding.known_as.clone()))
             .collect();
+        aliases.dedup();
         Self {
             account,
             account_changed,
@@ -409,9 +439,43 @@ impl Writes {
     }
 }
 
-/// An action as the audit keeps it.
-fn detail(action: &Action) -> serde_json::Value {
-    serde_json::to_value(action).unwrap_or_default()
+/// An action as the audit keeps it, with what it changes as it was before.
+fn detail(action: &Action, before: &Current) -> serde_json::Value {
+    let mut detail = serde_json::to_value(action).unwrap_or_default();
+    let account = || {
+        before.account.as_ref().map(|account| {
+            json!({
+                "username": account.username,
+                "display_name": account.display_name,
+                "email": account.email,
+                "active": account.active,
+                "owner": account.owner,
+            })
+        })
+    };
+    let before = match action {
+        Action::UpdateUser { .. }
+        | Action::RenameUser { .. }
+        | Action::Deactivate { .. }
+        | Action::Reactivate { .. } => account(),
+        Action::DeleteUser { .. } => account().map(|mut account| {
+            let groups = before.groups.values();
+            account["groups"] = groups
+                .map(|(name, owner)| json!({"group": name, "owner": owner}))
+                .collect();
+            account
+        }),
+        Action::RemoveMember { group, .. } => before
+            .groups
+            .get(&fold_text(group))
+            .map(|(_, owner)| json!({"owner": owner})),
+        // There was nothing.
+        Action::CreateUser { .. } | Action::CreateGroup { .. } | Action::AddMember { .. } => None,
+    };
+    if let Some(before) = before {
+        detail["before"] = before;
+    }
+    detail
 }
 
 /// An action in words.

@@ -63,7 +63,7 @@ pub(super) fn verdict(
 ) -> Verdict {
     let at = |wait: Duration| now + i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 4);
     match failure {
-        Failure::Transient { .. } => {
+        Failure::Transient { .. } | Failure::Unreachable { .. } => {
             let failures = health.failures + 1;
             let down = failures >= BREAKER_FAILURES;
             Verdict::Again {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::batch::{Seat, Wish};
 use super::engine::Engine;
 use super::live::LiveTarget;
 use super::load::{self, Entry, Person};
+use super::look::{Ahead, Obstacle};
 use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
 use super::record::describe;
 use super::retry::{self};
@@ -16,7 +18,7 @@ use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked, Priority};
 use crate::store::{self, ledger, work};
-use crate::targets::{Protected, Target};
+use crate::targets::{Member, Protected, Target};
 
 /// How long an item is put off that something passing is in the way of.
 const MOMENT: Micros = 1_000_000;
@@ -96,6 +98,8 @@ pub(super) struct Work<'a> {
     /// The ledger row: as stored, or new.
     pub(super) account: Option<Account>,
     pub(super) current: Current,
+    /// What was there before the first operation: what an undo goes back to.
+    pub(super) before: Current,
     pub(super) plan: Plan,
     /// Target groups that were read, with their owner if the ledger did not know them.
     pub(super) groups_seen: Vec<(String, Owner)>,
@@ -111,14 +115,23 @@ pub(super) struct Work<'a> {
     pub(super) keep_existing: bool,
     /// Until when a request whose answer never came may still be carried out.
     pub(super) unsettled_until: Option<Micros>,
+    /// That there is no account was concluded from a list, not asked for.
+    pub(super) unlisted: bool,
+    /// Folded names of further groups of which it is not known whether the account was put into them.
+    pub(super) unknown_groups: Vec<String>,
 }
 
 impl Engine {
     /// Works on one item, and never leaves it leased.
-    pub(super) async fn converge(&self, target: &LiveTarget, item: Claimed) {
+    pub(super) async fn converge(
+        &self,
+        target: &LiveTarget,
+        item: Claimed,
+        seat: Option<&mut Seat>,
+    ) {
         let stop = tokio::select! {
             biased;
-            outcome = self.try_converge(target, &item) => match outcome {
+            outcome = self.try_converge(target, &item, seat) => match outcome {
                 Ok(()) => return,
                 Err(stop) => stop,
             },
@@ -232,7 +245,15 @@ impl Engine {
             .await
     }
 
-    async fn try_converge(&self, target: &LiveTarget, item: &Claimed) -> Result<(), Stop> {
+    async fn try_converge(
+        &self,
+        target: &LiveTarget,
+        item: &Claimed,
+        mut seat: Option<&mut Seat>,
+    ) -> Result<(), Stop> {
+        if let Some(seat) = &mut seat {
+            seat.begin().await;
+        }
         let client = match &target.client {
             Ok(client) => client.clone(),
             Err(text) => return Err(Failure::Unauthorized { text: text.clone() }.into()),
@@ -249,6 +270,31 @@ impl Engine {
             self.store.write(move |tx| work::finish(tx, &item)).await?;
             return Ok(());
         };
+        let name = person.user_name.clone();
+        let means = (rules, client.as_ref());
+        let prepared = self
+            .prepare(target, means, item, (person, entry), &mut Ahead::default())
+            .await;
+        let mut job = match prepared {
+            Ok(job) => job,
+            Err(obstacle) => return Err(self.met(item, &name, obstacle).await),
+        };
+        if rules.settings().mode == Mode::Shadow {
+            return self.end_in_shadow(job).await;
+        }
+        self.remember(&mut job, rules, client.as_ref()).await?;
+        self.carry_out(target, client.as_ref(), job, seat).await
+    }
+
+    /// Looks and plans, and writes nothing.
+    pub(super) async fn prepare<'a>(
+        &self,
+        target: &LiveTarget,
+        (rules, client): (&Rules, &dyn Target),
+        item: &'a Claimed,
+        (person, entry): (Person, Entry),
+        ahead: &mut Ahead,
+    ) -> Result<Work<'a>, Obstacle> {
         let desired = person.desired(rules, &entry);
         let shield = Shield {
             rules,
@@ -261,6 +307,7 @@ impl Engine {
             desired,
             entry,
             current: Current::default(),
+            before: Current::default(),
             plan: Plan::default(),
             groups_seen: Vec::new(),
             adopted: false,
@@ -269,24 +316,23 @@ impl Engine {
             answered: false,
             keep_existing: rules.settings().groups.keep_existing,
             unsettled_until: None,
+            unlisted: false,
+            unknown_groups: Vec::new(),
         };
         job.unsettled_until = job
             .entry
             .in_flight_since
             .map(|since| since + settling(target))
             .filter(|until| *until > self.clock.now());
-        self.look(&mut job, rules, &shield, client.as_ref()).await?;
-        let states = self.group_states(&mut job, client.as_ref()).await?;
+        self.look(&mut job, rules, &shield, client, ahead).await?;
+        let states = self.group_states(&mut job, rules, client, ahead).await?;
         let means = Means {
             settings: rules.settings(),
             capabilities: client.capabilities(),
         };
         job.plan = plan(&job.desired, means, &job.current, &states, &shield);
-        if rules.settings().mode == Mode::Shadow {
-            return self.end_in_shadow(job).await;
-        }
-        self.remember(&mut job, &shield, client.as_ref()).await?;
-        self.carry_out(target, client.as_ref(), job).await
+        job.before = job.current.clone();
+        Ok(job)
     }
 
     async fn read(&self, item: &Claimed) -> Result<Option<(Person, Entry)>, Stop> {
@@ -326,12 +372,15 @@ impl Engine {
         target: &LiveTarget,
         client: &dyn Target,
         mut job: Work<'_>,
+        seat: Option<&mut Seat>,
     ) -> Result<(), Stop> {
         if !job.plan.actions.is_empty() {
             self.begin(&mut job).await?;
         }
         let mut done: Vec<(Action, Applied)> = Vec::new();
         let mut failed: Option<(Action, Failure)> = None;
+        // Memberships that are sent together with those of others, after all else.
+        let mut together: Vec<Action> = Vec::new();
         let actions = job.plan.actions.clone();
         let mut renewed_at = self.clock.now();
         for action in actions {
@@ -349,15 +398,15 @@ impl Engine {
                 continue;
             }
             let action = job.addressed(action);
-            match client.apply(&action).await {
-                Ok(applied) => {
-                    tracing::info!(
-                        operation = action.name(),
-                        already = applied.already,
-                        "applied"
-                    );
-                    job.applied(&action, &applied);
-                    done.push((action, applied));
+            if seat.is_some() && matches!(action, Action::AddMember { .. }) {
+                together.push(action);
+                continue;
+            }
+            match self.perform(client, &job, &action).await {
+                Ok(Some(applied)) => job.note_applied(action, applied, &mut done),
+                Ok(None) => {}
+                Err(failure) if job.unlisted && is_refused_creation(&action, &failure) => {
+                    return self.look_without_list(job).await;
                 }
                 Err(failure) => {
                     tracing::warn!(operation = action.name(), error = %failure, "not applied");
@@ -366,7 +415,141 @@ impl Engine {
                 }
             }
         }
+        if let Some(seat) = seat
+            && !together.is_empty()
+        {
+            let failures = self
+                .join_groups(seat, &mut job, together, &mut done)
+                .await?;
+            failed = job.worst(failed.into_iter().chain(failures).collect());
+        }
         self.record(target, client, job, done, failed).await
+    }
+
+    /// Does one thing. `None`: another worker did it a moment ago.
+    async fn perform(
+        &self,
+        client: &dyn Target,
+        job: &Work<'_>,
+        action: &Action,
+    ) -> Result<Option<Applied>, Failure> {
+        let target = &job.item.target_id;
+        match action {
+            Action::CreateGroup { name } => self.rosters.make_group(target, name, client).await,
+            Action::CreateUser {
+                username, email, ..
+            } => {
+                let mut applied = client.apply(action).await?;
+                if job.unlisted && applied.already {
+                    // Somebody made it since: whose it is has to be looked at.
+                    return Err(Failure::Rejected {
+                        field: None,
+                        text: format!("there is an account {username:?} by now"),
+                    });
+                }
+                self.rosters.learn(target, username, Some(email));
+                if !job.keep_existing
+                    && let Some(made) = &applied.account
+                {
+                    // Products put new accounts into groups of their own accord, and do not all say so.
+                    let found = client.revisit(&made.remote_id, &made.username).await?;
+                    let gone = || Failure::Gone {
+                        text: format!("the account {username:?} was made and is not there"),
+                    };
+                    applied.account = Some(found.ok_or_else(gone)?);
+                }
+                Ok(Some(applied))
+            }
+            Action::AddMember {
+                remote_id,
+                username,
+                group,
+            } if job.is_new() => {
+                let member = Member {
+                    remote_id: remote_id.clone(),
+                    username: username.clone(),
+                };
+                match client.add_members(group, &[member]).await.pop() {
+                    Some(answer) => answer.map(Some),
+                    None => client.apply(action).await.map(Some),
+                }
+            }
+            Action::RenameUser { to, .. } => {
+                let applied = client.apply(action).await?;
+                self.rosters.learn(target, to, None);
+                Ok(Some(applied))
+            }
+            Action::UpdateUser {
+                username,
+                email: Some(email),
+                ..
+            } => {
+                let applied = client.apply(action).await?;
+                self.rosters.learn(target, username, Some(email));
+                Ok(Some(applied))
+            }
+            _ => client.apply(action).await.map(Some),
+        }
+    }
+
+    /// Sends memberships together with those of others; returns those that failed.
+    async fn join_groups(
+        &self,
+        seat: &mut Seat,
+        job: &mut Work<'_>,
+        actions: Vec<Action>,
+        done: &mut Vec<(Action, Applied)>,
+    ) -> Result<Vec<(Action, Failure)>, Stop> {
+        let wishes = actions.iter().filter_map(wish).collect();
+        let answers = seat.send(job.item, wishes).await.ok_or(Stop::Lost)?;
+        let mut failures = Vec::new();
+        for (action, answer) in actions.into_iter().zip(answers) {
+            match answer {
+                Ok(applied) => job.note_applied(action, applied, done),
+                Err(failure) => {
+                    tracing::warn!(operation = action.name(), error = %failure, "not applied");
+                    failures.push((action, failure));
+                }
+            }
+        }
+        Ok(failures)
+    }
+
+    /// An account was not in the list and cannot be made: it is looked for as if there had been no list.
+    async fn look_without_list(&self, job: Work<'_>) -> Result<(), Stop> {
+        let now = self.clock.now();
+        let item = job.item.clone();
+        let Some(account) = job.account.clone() else {
+            return Err(Stop::Later("an account is there by now".to_owned()));
+        };
+        self.rosters
+            .distrust(&item.target_id, &account.username, &account.email);
+        let intended: Vec<String> = job
+            .plan
+            .actions
+            .iter()
+            .filter_map(wish)
+            .map(|w| w.group)
+            .collect();
+        let account = Account {
+            standing: Standing::Absent,
+            in_flight: false,
+            ..account
+        };
+        self.store
+            .write(move |tx| -> Result<Result<(), Stop>, store::Error> {
+                if !work::renew(tx, &item, now)? {
+                    tx.discard();
+                    return Ok(Err(Stop::Lost));
+                }
+                ledger::put_account(tx, &account, now)?;
+                for group in &intended {
+                    ledger::remove_membership(tx, &account.id, group)?;
+                }
+                work::postpone(tx, &item, now, "an account is there by now", false)?;
+                Ok(Ok(()))
+            })
+            .await?
     }
 
     /// One transaction: the lease is still ours, the account is marked, and what is about to be made is
@@ -441,7 +624,71 @@ impl Engine {
     }
 }
 
+/// Whether this says that the account cannot be made: because there is one, perhaps.
+fn is_refused_creation(action: &Action, failure: &Failure) -> bool {
+    matches!(
+        (action, failure),
+        (Action::CreateUser { .. }, Failure::Rejected { .. })
+    )
+}
+
+/// The membership that an action is to make.
+fn wish(action: &Action) -> Option<Wish> {
+    match action {
+        Action::AddMember {
+            remote_id,
+            username,
+            group,
+        } => Some(Wish {
+            group: group.clone(),
+            member: Member {
+                remote_id: remote_id.clone(),
+                username: username.clone(),
+            },
+        }),
+        _ => None,
+    }
+}
+
 impl Work<'_> {
+    /// Whether the account was made a moment ago.
+    fn is_new(&self) -> bool {
+        matches!(self.plan.actions.first(), Some(Action::CreateUser { .. }))
+    }
+
+    fn note_applied(
+        &mut self,
+        action: Action,
+        applied: Applied,
+        done: &mut Vec<(Action, Applied)>,
+    ) {
+        tracing::info!(
+            operation = action.name(),
+            already = applied.already,
+            "applied"
+        );
+        self.applied(&action, &applied);
+        done.push((action, applied));
+    }
+
+    /// The failure that says most about what is to be done next. Of the other memberships it stays unknown whether
+    /// they were made.
+    fn worst(&mut self, mut failures: Vec<(Action, Failure)>) -> Option<(Action, Failure)> {
+        failures.sort_by_key(|(_, failure)| match failure {
+            Failure::Unauthorized { .. } => 0,
+            Failure::Throttled { .. } => 1,
+            Failure::Transient { .. } | Failure::Unreachable { .. } => 2,
+            Failure::Gone { .. } => 3,
+            Failure::Rejected { .. } => 4,
+        });
+        let mut failures = failures.into_iter();
+        let worst = failures.next();
+        self.unknown_groups = failures
+            .filter_map(|(action, _)| Some(fold_text(&wish(&action)?.group)))
+            .collect();
+        worst
+    }
+
     /// Puts the key of an account that was made a moment ago into the actions that follow.
     fn addressed(&self, mut action: Action) -> Action {
         if let (
@@ -476,14 +723,13 @@ impl Work<'_> {
 
     /// Whether there are memberships now that the rules do not leave alone, and that the plan did not know.
     pub(super) fn has_more_to_remove(&self) -> bool {
-        let created = matches!(self.plan.actions.first(), Some(Action::CreateUser { .. }));
         let is_wanted = |folded: &str| {
             self.desired
                 .groups
                 .iter()
                 .any(|g| fold_text(&g.name) == folded)
         };
-        created
+        self.is_new()
             && !self.keep_existing
             && self
                 .current

@@ -36,8 +36,21 @@ pub struct DesiredGroup {
     pub name: String,
     /// Why: the rule and the source group.
     pub because: String,
-    /// The source group it stands for, so that it keeps its target group when it is renamed.
+    /// The source group it comes from, if it comes from one.
     pub source_group_id: Option<String>,
+    /// Whether a rule names this very group. If not, its name follows from one of the source.
+    pub express: bool,
+}
+
+/// A source group takes part in what is wanted under this name, and keeps doing so when it is renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupBinding {
+    /// The group of the source.
+    pub source_group_id: String,
+    /// The name that the rules know it by.
+    pub known_as: String,
+    /// A target group that it leads to.
+    pub target_group: String,
 }
 
 /// The result of a mapping for one user: what the target should have, and which rule wants each part.
@@ -50,6 +63,8 @@ pub struct Desired {
     pub account: Result<DesiredAccount, String>,
     /// Groups, sorted by folded name, without duplicates. Empty unless the person is wanted.
     pub groups: Vec<DesiredGroup>,
+    /// Which source groups these come from, and under which names.
+    pub bindings: Vec<GroupBinding>,
     /// One line a rule: what it gave and why.
     pub because: Vec<String>,
 }
@@ -261,7 +276,8 @@ impl Action {
 /// What a target answered to an [`Action`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applied {
-    /// The account after the action, for actions on accounts (not needed for groups and memberships).
+    /// The account after the action, for actions on accounts (not needed for groups and memberships). Of one that was
+    /// just made the groups may be left out: where they matter it is looked at.
     pub account: Option<Observed>,
     /// It was so already: the action found nothing to do (group was there, member was in it, ...).
     pub already: bool,

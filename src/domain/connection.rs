@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ConnectionId;
+use super::{ConnectionId, GroupAttribute};
 
 /// How a connection speaks SCIM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct ConnectionSettings {
     pub name: String,
     /// How it speaks SCIM.
     pub kind: ConnectionKind,
+    /// Attributes of its users whose values count as names of groups, in every mapping.
+    #[serde(default)]
+    pub group_attributes: Vec<GroupAttribute>,
 }
 
 /// A stored connection.

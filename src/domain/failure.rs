@@ -12,6 +12,12 @@ pub enum Failure {
         /// What happened, in words.
         text: String,
     },
+    /// No connection to the target could be made: nothing was sent, and nothing can come of it later.
+    #[error("{text}")]
+    Unreachable {
+        /// What happened, in words.
+        text: String,
+    },
     /// The target asks to slow down (429, or 503 with `Retry-After`). The operation did not take effect.
     #[error("{text}")]
     Throttled {

@@ -80,6 +80,8 @@ pub struct UserRules {
     pub operations: Vec<Operation>,
     /// What a deletion at the source means here.
     pub on_delete: OnDelete,
+    /// With `on_delete = "delete"`: for so many seconds the account is only deactivated.
+    pub delete_after_s: Option<u64>,
     /// User names (wildcards `*` and `?`) that are never changed.
     pub protect: Vec<String>,
     /// Takes over projects before their lead is deactivated.
@@ -106,6 +108,7 @@ impl Default for UserRules {
                 Operation::Reactivate,
             ],
             on_delete: OnDelete::Deactivate,
+            delete_after_s: None,
             protect: vec!["admin".to_owned()],
             default_project_lead: None,
             default_component_lead: None,
@@ -113,32 +116,105 @@ impl Default for UserRules {
     }
 }
 
+/// Which groups of the source a manual rule is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceNames {
+    /// The one of this name, without regard to case.
+    From(String),
+    /// All whose name matches this pattern.
+    Matching(String),
+}
+
+/// A manual rule: `{ from = "Engineering", to = ["developers"] }`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManualRule {
+    /// Members of these groups of the source ...
+    #[serde(flatten)]
+    pub source: SourceNames,
+    /// ... are put into these groups of the target.
+    pub to: Vec<String>,
+    /// Whether members of those target groups stay whom the source does not have in them.
+    pub keep_members: bool,
+    /// Whether the on-the-fly rules apply to these source groups as well.
+    pub also_on_the_fly: bool,
+}
+
+/// A rule that gives a group of the source another name at the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RewriteRule {
+    /// Regular expression; what it matches is replaced.
+    pub from: String,
+    /// By this, with `$1` or `${name}` for what was captured.
+    pub to: String,
+}
+
+/// An attribute of the user whose values count as names of groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupAttribute {
+    /// Where in the SCIM user.
+    pub path: String,
+    /// One value holds several names, with any of these characters between them.
+    pub split: String,
+}
+
+/// What an on-the-fly rule makes of a group of the same name that is there already and is not Usher's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExistingGroups {
+    /// It is used: Usher adds and removes its own memberships.
+    #[default]
+    Adopt,
+    /// It is left alone.
+    Skip,
+}
+
 /// `[mapping.groups]`
+///
+/// Patterns are wildcards (`jira-*`) or regular expressions between slashes (`/^team-[0-9]+$/`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GroupRules {
+    /// Patterns: only groups of the source with such a name are considered, by any rule. Empty: all.
+    pub only: Vec<String>,
+    /// Named source groups and where they lead. They come first.
+    pub manual: Vec<ManualRule>,
     /// Give each group of the source a group of the same name at the target.
     pub on_the_fly: bool,
     /// Make groups that the target does not have.
     pub create_missing: bool,
-    /// Wildcards: only source groups with such a name. Empty: all.
+    /// What becomes of groups of the same name that Usher did not make.
+    pub existing_groups: ExistingGroups,
+    /// Patterns: on the fly only source groups with such a name. Empty: all.
     pub allow: Vec<String>,
-    /// Wildcards: never these, whatever `allow` says.
+    /// Patterns: never these on the fly, whatever `allow` says.
     pub deny: Vec<String>,
+    /// Names on the fly are rewritten by the first of these that matches.
+    pub rewrite: Vec<RewriteRule>,
     /// Leave memberships alone that the source does not know of.
     pub keep_existing: bool,
-    /// Target groups (wildcards) whose members are never changed.
+    /// Target groups (patterns) whose members are never changed.
     pub protect: Vec<String>,
+    /// Target groups that everyone is in.
+    pub for_all: Vec<String>,
+    /// Target groups that an account is put into when Usher makes it.
+    pub for_new: Vec<String>,
+    /// Attributes whose values count as names of source groups, besides those of the connection.
+    pub group_attributes: Vec<GroupAttribute>,
 }
 
 impl Default for GroupRules {
     fn default() -> Self {
         Self {
+            only: Vec::new(),
+            manual: Vec::new(),
             on_the_fly: false,
             create_missing: false,
+            existing_groups: ExistingGroups::Adopt,
             allow: Vec::new(),
             // Everyone is in it, it cannot be deleted, and it says nothing.
             deny: vec!["All-Domain-Users".to_owned()],
+            rewrite: Vec::new(),
             keep_existing: true,
             protect: vec![
                 "jira-administrators".to_owned(),
@@ -146,7 +222,24 @@ impl Default for GroupRules {
                 "confluence-administrators".to_owned(),
                 "system-administrators".to_owned(),
             ],
+            for_all: Vec::new(),
+            for_new: Vec::new(),
+            group_attributes: Vec::new(),
         }
+    }
+}
+
+impl GroupRules {
+    /// Whether members of the target group `name` stay whom the source does not have in it.
+    pub fn keeps_members(&self, name: &str) -> bool {
+        let folded = name.to_lowercase();
+        self.keep_existing
+            && !self
+                .manual
+                .iter()
+                .filter(|rule| !rule.keep_members)
+                .flat_map(|rule| &rule.to)
+                .any(|to| to.trim().to_lowercase() == folded)
     }
 }
 

@@ -12,16 +12,16 @@ mod secret;
 mod target;
 
 pub use account::{
-    Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, Lookup, Observed, Owner,
-    Presence, Standing,
+    Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding, Lookup,
+    Observed, Owner, Presence, Standing,
 };
 pub use connection::{Connection, ConnectionKind, ConnectionSettings};
 pub use failure::Failure;
 pub use holdings::{HeldGroup, Holdings};
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
 pub use mapping::{
-    GroupRules, LeadSuccessors, Mapping, MappingSettings, MatchKey, Mode, OnDelete, Operation,
-    UserRules,
+    ExistingGroups, GroupAttribute, GroupRules, LeadSuccessors, ManualRule, Mapping,
+    MappingSettings, MatchKey, Mode, OnDelete, Operation, RewriteRule, SourceNames, UserRules,
 };
 pub use secret::SecretRef;
 pub use target::{Target, TargetAuth, TargetKind, TargetSettings};

@@ -61,6 +61,9 @@ pub struct TargetSettings {
     pub auth: TargetAuth,
     /// How many work items are converged at the same time (1 to 32).
     pub concurrency: u32,
+    /// How many requests a second the product gets at most. `None`: as many as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
     /// How long one request to the product may take, in seconds.
     pub timeout_s: u64,
 }

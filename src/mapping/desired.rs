@@ -6,10 +6,12 @@ use minijinja::value::Value;
 use serde_json::Value as Json;
 
 use super::context::{self, IDCS_USER, attribute};
-use super::expression::{Expression, MAX_LENGTH};
+use super::expression::Expression;
+use super::groups::{Candidate, SourceGroup, Way};
 use super::rules::Rules;
-use crate::domain::{Desired, DesiredAccount, DesiredGroup, Presence};
-use crate::scim::{Doc, ResourceType, fold};
+use crate::domain::{Desired, DesiredAccount, DesiredGroup, GroupBinding, Presence};
+use crate::scim::fold::{self, fold_text};
+use crate::scim::{Doc, ResourceType};
 
 /// A user as the mirror holds it.
 #[derive(Debug, Clone, Copy)]
@@ -18,19 +20,10 @@ pub struct SourceUser<'a> {
     pub doc: &'a Doc,
     /// Whether the source deleted it.
     pub deleted: bool,
-}
-
-/// A group of the source that the user is in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceGroup {
-    /// Its identifier in the mirror.
-    pub id: String,
-    /// Its present name.
-    pub name: String,
-    /// The target group that it already stands for; wins over the present name.
-    pub alias: Option<String>,
-    /// The group through which the membership comes, if groups are nested.
-    pub via: Option<String>,
+    /// Whether Usher is about to make the account.
+    pub new_account: bool,
+    /// Default groups that the account was given when Usher made it.
+    pub given: &'a [String],
 }
 
 /// What the target should have for one user, and why.
@@ -42,14 +35,15 @@ pub fn desired(rules: &Rules, user: &SourceUser<'_>, groups: &[SourceGroup]) -> 
     let presence = presence(rules, user, &mut because);
     let account = account(rules, user.doc, &mut because);
     // Someone inactive keeps the memberships, so these stay wanted.
-    let groups = match presence {
-        Presence::Active | Presence::Inactive => wanted_groups(rules, groups, &mut because),
-        Presence::Deleted | Presence::OutOfScope => Vec::new(),
+    let (groups, bindings) = match presence {
+        Presence::Active | Presence::Inactive => wanted_groups(rules, user, groups, &mut because),
+        Presence::Deleted | Presence::OutOfScope => (Vec::new(), Vec::new()),
     };
     Desired {
         presence,
         account,
         groups,
+        bindings,
         because,
     }
 }
@@ -157,77 +151,163 @@ fn one_line(rule: &str, text: String) -> Result<String, String> {
     Ok(text)
 }
 
+/// Why somebody is in a group, or is not: one line of the result.
+struct Wish<'a> {
+    way: Way,
+    /// The line, but for the outcome.
+    place: String,
+    /// Of several ways to one target group the firmest is told: a rule of its own before the names of the
+    /// source, these before the values of attributes, and all before default groups.
+    rank: u8,
+    group: Option<&'a SourceGroup>,
+}
+
 fn wanted_groups(
     rules: &Rules,
+    user: &SourceUser<'_>,
     groups: &[SourceGroup],
     because: &mut Vec<String>,
-) -> Vec<DesiredGroup> {
-    if !rules.settings().groups.on_the_fly {
-        if !groups.is_empty() {
-            because.push("groups: none, on-the-fly groups are off".to_owned());
-        }
-        return Vec::new();
-    }
-    // Of several ways to one target group the firmest is told: the group that already stands for
-    // it, then a direct membership, then the smallest identifier.
-    let mut sorted: Vec<_> = groups
-        .iter()
-        .map(|group| (target_name(group), group))
-        .collect();
-    sorted.sort_by_cached_key(|(name, group)| {
+) -> (Vec<DesiredGroup>, Vec<GroupBinding>) {
+    let mut wishes = wishes(rules, user, groups, because);
+    // Of ways of one rank: the group that already stands for it, then a direct membership, then the smallest
+    // identifier.
+    wishes.sort_by_cached_key(|wish| {
         (
-            name.to_lowercase(),
-            group.alias.is_none(),
-            group.via.is_some(),
-            group.id.clone(),
-            *name,
-            group.via.clone(),
-            group.name.clone(),
+            fold_text(&wish.way.target),
+            wish.rank,
+            wish.group.is_none_or(|g| g.alias.is_none()),
+            wish.group.is_some_and(|g| g.via.is_some()),
+            wish.group.map(|g| g.id.clone()),
+            wish.way.target.clone(),
+            wish.place.clone(),
         )
     });
     let mut wanted: BTreeMap<String, DesiredGroup> = BTreeMap::new();
-    for (name, group) in sorted {
-        let place = membership(group);
-        if let Some(why) = left_out(rules, group, name) {
-            let line = format!("{place}: left out, {why}");
-            // A group may come both directly and through others.
-            if because.last() != Some(&line) {
-                because.push(line);
+    let mut bindings = Vec::new();
+    for wish in wishes {
+        let place = &wish.place;
+        let why = match &wish.way.because {
+            Ok(why) => why,
+            Err(why) => {
+                let line = format!("{place}: left out, {why}");
+                // A group may come both directly and through others.
+                if because.last() != Some(&line) {
+                    because.push(line);
+                }
+                continue;
             }
-            continue;
+        };
+        let folded = fold_text(&wish.way.target);
+        if let Some(group) = wish.group {
+            let binding = GroupBinding {
+                source_group_id: group.id.clone(),
+                known_as: known_as(group).to_owned(),
+                target_group: wish.way.target.clone(),
+            };
+            if !bindings.contains(&binding) {
+                bindings.push(binding);
+            }
         }
-        let folded = name.to_lowercase();
-        if let Some(first) = wanted.get(&folded) {
-            if first.source_group_id.as_deref() != Some(group.id.as_str()) {
+        let source_group_id = wish.group.map(|g| g.id.clone());
+        if let Some(first) = wanted.get_mut(&folded) {
+            first.express |= wish.way.express;
+            if first.source_group_id != source_group_id || source_group_id.is_none() {
                 because.push(format!("{place}: \"{}\" is wanted already", first.name));
             }
             continue;
         }
-        let rule = match &group.alias {
-            Some(alias) if alias.trim().to_lowercase() != group.name.trim().to_lowercase() => {
-                format!("{place}: it already stands for \"{name}\"")
-            }
-            _ => format!("{place}: on-the-fly group of the same name"),
-        };
+        let rule = format!("{place}: {why}");
         because.push(rule.clone());
         wanted.insert(
             folded,
             DesiredGroup {
-                name: name.to_owned(),
+                name: wish.way.target,
                 because: rule,
-                source_group_id: Some(group.id.clone()),
+                source_group_id,
+                express: wish.way.express,
             },
         );
     }
-    wanted.into_values().collect()
+    (wanted.into_values().collect(), bindings)
 }
 
-fn target_name(group: &SourceGroup) -> &str {
+fn wishes<'a>(
+    rules: &Rules,
+    user: &SourceUser<'_>,
+    groups: &'a [SourceGroup],
+    because: &mut Vec<String>,
+) -> Vec<Wish<'a>> {
+    let compiled = &rules.compiled().groups;
+    let mut wishes = Vec::new();
+    let mut add = |place: &str, candidate: &Candidate<'_>, rank, group| {
+        for way in compiled.ways(rules, candidate) {
+            wishes.push(Wish {
+                rank: if way.express { 0 } else { rank },
+                way,
+                place: place.to_owned(),
+                group,
+            });
+        }
+    };
+    if compiled.ignores_the_source() {
+        if !groups.is_empty() {
+            because.push("groups: none, on-the-fly groups are off".to_owned());
+        }
+    } else {
+        for group in groups {
+            let candidate = Candidate {
+                name: &group.name,
+                alias: group.alias.as_deref(),
+            };
+            add(&membership(group), &candidate, 1, Some(group));
+        }
+        for attribute in &compiled.attributes {
+            for name in attribute.names(user.doc) {
+                let candidate = Candidate {
+                    name: &name,
+                    alias: None,
+                };
+                let place = format!("{} is \"{name}\"", attribute.source);
+                add(&place, &candidate, 2, None);
+            }
+        }
+    }
+    let mut default = |names: &[String], place: &str, why: &str| {
+        for name in names {
+            wishes.push(Wish {
+                way: Way {
+                    target: name.clone(),
+                    because: Ok(why.to_owned()),
+                    express: true,
+                },
+                place: format!("\"{name}\" {place}"),
+                rank: 3,
+                group: None,
+            });
+        }
+    };
+    default(&compiled.for_all, "for everyone", "default group (for_all)");
+    default(
+        user.given,
+        "since the account was made",
+        "default group of new accounts (for_new)",
+    );
+    if user.new_account {
+        default(
+            &compiled.for_new,
+            "for the new account",
+            "default group of new accounts (for_new)",
+        );
+    }
+    wishes
+}
+
+fn known_as(group: &SourceGroup) -> &str {
     group
         .alias
         .as_deref()
         .map(str::trim)
-        .filter(|a| !a.is_empty())
+        .filter(|alias| !alias.is_empty())
         .unwrap_or(group.name.trim())
 }
 
@@ -238,34 +318,12 @@ fn membership(group: &SourceGroup) -> String {
     }
 }
 
-/// Why a group is not wanted at the target, if it is not.
-fn left_out(rules: &Rules, group: &SourceGroup, target_name: &str) -> Option<String> {
-    let compiled = rules.compiled();
-    let name = group.name.trim();
-    if target_name.is_empty() {
-        return Some("it has no name".to_owned());
-    }
-    if target_name.chars().nth(MAX_LENGTH).is_some() {
-        return Some(format!("its name is longer than {MAX_LENGTH} characters"));
-    }
-    if target_name.contains(char::is_control) {
-        return Some("its name contains a control character".to_owned());
-    }
-    if let Some(pattern) = compiled.deny.matching(name) {
-        return Some(format!("denied by \"{pattern}\""));
-    }
-    if !compiled.allow.is_empty() && compiled.allow.matching(name).is_none() {
-        return Some("not in allow".to_owned());
-    }
-    let pattern = rules.protects_group(target_name)?;
-    Some(format!("\"{target_name}\" is protected by \"{pattern}\""))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::groups::tests::manual;
     use super::*;
     use crate::domain::{GroupRules, MappingSettings, UserRules};
 
@@ -313,6 +371,8 @@ mod tests {
             &SourceUser {
                 doc: doc.as_object().unwrap(),
                 deleted: false,
+                new_account: false,
+                given: &[],
             },
             groups,
         )
@@ -348,6 +408,7 @@ mod tests {
                     email: Some("ada@example.com".to_owned()),
                 }),
                 groups: Vec::new(),
+                bindings: Vec::new(),
                 because: vec![
                     "in scope: everyone is".to_owned(),
                     "username = \"userName | lower\" gives \"ada@example.com\"".to_owned(),
@@ -532,6 +593,8 @@ mod tests {
         let gone = SourceUser {
             doc: doc.as_object().unwrap(),
             deleted: true,
+            new_account: false,
+            given: &[],
         };
         let gone = desired(&rules, &gone, &groups);
         assert_eq!(gone.presence, Presence::Deleted);
@@ -583,6 +646,7 @@ mod tests {
                 name: "jira-users".to_owned(),
                 because: "in group \"jira-users\": on-the-fly group of the same name".to_owned(),
                 source_group_id: Some("1".to_owned()),
+                express: false,
             }
         );
         assert_eq!(
@@ -660,6 +724,125 @@ mod tests {
         assert_eq!(
             desired.because.last().map(String::as_str),
             Some("groups: none, on-the-fly groups are off")
+        );
+    }
+
+    #[test]
+    fn manual_rules_and_names_meet_in_one_group_and_say_so() {
+        let groups = GroupRules {
+            manual: vec![
+                manual("Engineering", &["developers", "jira-users"]),
+                manual("Research", &["developers"]),
+            ],
+            ..on_the_fly()
+        };
+        let desired = compute(
+            &rules(UserRules::default(), groups),
+            &ada(),
+            &[
+                group("1", "Engineering"),
+                group("2", "research"),
+                group("3", "developers"),
+            ],
+        );
+        assert_eq!(names(&desired), ["developers", "jira-users"]);
+        assert_eq!(
+            desired.because[4..],
+            [
+                "in group \"Engineering\": manual rule from \"Engineering\" to \"developers\"",
+                "in group \"research\": \"developers\" is wanted already",
+                "in group \"developers\": \"developers\" is wanted already",
+                "in group \"Engineering\": manual rule from \"Engineering\" to \"jira-users\"",
+            ]
+        );
+        assert!(desired.groups.iter().all(|g| g.express));
+        // Whoever takes part keeps its name, should it be renamed.
+        let bound: Vec<_> = desired
+            .bindings
+            .iter()
+            .map(|b| (b.source_group_id.as_str(), b.known_as.as_str()))
+            .collect();
+        assert_eq!(
+            bound,
+            [
+                ("1", "Engineering"),
+                ("2", "research"),
+                ("3", "developers"),
+                ("1", "Engineering")
+            ]
+        );
+    }
+
+    #[test]
+    fn values_of_attributes_count_as_names_of_groups() {
+        let groups = GroupRules {
+            only: vec!["R*".to_owned(), "sec".to_owned()],
+            manual: vec![manual("R&D", &["research"])],
+            deny: vec!["Rest".to_owned()],
+            group_attributes: vec![crate::domain::GroupAttribute {
+                path: "title".to_owned(),
+                split: ",".to_owned(),
+            }],
+            ..on_the_fly()
+        };
+        let rules = rules(UserRules::default(), groups);
+        let doc = with(ada(), &json!({ "title": "R&D, Red, Rest, sec, other" }));
+        let desired = compute(&rules, &doc, &[group("1", "red")]);
+        assert_eq!(names(&desired), ["red", "research", "sec"]);
+        assert_eq!(
+            desired.because[4..],
+            [
+                "title is \"other\": left out, not in only",
+                "in group \"red\": on-the-fly group of the same name",
+                "title is \"Red\": \"red\" is wanted already",
+                "title is \"R&D\": manual rule from \"R&D\" to \"research\"",
+                "title is \"Rest\": left out, denied by \"Rest\"",
+                "title is \"sec\": on-the-fly group of the same name",
+            ]
+        );
+        assert_eq!(desired.bindings.len(), 1);
+    }
+
+    #[test]
+    fn default_groups_are_for_everyone_or_for_the_new() {
+        let groups = GroupRules {
+            for_all: vec!["jira-software-users".to_owned()],
+            for_new: vec!["newcomers".to_owned()],
+            ..GroupRules::default()
+        };
+        let rules = rules(UserRules::default(), groups);
+        let doc = ada();
+        let of = |new_account, given: &[String], active| {
+            let doc = with(doc.clone(), &json!({ "active": active }));
+            let user = SourceUser {
+                doc: doc.as_object().unwrap(),
+                deleted: false,
+                new_account,
+                given,
+            };
+            let desired = desired(&rules, &user, &[]);
+            assert!(desired.groups.iter().all(|g| g.express));
+            (
+                names(&desired).join(" "),
+                desired.because.last().unwrap().clone(),
+            )
+        };
+        assert_eq!(
+            of(false, &[], true),
+            (
+                "jira-software-users".to_owned(),
+                "\"jira-software-users\" for everyone: default group (for_all)".to_owned()
+            )
+        );
+        assert_eq!(of(true, &[], true).0, "jira-software-users newcomers");
+        // What was given stays, also when the rule names other groups by now.
+        assert_eq!(
+            of(false, &["veterans".to_owned()], false),
+            (
+                "jira-software-users veterans".to_owned(),
+                "\"veterans\" since the account was made: default group of new accounts (for_new)"
+                    .to_owned()
+            )
         );
     }
 
@@ -747,7 +930,7 @@ mod tests {
             };
             let rules = rules(users, on_the_fly());
             let doc: Doc = fields.into_iter().collect();
-            let result = desired(&rules, &SourceUser { doc: &doc, deleted }, &[]);
+            let result = desired(&rules, &SourceUser { doc: &doc, deleted, new_account: false, given: &[] }, &[]);
             if let Ok(account) = result.account {
                 prop_assert!(!account.username.is_empty() && account.username.chars().count() <= 255);
                 prop_assert!(!account.display_name.is_empty());

@@ -4,13 +4,17 @@
 //! computes it at every convergence and never stores it, so that a changed rule is nothing but
 //! more work. The same function answers the preview and the plan.
 
+mod attribute;
 mod context;
 mod desired;
 mod expression;
 mod filters;
+mod groups;
+mod pattern;
 mod rules;
 mod scope;
-mod wildcard;
 
-pub use desired::{SourceGroup, SourceUser, desired};
+pub use desired::{SourceUser, desired};
+pub use groups::{GroupWay, SourceGroup};
+pub use pattern::Patterns;
 pub use rules::{RuleError, Rules};

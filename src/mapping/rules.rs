@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::attribute::Attribute;
 use super::expression::Expression;
+use super::groups::{Candidate, GroupWay, Groups, SourceGroup};
+use super::pattern::Patterns;
 use super::scope;
-use super::wildcard::Wildcards;
-use crate::domain::MappingSettings;
+use crate::domain::{Connection, GroupAttribute, Mapping, MappingSettings};
 use crate::scim::filter;
 
 /// The compiled rules of one mapping. Cloning is cheap.
@@ -16,10 +18,19 @@ pub struct Rules(Arc<Compiled>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {text}")]
 pub struct RuleError {
-    /// The rule, as the configuration file calls it within a mapping: `users.scope`.
+    /// The rule, as the configuration file calls it within a mapping: `users.scope`, `groups.allow[0]`.
     pub key: String,
     /// What is wrong with it, in words.
     pub text: String,
+}
+
+impl RuleError {
+    pub(super) fn in_list(key: &str, index: usize, text: String) -> Self {
+        Self {
+            key: format!("{key}[{index}]"),
+            text,
+        }
+    }
 }
 
 /// What [`Rules`] share. The fields are used by `desired` alone.
@@ -31,21 +42,29 @@ pub(super) struct Compiled {
     pub(super) username: Expression,
     pub(super) display_name: Expression,
     pub(super) email: Expression,
-    pub(super) allow: Wildcards,
-    pub(super) deny: Wildcards,
-    protected_users: Wildcards,
-    protected_groups: Wildcards,
+    pub(super) groups: Groups,
+    protected_users: Patterns,
+    protected_groups: Patterns,
 }
 
 impl Rules {
     /// Compiles the rules; the error is the first one of [`Rules::problems`].
     pub fn compile(settings: &MappingSettings) -> Result<Self, RuleError> {
-        Self::compile_all(settings).map_err(|(first, _)| first)
+        Self::compile_all(settings, &[]).map_err(|(first, _)| first)
+    }
+
+    /// Compiles the rules of a stored mapping, with what its connection says for all of its mappings.
+    pub fn of(mapping: &Mapping, connections: &[Connection]) -> Result<Self, RuleError> {
+        let attributes = connections
+            .iter()
+            .find(|connection| connection.id == mapping.connection_id)
+            .map_or(&[][..], |c| &c.settings.group_attributes);
+        Self::compile_all(&mapping.settings, attributes).map_err(|(first, _)| first)
     }
 
     /// Everything that is wrong with the rules; empty if they can be used.
     pub fn problems(settings: &MappingSettings) -> Vec<RuleError> {
-        match Self::compile_all(settings) {
+        match Self::compile_all(settings, &[]) {
             Ok(_) => Vec::new(),
             Err((first, mut rest)) => {
                 rest.insert(0, first);
@@ -54,9 +73,52 @@ impl Rules {
         }
     }
 
+    /// Everything that is wrong with the group attributes of a connection.
+    pub fn attribute_problems(attributes: &[GroupAttribute]) -> Vec<RuleError> {
+        let all = attributes.iter().enumerate();
+        all.filter_map(|(index, settings)| {
+            let text = Attribute::compile(settings).err()?;
+            Some(RuleError::in_list("group_attributes", index, text))
+        })
+        .collect()
+    }
+
     /// What the rules were compiled from.
     pub fn settings(&self) -> &MappingSettings {
         &self.0.settings
+    }
+
+    /// What the rules make of a group of the source, whoever is in it; never nothing.
+    pub fn group_ways(&self, group: &SourceGroup) -> Vec<GroupWay> {
+        let candidate = Candidate {
+            name: &group.name,
+            alias: group.alias.as_deref(),
+        };
+        let ways = self.0.groups.ways(self, &candidate);
+        ways.into_iter()
+            .map(|way| match way.because {
+                Ok(because) => GroupWay {
+                    target: Some(way.target),
+                    because,
+                },
+                Err(because) => GroupWay {
+                    target: None,
+                    because,
+                },
+            })
+            .collect()
+    }
+
+    /// Whether people may be in the target group `name` for another reason than a group of the source.
+    pub fn gives_to_anyone(&self, name: &str) -> bool {
+        let groups = &self.0.groups;
+        let folded = name.to_lowercase();
+        !groups.attributes.is_empty()
+            || groups
+                .for_all
+                .iter()
+                .chain(&groups.for_new)
+                .any(|given| given.to_lowercase() == folded)
     }
 
     /// The pattern that protects the user `name` at the target, if one does.
@@ -73,8 +135,11 @@ impl Rules {
         &self.0
     }
 
-    fn compile_all(settings: &MappingSettings) -> Result<Self, (RuleError, Vec<RuleError>)> {
-        let (users, groups) = (&settings.users, &settings.groups);
+    fn compile_all(
+        settings: &MappingSettings,
+        of_connection: &[GroupAttribute],
+    ) -> Result<Self, (RuleError, Vec<RuleError>)> {
+        let users = &settings.users;
         let mut problems = Vec::new();
         let scope = note(
             &mut problems,
@@ -96,49 +161,28 @@ impl Rules {
             "users.email",
             Expression::compile(&users.email),
         );
-        let protected_users = note(
+        let mut patterns = |key, list: &[String]| {
+            Patterns::compile(list).unwrap_or_else(|(index, text)| {
+                problems.push(RuleError::in_list(key, index, text));
+                Patterns::default()
+            })
+        };
+        let protected_users = patterns("users.protect", &users.protect);
+        let protected_groups = patterns("groups.protect", &settings.groups.protect);
+        let groups = Groups::compile(
+            &settings.groups,
+            of_connection,
+            &protected_groups,
             &mut problems,
-            "users.protect",
-            Wildcards::compile(&users.protect),
         );
-        let allow = note(
-            &mut problems,
-            "groups.allow",
-            Wildcards::compile(&groups.allow),
-        );
-        let deny = note(
-            &mut problems,
-            "groups.deny",
-            Wildcards::compile(&groups.deny),
-        );
-        let protected_groups = note(
-            &mut problems,
-            "groups.protect",
-            Wildcards::compile(&groups.protect),
-        );
-        if let (
-            Some(scope),
-            Some(username),
-            Some(display_name),
-            Some(email),
-            Some(protected_users),
-            Some(allow),
-            Some(deny),
-            Some(protected_groups),
-        ) = (
-            scope,
-            username,
-            display_name,
-            email,
-            protected_users,
-            allow,
-            deny,
-            protected_groups,
-        ) {
-            let skip_service_users = !users
-                .scope
-                .as_deref()
-                .is_some_and(|scope| scope.to_ascii_lowercase().contains("serviceuser"));
+        let skip_service_users = !users
+            .scope
+            .as_deref()
+            .is_some_and(|scope| scope.to_ascii_lowercase().contains("serviceuser"));
+        if problems.is_empty()
+            && let (Some(scope), Some(username), Some(display_name), Some(email)) =
+                (scope, username, display_name, email)
+        {
             return Ok(Self(Arc::new(Compiled {
                 settings: settings.clone(),
                 scope,
@@ -146,8 +190,7 @@ impl Rules {
                 username,
                 display_name,
                 email,
-                allow,
-                deny,
+                groups,
                 protected_users,
                 protected_groups,
             })));
@@ -354,10 +397,10 @@ mod tests {
                 "users.username",
                 "users.display_name",
                 "users.email",
-                "users.protect",
-                "groups.allow",
-                "groups.deny",
-                "groups.protect"
+                "users.protect[0]",
+                "groups.protect[0]",
+                "groups.allow[0]",
+                "groups.deny[0]"
             ]
         );
         assert_eq!(Rules::compile(&settings).unwrap_err().key, "users.scope");

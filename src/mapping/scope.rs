@@ -31,7 +31,7 @@ fn check(filter: &Filter) -> Result<(), String> {
     }
 }
 
-fn check_path(path: &AttrPath) -> Result<(), String> {
+pub(super) fn check_path(path: &AttrPath) -> Result<(), String> {
     if path.urn.is_some() {
         return Ok(());
     }

@@ -5,10 +5,12 @@
 //! Names are never pasted into addresses: query values are passed as pairs, path segments through [`segment`].
 
 mod network;
+mod pace;
 #[cfg(test)]
 pub(crate) mod script;
 mod slowdown;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -23,6 +25,10 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::domain::Failure;
 
+use pace::Pace;
+use slowdown::Bucket;
+
+pub use pace::Limits;
 pub use reqwest::Method;
 
 /// Sent as `User-Agent`. Jira takes browser-like clients for its own user interface, so it must not look like one.
@@ -55,6 +61,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How long an answer may be, in bytes.
     pub max_body: usize,
+    /// How fast requests follow each other. `None`: as they come.
+    pub limits: Option<Limits>,
 }
 
 impl Default for Options {
@@ -63,6 +71,7 @@ impl Default for Options {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             max_body: 8 * 1024 * 1024,
+            limits: None,
         }
     }
 }
@@ -175,6 +184,8 @@ pub struct Client {
     host: String,
     authorization: HeaderValue,
     options: Options,
+    /// Shared by all clones.
+    pace: Option<Arc<Pace>>,
     clock: Clock,
 }
 
@@ -215,6 +226,7 @@ impl Client {
             context,
             host,
             authorization,
+            pace: options.limits.map(|limits| Arc::new(Pace::new(limits))),
             options,
             clock: Clock::System,
         })
@@ -235,14 +247,22 @@ impl Client {
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors
-    /// [`Failure::Transient`] for network errors, time-outs and 5xx, [`Failure::Throttled`] for 429 and for 503 with
-    /// `Retry-After`. Every other answer is returned, for the caller to judge. A path that does not survive
+    /// [`Failure::Unreachable`] if there was no connection, [`Failure::Transient`] for other network errors, time-outs
+    /// and 5xx, [`Failure::Throttled`] for 429 and for 503 with `Retry-After`. Every other answer is returned, for the caller to judge. A path that does not survive
     /// normalisation (a name that is `.` or `..`) is [`Failure::Rejected`] and not sent.
     pub async fn send(&self, request: Request<'_>) -> Result<Response, Failure> {
         let what = format!("{} {}", request.method, request.path);
         let url = self.url(&request, &what)?;
         let limit = request.max_body.unwrap_or(self.options.max_body);
         let (method, path) = (request.method.clone(), request.path);
+        let turn = match &self.pace {
+            Some(pace) => Some(
+                pace.start()
+                    .await
+                    .map_err(|left| self.closed(&what, left))?,
+            ),
+            None => None,
+        };
         let started = Instant::now();
         let outcome = self.exchange(request, url, limit, &what).await;
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -250,12 +270,33 @@ impl Client {
             Ok(answer) => {
                 tracing::debug!(%method, path, host = self.host, status = answer.status, ms, "request");
             }
-            Err(text) => {
-                tracing::debug!(%method, path, host = self.host, error = %text, ms, "request failed");
+            Err(error) => {
+                tracing::debug!(%method, path, host = self.host, %error, ms, "request failed");
             }
         }
-        let answer = outcome.map_err(|text| Failure::Transient { text })?;
-        self.classify(answer)
+        let answer = outcome?;
+        let bucket = Bucket::of(&answer.headers);
+        let outcome = self.classify(answer);
+        if let Some(turn) = turn {
+            match &outcome {
+                Ok(_) => turn.answered(bucket),
+                Err(Failure::Throttled { after, .. }) => turn.refused(*after),
+                Err(_) => {}
+            }
+        }
+        outcome
+    }
+
+    /// The failure that a pause is which the other side asked for a moment ago.
+    fn closed(&self, what: &str, left: Duration) -> Failure {
+        let seconds = left.as_secs();
+        Failure::Throttled {
+            after: Some(left),
+            text: format!(
+                "{what}: not sent: {} asked to slow down, for {seconds} s more",
+                self.host
+            ),
+        }
     }
 
     fn url(&self, request: &Request<'_>, what: &str) -> Result<Url, Failure> {
@@ -281,7 +322,7 @@ impl Client {
         url: Url,
         limit: usize,
         what: &str,
-    ) -> Result<Response, String> {
+    ) -> Result<Response, Failure> {
         let mut builder = self
             .http
             .request(request.method, url)
@@ -294,13 +335,18 @@ impl Client {
             builder = builder.json(body);
         }
         let in_words = |e: reqwest::Error| {
-            format!(
-                "{what}: {}",
-                network::in_words(&e, &self.host, &self.options)
-            )
+            let words = network::in_words(&e, &self.host, &self.options);
+            let text = format!("{what}: {words}");
+            if e.is_connect() {
+                Failure::Unreachable { text }
+            } else {
+                Failure::Transient { text }
+            }
         };
         let mut answer = builder.send().await.map_err(in_words)?;
-        let too_long = || format!("{what}: the answer is longer than {limit} bytes");
+        let too_long = || Failure::Transient {
+            text: format!("{what}: the answer is longer than {limit} bytes"),
+        };
         if answer.content_length().is_some_and(|n| n > limit as u64) {
             return Err(too_long());
         }
@@ -422,6 +468,7 @@ mod tests {
             timeout: Duration::from_millis(300),
             connect_timeout: Duration::from_millis(300),
             max_body: 1000,
+            limits: None,
         };
         Client::new(base, Credential::Bearer("s3cret".into()), options).unwrap()
     }
@@ -441,6 +488,33 @@ mod tests {
     fn text(failure: &Failure) -> String {
         assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
         failure.to_string()
+    }
+
+    fn nothing_sent(failure: &Failure) -> String {
+        let unreachable = matches!(failure, Failure::Unreachable { .. });
+        assert!(unreachable, "{failure:?}");
+        failure.to_string()
+    }
+
+    /// What was asked of one client holds for its clones.
+    #[tokio::test]
+    async fn a_pause_that_was_asked_for_holds_for_every_request() {
+        let script = Script::start(|_| Reply::json(429, json!({})).with("Retry-After", "60")).await;
+        let options = Options {
+            limits: Some(Limits {
+                concurrency: 8,
+                requests_per_second: None,
+            }),
+            ..Options::default()
+        };
+        let client = Client::new(&script.url(), Credential::Bearer("t".into()), options).unwrap();
+        let first = client.send(get("/x")).await.unwrap_err();
+        let after = Some(Duration::from_secs(60));
+        assert!(matches!(first, Failure::Throttled { after: it, .. } if it == after));
+        let second = client.clone().send(get("/x")).await.unwrap_err();
+        assert!(second.to_string().contains("not sent"), "{second}");
+        assert!(matches!(second, Failure::Throttled { after: Some(_), .. }));
+        assert_eq!(script.seen().len(), 1);
     }
 
     #[tokio::test]
@@ -553,14 +627,14 @@ mod tests {
             query: &query,
             ..get("/rest/api/2/user")
         };
-        let words = text(&refused.send(request).await.unwrap_err());
+        let words = nothing_sent(&refused.send(request).await.unwrap_err());
         assert_eq!(
             words,
             format!("GET /rest/api/2/user: connection refused by 127.0.0.1:{port}")
         );
 
         let unresolved = client("https://no-such-host.invalid");
-        let words = text(&unresolved.send(get("/x")).await.unwrap_err());
+        let words = nothing_sent(&unresolved.send(get("/x")).await.unwrap_err());
         assert!(
             words.contains("no-such-host.invalid") && words.contains("does not resolve"),
             "{words}"
@@ -585,7 +659,7 @@ mod tests {
             let _ = stream.read(&mut buffer).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         });
-        let words = text(
+        let words = nothing_sent(
             &client(&format!("https://{address}"))
                 .send(get("/x"))
                 .await

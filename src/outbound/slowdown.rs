@@ -32,6 +32,29 @@ pub(super) fn after(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
         .map(|s| Duration::from_secs(s).min(LONGEST))
 }
 
+/// What a product tells of its token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bucket {
+    /// Tokens that are left.
+    pub(super) remaining: u32,
+    /// How long it takes for another one.
+    pub(super) fills_every: Duration,
+}
+
+impl Bucket {
+    /// Reads the headers. `None` if they do not tell all of it.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok();
+        let remaining = number("X-RateLimit-Remaining")?;
+        let tokens = number("X-RateLimit-FillRate").filter(|n| *n > 0)?;
+        let interval = number("X-RateLimit-Interval-Seconds").filter(|n| *n > 0)?;
+        Some(Self {
+            remaining,
+            fills_every: Duration::from_secs(interval.into()).min(LONGEST) / tokens,
+        })
+    }
+}
+
 /// Whole seconds, rounded up.
 fn seconds(value: &str) -> Option<u64> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
@@ -107,6 +130,31 @@ mod tests {
             wait(&[("retry-after", "Tue, 24 Nov 2099 08:00:00 GMT")]),
             Some(3600)
         );
+    }
+
+    #[test]
+    fn what_is_left_in_the_bucket_is_read() {
+        let bucket = |headers: &[(&'static str, &'static str)]| {
+            let map: HeaderMap = headers
+                .iter()
+                .map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()))
+                .collect();
+            Bucket::of(&map)
+        };
+        let all = [
+            ("x-ratelimit-limit", "60"),
+            ("x-ratelimit-remaining", "3"),
+            ("x-ratelimit-fillrate", "5"),
+            ("x-ratelimit-interval-seconds", "1"),
+        ];
+        let expected = Bucket {
+            remaining: 3,
+            fills_every: Duration::from_millis(200),
+        };
+        assert_eq!(bucket(&all), Some(expected));
+        assert_eq!(bucket(&all[..3]), None);
+        let never = [all[1], ("x-ratelimit-fillrate", "0"), all[3]];
+        assert_eq!(bucket(&never), None);
     }
 
     #[test]

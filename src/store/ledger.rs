@@ -455,7 +455,7 @@ pub fn strike_memberships(
     Ok(())
 }
 
-/// The target groups that these source groups stand for already.
+/// The names that the rules know these source groups by, of those that were used at the target.
 pub fn aliases(
     conn: &mut AnyConn,
     target: &TargetId,
@@ -471,7 +471,7 @@ pub fn aliases(
         .load(conn)?)
 }
 
-/// Binds a source group to its target group for good.
+/// Binds a source group to the name under which it was first used at the target, for good.
 pub fn put_alias(
     tx: &mut Tx<'_>,
     target: &TargetId,
@@ -507,6 +507,7 @@ mod tests {
             base_url: "http://127.0.0.1:1".to_owned(),
             auth: TargetAuth::Token(SecretRef::Env("NONE".to_owned())),
             concurrency: 4,
+            requests_per_second: None,
             timeout_s: 20,
         };
         let groups = store

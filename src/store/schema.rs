@@ -170,10 +170,11 @@ diesel::table! {
     audit (id) {
         id -> Text,
         at -> BigInt,
-        connection_id -> Text,
-        target_id -> Text,
-        user_id -> Text,
-        user_name -> Text,
+        actor -> Nullable<Text>,
+        connection_id -> Nullable<Text>,
+        target_id -> Nullable<Text>,
+        user_id -> Nullable<Text>,
+        user_name -> Nullable<Text>,
         operation -> Text,
         detail -> Text,
         outcome -> Text,
@@ -182,11 +183,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    configuration_version (version) {
+        version -> BigInt,
+        at -> BigInt,
+        author -> Text,
+        cause -> Text,
+        text -> Text,
+    }
+}
+
 diesel::joinable!(membership -> scim_group (group_id));
 diesel::joinable!(credential -> connection (connection_id));
 diesel::allow_tables_to_appear_in_same_query!(credential, connection);
 diesel::allow_tables_to_appear_in_same_query!(membership, scim_group, scim_user);
-diesel::allow_tables_to_appear_in_same_query!(work_item, scim_user);
+diesel::allow_tables_to_appear_in_same_query!(work_item, scim_user, account);
 diesel::joinable!(account -> scim_user (user_id));
-diesel::allow_tables_to_appear_in_same_query!(account, scim_user);
 diesel::allow_tables_to_appear_in_same_query!(user_email, scim_user);

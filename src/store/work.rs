@@ -4,12 +4,13 @@
 //! a higher generation; an item ends only if its generation is still the one that was claimed. The claim is
 //! the only query with two bodies: PostgreSQL skips rows that another replica is claiming.
 
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text, Untyped};
 
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
-use super::schema::{target, work_item};
+use super::schema::{account, target, work_item};
 use super::statement::Binds;
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, TargetId, UserId};
@@ -330,6 +331,8 @@ pub struct Wanted {
     /// To find out whether the target is back: the items that failed least go first, so that one record
     /// which always fails cannot keep the breaker open for the others.
     pub probe: bool,
+    /// Only items of people who lose access.
+    pub leavers_only: bool,
 }
 
 /// Takes a lease on due items of one target, the urgent and the old first.
@@ -342,8 +345,14 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
         lease_until,
         limit,
         probe,
+        leavers_only,
     } = wanted;
     let (now, lease_until, limit) = (*now, *lease_until, *limit);
+    let least_urgent = if *leavers_only {
+        Priority::Leaver
+    } else {
+        Priority::Bulk
+    };
     type Row = (String, String, i64, i32, String);
     macro_rules! due {
         () => {
@@ -351,6 +360,7 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
                 .filter(work_item::target_id.eq(target.as_str()))
                 .filter(work_item::state.eq("pending"))
                 .filter(work_item::due_at.le(now))
+                .filter(work_item::priority.le(least_urgent as i32))
                 .filter(
                     work_item::lease_until
                         .is_null()
@@ -562,6 +572,27 @@ pub fn due(
         .select(diesel::dsl::min(work_item::due_at))
         .first(conn)?;
     Ok((due, next))
+}
+
+/// How many users are due at a target who have no account in the ledger; no more than `most` are counted.
+pub fn first_contacts(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    now: Micros,
+    most: i64,
+) -> Result<usize, Error> {
+    let known = account::table
+        .filter(account::target_id.eq(work_item::target_id))
+        .filter(account::user_id.eq(work_item::user_id));
+    let users: Vec<String> = work_item::table
+        .filter(work_item::target_id.eq(target.as_str()))
+        .filter(work_item::state.eq("pending"))
+        .filter(work_item::due_at.le(now))
+        .filter(not(exists(known)))
+        .select(work_item::user_id)
+        .limit(most)
+        .load(conn)?;
+    Ok(users.len())
 }
 
 /// The breaker of a target.

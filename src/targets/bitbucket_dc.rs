@@ -8,6 +8,10 @@ mod access;
 mod check;
 mod wire;
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use self::wire::{Named, PermittedGroup, User};
 use super::atlassian::{Rest, Words};
@@ -49,6 +54,12 @@ const PAGE: &str = "1000";
 /// No list is longer than that many pages.
 const PAGES: usize = 1000;
 
+/// For so long an account counts as called what it was seen to be called.
+const RECENT: Duration = Duration::from_secs(30);
+
+/// No more of them are remembered.
+const MOST_RECENT: usize = 4096;
+
 /// By this error a 401 says that the account lacks a right.
 const DENIED: &str = "com.atlassian.bitbucket.AuthorisationException";
 
@@ -62,6 +73,8 @@ pub struct BitbucketDc {
     /// The account of a name and password; of a token only answers tell it.
     account: Option<String>,
     protected: OnceCell<Protected>,
+    /// By number: what accounts were called when they were last seen.
+    recent: Mutex<HashMap<String, (String, Instant)>>,
 }
 
 #[async_trait]
@@ -115,21 +128,30 @@ impl Target for BitbucketDc {
         carry_out(self, action).await
     }
 
-    /// Bitbucket takes many at once, or none of them: then each is tried by itself. It takes them by name, and does
-    /// not tell who was in the group already: so the group is read before, and after for whether the right ones are
-    /// in it now.
+    /// Bitbucket takes many at once, or none of them: then each is tried by itself. It takes them by name: whose name it
+    /// is now is asked for each that was not seen a moment ago, so that nobody else gets in.
     async fn add_members(&self, group: &str, members: &[Member]) -> Vec<Result<Applied, Failure>> {
-        match self.add_at_once(group, members).await {
-            Ok(Some(answers)) => answers,
-            Ok(None) => {
-                let mut answers = Vec::with_capacity(members.len());
-                for member in members {
-                    answers.push(self.add_member(Whom::from(member), group).await);
-                }
-                answers
-            }
-            Err(failure) => vec![Err(failure); members.len()],
+        let mut names: Vec<Result<String, Failure>> = Vec::with_capacity(members.len());
+        for member in members {
+            names.push(self.present_name(member).await);
         }
+        let known: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
+        if known.is_empty() {
+            return names
+                .into_iter()
+                .map(|name| name.map(|_| was_so()))
+                .collect();
+        }
+        let outcome = self.put_all_into(group, &known).await;
+        let mut answers = Vec::with_capacity(members.len());
+        for (member, name) in members.iter().zip(names) {
+            answers.push(match (&name, &outcome) {
+                (Err(failure), _) | (Ok(_), Err(failure)) => Err(failure.clone()),
+                (Ok(_), Ok(true)) => Ok(Applied::default()),
+                (Ok(_), Ok(false)) => self.add_member(Whom::from(member), group).await,
+            });
+        }
+        answers
     }
 
     async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
@@ -198,7 +220,10 @@ impl Operations for BitbucketDc {
         if response.is_success() {
             let user = self.by_name(username).await?;
             let user = user.ok_or_else(|| gone(Whom::named(username)))?;
-            let mut applied = done(self.observed(&user).await?);
+            self.note(&user);
+            // Nothing was ever taken from it, so it counts as active; which groups Bitbucket has put it into, and
+            // whether one of them gives it a licence, a look tells.
+            let mut applied = done(user.observed(true, Vec::new()));
             if let Err(failure) = self.replace_password(username).await {
                 applied.notes.push(format!(
                     "the first password stood in the address of a request and could not be replaced ({failure}): \
@@ -378,6 +403,7 @@ impl BitbucketDc {
                 ),
             account,
             protected: OnceCell::new(),
+            recent: Mutex::default(),
         })
     }
 
@@ -477,6 +503,7 @@ impl BitbucketDc {
     }
 
     async fn observed(&self, user: &User) -> Result<Observed, Failure> {
+        self.note(user);
         let groups = self.groups_of(user).await?;
         let licensed = user.active && self.is_licensed(user).await?;
         Ok(user.observed(licensed, groups))
@@ -540,88 +567,50 @@ impl BitbucketDc {
         }
     }
 
-    /// `None`: Bitbucket takes not all of them.
-    async fn add_at_once(
-        &self,
-        group: &str,
-        members: &[Member],
-    ) -> Result<Option<Vec<Result<Applied, Failure>>>, Failure> {
-        if members.len() < 2 || members.iter().any(|member| member.remote_id.is_empty()) {
-            return Ok(None);
-        }
-        let before = self.members_of(group).await?;
-        let is_in = |all: &[User], member: &Member| {
-            all.iter().any(|user| user.remote_id() == member.remote_id)
-        };
-        let missing: Vec<&Member> = members.iter().filter(|m| !is_in(&before, m)).collect();
-        if missing.is_empty() {
-            return Ok(Some(members.iter().map(|_| Ok(was_so())).collect()));
-        }
-        let names: Vec<&str> = missing.iter().map(|m| m.username.as_str()).collect();
+    /// False: Bitbucket takes not all of them.
+    async fn put_all_into(&self, group: &str, names: &[&str]) -> Result<bool, Failure> {
         let body = json!({"group": group, "users": names});
         let response = self.rest.post("/admin/groups/add-users", &[], body).await?;
         match response.status {
-            200..=299 => {}
-            // Somebody or the group is missing; or the licence does not suffice, or somebody's directory is
-            // read-only.
-            403 | 404 if Words::of(&response).is_some() => return Ok(None),
-            _ => return Err(self.refusal(&response, group).await),
+            200..=299 => Ok(true),
+            404 => {
+                self.rest.absent(&response)?;
+                match self.group_exists(group).await? {
+                    Some(_) => Ok(false),
+                    None => Err(no_group(group)),
+                }
+            }
+            // The licence does not suffice for all, or the directory of one of them is read-only.
+            403 if Words::of(&response).is_some() => Ok(false),
+            _ => Err(self.refusal(&response, group).await),
         }
-        let after = self.members_of(group).await?;
-        let mut answers = Vec::with_capacity(members.len());
-        for member in members {
-            answers.push(if is_in(&before, member) {
-                Ok(was_so())
-            } else if is_in(&after, member) {
-                Ok(Applied::default())
-            } else {
-                Err(self.took_another(group, member, &before, &after).await)
-            });
-        }
-        Ok(Some(answers))
     }
 
-    /// The name that was sent belongs to somebody else by now, who is in the group instead: out again.
-    async fn took_another(
-        &self,
-        group: &str,
-        member: &Member,
-        before: &[User],
-        after: &[User],
-    ) -> Failure {
-        let name = &member.username;
-        if let Some(other) = after.iter().find(|user| same(&user.name, name))
-            && !before.iter().any(|user| user.id == other.id)
-            && let Err(failure) = self.take_out_of(other, group).await
+    /// The name of an account as it is now.
+    async fn present_name(&self, member: &Member) -> Result<String, Failure> {
+        let recently = self.recent().get(&member.remote_id).cloned();
+        if let Some((name, at)) = recently
+            && at.elapsed() < RECENT
+            && same(&name, &member.username)
         {
-            return failure;
+            return Ok(name);
         }
-        Failure::Gone {
-            text: format!(
-                "{name} is the name of another account in Bitbucket than number {} by now",
-                member.remote_id
-            ),
+        Ok(self.present(Whom::from(member)).await?.name)
+    }
+
+    /// Remembers for a moment what an account was called.
+    fn note(&self, user: &User) {
+        let mut recent = self.recent();
+        if recent.len() >= MOST_RECENT {
+            recent.retain(|_, (_, at)| at.elapsed() < RECENT);
+        }
+        if recent.len() < MOST_RECENT {
+            recent.insert(user.remote_id(), (user.name.clone(), Instant::now()));
         }
     }
 
-    async fn members_of(&self, group: &str) -> Result<Vec<User>, Failure> {
-        let mut members = Vec::new();
-        let query = [("context", group)];
-        let read = self
-            .each_page(
-                "/admin/groups/more-members",
-                &query,
-                |page: Vec<User>, _| {
-                    members.extend(page);
-                    true
-                },
-            )
-            .await;
-        match read {
-            // Found out when somebody is put into it.
-            Err(Failure::Gone { .. }) => Ok(Vec::new()),
-            other => other.map(|()| members),
-        }
+    fn recent(&self) -> MutexGuard<'_, HashMap<String, (String, Instant)>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn replace_password(&self, name: &str) -> Result<(), Failure> {

@@ -5,6 +5,7 @@
 //! rename, deletes in its own time, and answers "there is nobody" to an account that may not look.
 
 mod deletion;
+mod listing;
 mod rules;
 mod wire;
 
@@ -12,12 +13,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::RngExt;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use self::wire::{Current, Grant, Named, Page, ServerInformation, User};
+use self::wire::{Current, Grant, Made, Named, RestList, ServerInformation, User};
 use super::atlassian::{Rest, Who, Words};
-use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, same};
+use super::{
+    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, same,
+};
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
@@ -126,6 +130,28 @@ impl Target for ConfluenceDc {
         carry_out(self, action).await
     }
 
+    /// Accounts that were made a moment ago have the name that they were given, and are in no group that Confluence
+    /// did not put them in itself.
+    async fn add_members(&self, group: &str, members: &[Member]) -> Vec<Result<Applied, Failure>> {
+        let mut answers = Vec::with_capacity(members.len());
+        for member in members {
+            answers.push(self.put_member(&member.username, group).await);
+        }
+        answers
+    }
+
+    async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
+        self.list_users(cursor).await
+    }
+
+    async fn groups(&self, cursor: Option<&str>) -> Result<Page<String>, Failure> {
+        self.list_groups(cursor).await
+    }
+
+    async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure> {
+        self.list_members(group, cursor).await
+    }
+
     async fn check(&self) -> Result<Check, Failure> {
         let own = self.check_address().await?;
         let version = self.version().await?;
@@ -192,10 +218,21 @@ impl Operations for ConfluenceDc {
         });
         let response = self.rest.post("/admin/user", &[], body).await?;
         if response.is_success() {
-            let key = response
-                .value()
-                .and_then(|v| Some(v.get("userKey")?.as_str()?.to_owned()));
-            let who = key.as_deref().map_or(Who::Name(username), Who::Key);
+            // The key is all that it tells, and all that was not known.
+            if let Ok(Made { user_key }) = response.json() {
+                return Ok(Applied {
+                    account: Some(Observed {
+                        remote_id: user_key,
+                        username: username.to_owned(),
+                        display_name: display_name.trim().to_owned(),
+                        email: None,
+                        active: true,
+                        groups: Vec::new(),
+                    }),
+                    ..Applied::default()
+                });
+            }
+            let who = Who::Name(username);
             let user = self
                 .user(who)
                 .await?
@@ -203,7 +240,7 @@ impl Operations for ConfluenceDc {
             return self.done(&user, who).await;
         }
         if matches!(response.status, 404 | 405) && Words::of(&response).is_none() {
-            return Err(self.cannot_create(&response).await);
+            return Err(self.lacks("create accounts", &response).await);
         }
         let refusal = match (response.status, self.refusal(&response).await) {
             (402, Failure::Rejected { text, .. }) => Failure::Rejected {
@@ -333,20 +370,7 @@ impl Operations for ConfluenceDc {
         if self.is_member(&user, group).await? {
             return Ok(already(None));
         }
-        let response = self.rest.put_nothing(&membership(&user, group)).await?;
-        match response.status {
-            200..=299 => Ok(Applied::default()),
-            404 if Words::of(&response).is_some() => {
-                // Either may be what is missing.
-                if self.group_exists(group).await?.is_none() {
-                    return Err(Failure::Gone {
-                        text: format!("Confluence has no group {group}"),
-                    });
-                }
-                Err(who.gone("Confluence"))
-            }
-            _ => Err(self.refused(&response, group).await),
-        }
+        self.put_member(&user.name, group).await
     }
 
     async fn remove_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
@@ -357,7 +381,10 @@ impl Operations for ConfluenceDc {
         if !self.is_member(&user, group).await? {
             return Ok(already(None));
         }
-        let response = self.rest.delete(&membership(&user, group), &[]).await?;
+        let response = self
+            .rest
+            .delete(&membership(&user.name, group), &[])
+            .await?;
         let absent = response.status == 404 && Words::of(&response).is_some();
         if !response.is_success() && !absent {
             return Err(self.refused(&response, group).await);
@@ -404,7 +431,7 @@ impl ConfluenceDc {
         let granted = granted
             .into_iter()
             .filter_map(Grant::group_of_administrators);
-        let member = self.groups(&own.key).await?.unwrap_or_default();
+        let member = self.groups_of(&own.key).await?.unwrap_or_default();
         let member = member
             .into_iter()
             .filter(|name| super::fold(name).contains("admin"));
@@ -419,7 +446,8 @@ impl ConfluenceDc {
         })
     }
 
-    async fn cannot_create(&self, response: &Response) -> Failure {
+    /// What an answer means to a request that Confluence knows since it creates accounts.
+    async fn lacks(&self, what: &str, response: &Response) -> Failure {
         match self.version().await {
             Ok(Some(version)) if !version.is_before(CREATES_SINCE) => {
                 self.rest.not_the_product(response)
@@ -427,7 +455,7 @@ impl ConfluenceDc {
             Ok(version) => Failure::Rejected {
                 field: None,
                 text: format!(
-                    "Confluence {} cannot create accounts over REST: needs 8.4 or later",
+                    "Confluence {} cannot {what} over REST: needs 8.4 or later",
                     version.map_or("before 8.4".to_owned(), |v| v.version)
                 ),
             },
@@ -492,8 +520,26 @@ impl ConfluenceDc {
         })
     }
 
+    /// Confluence says yes whether it was so already or not.
+    async fn put_member(&self, username: &str, group: &str) -> Result<Applied, Failure> {
+        let response = self.rest.put_nothing(&membership(username, group)).await?;
+        match response.status {
+            200..=299 => Ok(Applied::default()),
+            404 if Words::of(&response).is_some() => {
+                // Either may be what is missing.
+                if self.group_exists(group).await?.is_none() {
+                    return Err(Failure::Gone {
+                        text: format!("Confluence has no group {group}"),
+                    });
+                }
+                Err(Who::Name(username).gone("Confluence"))
+            }
+            _ => Err(self.refused(&response, group).await),
+        }
+    }
+
     async fn is_member(&self, user: &User, group: &str) -> Result<bool, Failure> {
-        let groups = self.groups(&user.key).await?.unwrap_or_default();
+        let groups = self.groups_of(&user.key).await?.unwrap_or_default();
         Ok(groups.iter().any(|name| same(name, group)))
     }
 
@@ -560,7 +606,7 @@ impl ConfluenceDc {
     }
 
     /// The names of a user's groups; `None` if there is no such user.
-    async fn groups(&self, key: &str) -> Result<Option<Vec<String>>, Failure> {
+    async fn groups_of(&self, key: &str) -> Result<Option<Vec<String>>, Failure> {
         let found = self.pages("/user/memberof", &[("key", key)]).await?;
         Ok(found.map(|groups| groups.into_iter().map(|g| g.name).collect()))
     }
@@ -577,26 +623,17 @@ impl ConfluenceDc {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Option<Vec<Named>>, Failure> {
-        let limit = PAGE.to_string();
         let (mut found, mut start) = (Vec::new(), 0);
         for _ in 0..PAGES {
-            let at = start.to_string();
-            let mut query = query.to_vec();
-            query.extend([("start", at.as_str()), ("limit", &limit)]);
-            let response = self.rest.get(path, &query).await?;
-            match response.status {
-                200 => {}
-                404 => return self.rest.absent(&response).map(|()| None),
-                _ => return Err(self.rest.failure(&response)),
+            let response = self.read_page(path, query, start).await?;
+            if response.status == 404 {
+                return self.rest.absent(&response).map(|()| None);
             }
-            let page: Page<Named> = response.json()?;
-            let next = page.next(start);
-            found.extend(page.results);
+            let (page, next) = self.page_of::<Named>(&response, start)?;
+            found.extend(page);
             match next {
+                Some(next) => start = next,
                 None => return Ok(Some(found)),
-                Some(next) if next > start => start = next,
-                // Half a list would look like memberships that are gone.
-                Some(_) => break,
             }
         }
         let text = format!(
@@ -606,19 +643,43 @@ impl ConfluenceDc {
         Err(Failure::Transient { text })
     }
 
+    async fn read_page(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        start: usize,
+    ) -> Result<Response, Failure> {
+        let (start, limit) = (start.to_string(), PAGE.to_string());
+        let mut query = query.to_vec();
+        query.extend([("start", start.as_str()), ("limit", &limit)]);
+        self.rest.get(path, &query).await
+    }
+
+    /// What is on the page that starts at `start`, and where the next one does.
+    fn page_of<T: DeserializeOwned>(
+        &self,
+        response: &Response,
+        start: usize,
+    ) -> Result<(Vec<T>, Option<usize>), Failure> {
+        if response.status != 200 {
+            return Err(self.rest.failure(response));
+        }
+        let page: RestList<T> = response.json()?;
+        match page.next(start) {
+            Some(next) if next <= start => {
+                // Half a list would look like memberships that are gone.
+                let text = format!("{}: Confluence goes round in circles", response.what());
+                Err(Failure::Transient { text })
+            }
+            next => Ok((page.results, next)),
+        }
+    }
+
     async fn with_groups(&self, user: &User) -> Result<Option<Observed>, Failure> {
-        let active = user.active()?;
-        let Some(groups) = self.groups(&user.key).await? else {
-            return Ok(None);
-        };
-        Ok(Some(Observed {
-            remote_id: user.key.clone(),
-            username: user.name.clone(),
-            display_name: user.display_name.clone(),
-            email: None,
-            active,
-            groups,
-        }))
+        match self.groups_of(&user.key).await? {
+            Some(groups) => user.clone().observed(groups).map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn done(&self, user: &User, who: Who<'_>) -> Result<Applied, Failure> {
@@ -719,7 +780,7 @@ impl ConfluenceDc {
             Grants::Refused => return Ok(Some(false)),
             Grants::Untold => {}
         }
-        let groups = self.groups(&own.key).await?.unwrap_or_default();
+        let groups = self.groups_of(&own.key).await?.unwrap_or_default();
         let is_in = |name: &&str| groups.iter().any(|g| same(g, name));
         Ok(ADMIN_GROUPS.iter().any(is_in).then_some(true))
     }
@@ -784,8 +845,8 @@ fn is_about_the_path(response: &Response, name: &str) -> bool {
     matches!(response.status, 400 | 404) && rules::has_slash(name) && Words::of(response).is_none()
 }
 
-fn membership(user: &User, group: &str) -> String {
-    format!("/user/{}/group/{}", segment(&user.name), segment(group))
+fn membership(username: &str, group: &str) -> String {
+    format!("/user/{}/group/{}", segment(username), segment(group))
 }
 
 fn already(account: Option<Observed>) -> Applied {

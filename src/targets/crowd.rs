@@ -4,6 +4,7 @@
 //! each write reads the present name first; an update replaces everything, so it sends back what was read. What an
 //! error means is told by its `reason`, and only answers with Crowd's own header are believed.
 
+mod listing;
 mod wire;
 
 use std::collections::HashSet;
@@ -17,7 +18,9 @@ use serde_json::json;
 
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
 use super::atlassian::Rest;
-use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, fold, same};
+use super::{
+    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
+};
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
 
@@ -102,27 +105,28 @@ impl Target for Crowd {
     }
 
     async fn group_exists(&self, name: &str) -> Result<Option<String>, Failure> {
-        if name.is_empty() {
-            return Ok(None);
-        }
-        let response = self.rest.get("/group", &[("groupname", name)]).await?;
-        if response.is_success() {
-            let group: Named = response.json()?;
-            return Ok(Some(group.name).filter(|written| same(written, name)));
-        }
-        match Refusal::of(&response) {
-            Some(refusal) if refusal.reason == "GROUP_NOT_FOUND" => Ok(None),
-            _ => Err(self.refusal(&response)),
-        }
+        self.find_group(name).await
     }
 
     async fn apply(&self, action: &Action) -> Result<Applied, Failure> {
         carry_out(self, action).await
     }
 
+    async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
+        self.list_users(cursor).await
+    }
+
+    async fn groups(&self, cursor: Option<&str>) -> Result<Page<String>, Failure> {
+        self.list_groups(cursor).await
+    }
+
+    async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure> {
+        self.list_members(group, cursor).await
+    }
+
     async fn check(&self) -> Result<Check, Failure> {
         // What the products themselves do to try a connection: a search for one user, which changes nothing.
-        let query = search_query("1");
+        let query = search_query("user", "0", "1");
         let restriction = json!({"restriction-type": "null-search-restriction"});
         let response = self.rest.post("/search", &query, restriction).await?;
         if !response.is_success() {
@@ -176,7 +180,13 @@ impl Operations for Crowd {
         body["password"] = json!({"value": throw_away_password().expose_secret()});
         let response = self.rest.post("/user", &[], body).await?;
         let refusal = if response.is_success() {
-            None
+            // Older versions answer with nothing.
+            match response.json::<User>() {
+                Ok(made) if same(&made.name, username) => {
+                    return Ok(done(made.with_groups(Vec::new())));
+                }
+                _ => None,
+            }
         } else {
             Some(self.refusal(&response))
         };
@@ -187,7 +197,7 @@ impl Operations for Crowd {
         }
         let made = self.by_name(username).await?;
         match (made, refusal) {
-            (Some(made), None) => Ok(done(self.observed(made).await?)),
+            (Some(made), None) => Ok(done(made.with_groups(Vec::new()))),
             (None, None) => Err(gone(Whom {
                 remote_id: "",
                 username,
@@ -314,7 +324,7 @@ impl Operations for Crowd {
         }
         let refusal = self.refusal(&response);
         // INVALID_GROUP means "exists" as well as "no name for a group".
-        if matches!(refusal, Failure::Rejected { .. }) && self.group_exists(name).await?.is_some() {
+        if matches!(refusal, Failure::Rejected { .. }) && self.find_group(name).await?.is_some() {
             return Ok(was_so());
         }
         Err(refusal)
@@ -483,6 +493,21 @@ impl Crowd {
         Ok(user.filter(|user| user.key().is_none()))
     }
 
+    async fn find_group(&self, name: &str) -> Result<Option<String>, Failure> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let response = self.rest.get("/group", &[("groupname", name)]).await?;
+        if response.is_success() {
+            let group: Named = response.json()?;
+            return Ok(Some(group.name).filter(|written| same(written, name)));
+        }
+        match Refusal::of(&response) {
+            Some(refusal) if refusal.reason == "GROUP_NOT_FOUND" => Ok(None),
+            _ => Err(self.refusal(&response)),
+        }
+    }
+
     async fn by_name(&self, name: &str) -> Result<Option<User>, Failure> {
         if name.is_empty() {
             return Ok(None);
@@ -512,7 +537,7 @@ impl Crowd {
         });
         let response = self
             .rest
-            .post("/search", &search_query(&size), restriction)
+            .post("/search", &search_query("user", "0", &size), restriction)
             .await?;
         if !response.is_success() {
             return Err(self.refusal(&response));
@@ -621,12 +646,12 @@ fn renamed(whom: Whom<'_>, user: &User) -> Failure {
     }
 }
 
-fn search_query(count: &str) -> [(&str, &str); 4] {
+fn search_query<'a>(kind: &'a str, start: &'a str, count: &'a str) -> [(&'a str, &'a str); 4] {
     [
-        ("entity-type", "user"),
-        ("start-index", "0"),
+        ("entity-type", kind),
+        ("start-index", start),
         ("max-results", count),
-        ("expand", "user"),
+        ("expand", kind),
     ]
 }
 

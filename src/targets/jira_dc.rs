@@ -4,6 +4,7 @@
 //! refused is read again before it is called refused, since Jira answers 400 for "is so already" as well.
 
 mod leads;
+mod listing;
 mod wire;
 
 use async_trait::async_trait;
@@ -12,7 +13,9 @@ use tokio::sync::OnceCell;
 
 use self::wire::{Permissions, Picker, ServerInfo, User};
 use super::atlassian::{Rest, Who, Words};
-use super::{Capabilities, Check, Operations, Protected, Target, Whom, carry_out, same};
+use super::{
+    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, same,
+};
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
@@ -42,6 +45,9 @@ const ADMIN_GROUPS: [&str; 2] = ["jira-administrators", "jira-system-administrat
 
 /// `user/search` gives no more at once.
 const SEARCH_PAGE: usize = 1000;
+
+/// As many groups as are looked at to find one.
+const SOME_GROUPS: &str = "1000";
 
 /// No address is looked for beyond that many pages.
 const SEARCH_PAGES: usize = 20;
@@ -83,7 +89,7 @@ impl Target for JiraDc {
             return Ok(None);
         }
         // Only the picker tells how Jira writes the name.
-        let picker = self.pick(name).await?;
+        let picker = self.pick(name, SOME_GROUPS).await?;
         if let Some(group) = picker.groups.into_iter().find(|g| same(&g.name, name)) {
             return Ok(Some(group.name));
         }
@@ -103,6 +109,18 @@ impl Target for JiraDc {
 
     async fn apply(&self, action: &Action) -> Result<Applied, Failure> {
         carry_out(self, action).await
+    }
+
+    async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
+        self.list_users(cursor).await
+    }
+
+    async fn groups(&self, _: Option<&str>) -> Result<Page<String>, Failure> {
+        self.list_groups().await
+    }
+
+    async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure> {
+        self.list_members(group, cursor).await
     }
 
     async fn check(&self) -> Result<Check, Failure> {
@@ -191,11 +209,10 @@ impl Operations for JiraDc {
         let body = json!({"name": username, "emailAddress": email, "displayName": display_name});
         let response = self.rest.post("/user", &[], body).await?;
         if response.is_success() {
-            // Read again: the answer lacks the groups that Jira puts new users in.
-            let key = response
-                .value()
-                .and_then(|v| Some(v.get("key")?.as_str()?.to_owned()));
-            let who = key.as_deref().map_or(Who::Name(username), Who::Key);
+            if let Ok(user) = response.json::<User>() {
+                return Ok(done(user.with_key()));
+            }
+            let who = Who::Name(username);
             return match self.user(who).await? {
                 Some(user) => Ok(done(user)),
                 None => Err(who.gone("Jira")),
@@ -412,7 +429,7 @@ impl JiraDc {
             .await?
             .map(|u| u.groups.names())
             .unwrap_or_default();
-        let labelled = self.pick("").await?.groups;
+        let labelled = self.pick("", SOME_GROUPS).await?.groups;
         let labelled = labelled
             .into_iter()
             .filter(|g| g.is_for_administrators())
@@ -431,8 +448,8 @@ impl JiraDc {
     }
 
     /// Groups with `part` in their names; no more than an administrator of Jira set as a limit.
-    async fn pick(&self, part: &str) -> Result<Picker, Failure> {
-        let query = [("query", part), ("maxResults", "1000")];
+    async fn pick(&self, part: &str, most: &str) -> Result<Picker, Failure> {
+        let query = [("query", part), ("maxResults", most)];
         let response = self.rest.get("/groups/picker", &query).await?;
         if response.is_success() {
             response.json()
@@ -555,27 +572,32 @@ impl JiraDc {
         }
     }
 
+    /// A page of those whose names, or parts of their addresses, begin so; inactive ones too.
+    async fn search(&self, typed: &str, start: usize) -> Result<Vec<User>, Failure> {
+        let (start, size) = (start.to_string(), SEARCH_PAGE.to_string());
+        let query = [
+            ("username", typed),
+            ("includeActive", "true"),
+            ("includeInactive", "true"),
+            ("startAt", &start),
+            ("maxResults", &size),
+        ];
+        let response = self.rest.get("/user/search", &query).await?;
+        if response.is_success() {
+            response.json()
+        } else {
+            Err(self.refusal(&response).await)
+        }
+    }
+
     /// The only user with this address. The search also finds names and parts of addresses.
     async fn user_of_address(&self, address: &str) -> Result<Option<User>, Failure> {
         if address.is_empty() {
             return Ok(None);
         }
-        let size = SEARCH_PAGE.to_string();
         let mut found: Option<User> = None;
         for page in 0..SEARCH_PAGES {
-            let start = (page * SEARCH_PAGE).to_string();
-            let query = [
-                ("username", address),
-                ("includeActive", "true"),
-                ("includeInactive", "true"),
-                ("startAt", &start),
-                ("maxResults", &size),
-            ];
-            let response = self.rest.get("/user/search", &query).await?;
-            if !response.is_success() {
-                return Err(self.refusal(&response).await);
-            }
-            let users: Vec<User> = response.json()?;
+            let users = self.search(address, page * SEARCH_PAGE).await?;
             let last = users.len() < SEARCH_PAGE;
             for user in users.into_iter().map(User::with_key) {
                 if !user.email().is_some_and(|e| same(e, address)) {
@@ -669,6 +691,7 @@ fn already(user: Option<User>) -> Applied {
 fn with_notes(mut failure: Failure, notes: &[String]) -> Failure {
     if !notes.is_empty() {
         let (Failure::Transient { text }
+        | Failure::Unreachable { text }
         | Failure::Throttled { text, .. }
         | Failure::Rejected { text, .. }
         | Failure::Unauthorized { text }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Capabilities, Check, Protected, Target, fold, same};
+use super::{Capabilities, Check, Member, Page, Protected, Target, fold, same, start_of};
 use crate::domain::{Action, Applied, Failure, HeldGroup, Holdings, Lookup, Observed, Owner};
 
 static CAPABILITIES: Capabilities = Capabilities {
@@ -38,6 +38,15 @@ static WITHOUT_INACTIVE: Capabilities = Capabilities {
 /// The permission that gives an account access, in a product that knows no inactive accounts.
 const ACCESS: &str = "ACCESS";
 
+/// The same, taking many members in one request.
+static IN_BULK: Capabilities = Capabilities {
+    members_a_request: 10,
+    ..CAPABILITIES
+};
+
+/// How long a page of a list is.
+const PAGE: usize = 100;
+
 /// The target.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -55,6 +64,8 @@ struct State {
     next_key: u64,
     writes: Vec<Action>,
     reads: usize,
+    requests: usize,
+    in_bulk: bool,
     fail_next: VecDeque<Failure>,
     fail_after_apply: VecDeque<Failure>,
     outage: Option<Failure>,
@@ -83,6 +94,13 @@ impl Memory {
             state.without_inactive = true;
             state.giving_access = giving_access.iter().map(|name| fold(name)).collect();
         }
+        memory
+    }
+
+    /// An empty target that takes many members of a group in one request.
+    pub fn in_bulk() -> Self {
+        let memory = Self::new();
+        memory.state().in_bulk = true;
         memory
     }
 
@@ -120,6 +138,11 @@ impl Memory {
     /// How often something was read.
     pub fn reads(&self) -> usize {
         self.state().reads
+    }
+
+    /// How many requests there were: reads, actions, pages of lists, and many members at once as one.
+    pub fn requests(&self) -> usize {
+        self.state().requests
     }
 
     /// Puts an account there as if somebody else had made it, its groups included, and returns its key. An empty
@@ -225,7 +248,9 @@ impl State {
         format!("memory-{}", self.next_key)
     }
 
-    fn injected(&mut self) -> Result<(), Failure> {
+    /// A request arrives, and may be lost.
+    fn request(&mut self) -> Result<(), Failure> {
+        self.requests += 1;
         match self.outage.clone().or_else(|| self.fail_next.pop_front()) {
             Some(failure) => Err(failure),
             None => Ok(()),
@@ -234,7 +259,7 @@ impl State {
 
     fn read(&mut self) -> Result<(), Failure> {
         self.reads += 1;
-        self.injected()
+        self.request()
     }
 
     fn show(&self, key: &str) -> Option<Observed> {
@@ -332,6 +357,15 @@ impl State {
         Ok(self.applied(remote_id, already))
     }
 
+    /// Does what arrived, unless it is one of those that are refused.
+    fn attempt(&mut self, action: &Action) -> Result<Applied, Failure> {
+        self.writes.push(action.clone());
+        match subject(action).and_then(|name| self.refused.get(&fold(name))) {
+            Some(failure) => Err(failure.clone()),
+            None => self.carry_out(action),
+        }
+    }
+
     fn carry_out(&mut self, action: &Action) -> Result<Applied, Failure> {
         match action {
             Action::CreateUser {
@@ -422,9 +456,7 @@ impl State {
                 remote_id, group, ..
             } => {
                 if !self.groups.contains_key(&fold(group)) {
-                    return Err(Failure::Gone {
-                        text: format!("no group {group}"),
-                    });
+                    return Err(no_group(group));
                 }
                 self.user(remote_id)?;
                 let already = !self.members.insert((fold(group), remote_id.clone()));
@@ -444,6 +476,21 @@ impl State {
             }
         }
     }
+}
+
+fn no_group(name: &str) -> Failure {
+    Failure::Gone {
+        text: format!("no group {name}"),
+    }
+}
+
+fn page<T>(all: Vec<T>, cursor: Option<&str>) -> Result<Page<T>, Failure> {
+    let (start, total) = (start_of(cursor)?, all.len());
+    let next = (total > start + PAGE).then(|| (start + PAGE).to_string());
+    Ok(Page {
+        items: all.into_iter().skip(start).take(PAGE).collect(),
+        next,
+    })
 }
 
 fn taken(field: &str, name: &str) -> Failure {
@@ -472,10 +519,11 @@ fn subject(action: &Action) -> Option<&str> {
 #[async_trait]
 impl Target for Memory {
     fn capabilities(&self) -> &'static Capabilities {
-        if self.state().without_inactive {
-            &WITHOUT_INACTIVE
-        } else {
-            &CAPABILITIES
+        let state = self.state();
+        match (state.without_inactive, state.in_bulk) {
+            (true, _) => &WITHOUT_INACTIVE,
+            (false, true) => &IN_BULK,
+            (false, false) => &CAPABILITIES,
         }
     }
 
@@ -516,20 +564,69 @@ impl Target for Memory {
 
     async fn apply(&self, action: &Action) -> Result<Applied, Failure> {
         let mut state = self.state();
-        state.injected()?;
-        state.writes.push(action.clone());
-        if let Some(failure) = subject(action).and_then(|name| state.refused.get(&fold(name))) {
-            return Err(failure.clone());
-        }
-        let outcome = state.carry_out(action);
+        state.request()?;
+        let outcome = state.attempt(action);
         match state.fail_after_apply.pop_front() {
             Some(failure) => Err(failure),
             None => outcome,
         }
     }
 
+    async fn add_members(&self, group: &str, members: &[Member]) -> Vec<Result<Applied, Failure>> {
+        let mut state = self.state();
+        let mut answers = Vec::with_capacity(members.len());
+        for many in members.chunks(if state.in_bulk {
+            IN_BULK.members_a_request
+        } else {
+            1
+        }) {
+            if let Err(failure) = state.request() {
+                answers.extend(many.iter().map(|_| Err(failure.clone())));
+                continue;
+            }
+            let outcomes: Vec<_> = many
+                .iter()
+                .map(|m| state.attempt(&m.joins(group)))
+                .collect();
+            match state.fail_after_apply.pop_front() {
+                Some(failure) => answers.extend(many.iter().map(|_| Err(failure.clone()))),
+                None => answers.extend(outcomes),
+            }
+        }
+        answers
+    }
+
+    async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
+        self.state().read()?;
+        let accounts = Self::users(self).into_iter().map(|user| Observed {
+            groups: Vec::new(),
+            ..user
+        });
+        page(accounts.collect(), cursor)
+    }
+
+    async fn groups(&self, cursor: Option<&str>) -> Result<Page<String>, Failure> {
+        self.state().read()?;
+        page(Self::groups(self), cursor)
+    }
+
+    async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure> {
+        let mut state = self.state();
+        state.read()?;
+        if !state.groups.contains_key(&fold(group)) {
+            return Err(no_group(group));
+        }
+        let members = state.members.iter().filter(|(of, _)| *of == fold(group));
+        let members = members.filter_map(|(_, key)| state.users.get(key));
+        let members = members.map(|user| Member {
+            remote_id: user.remote_id.clone(),
+            username: user.username.clone(),
+        });
+        page(members.collect(), cursor)
+    }
+
     async fn check(&self) -> Result<Check, Failure> {
-        self.state().injected()?;
+        self.state().request()?;
         Ok(Check {
             product: CAPABILITIES.product.to_owned(),
             ..Check::default()

@@ -19,7 +19,7 @@ use crate::domain::{
     Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed, TargetKind,
     TargetSettings,
 };
-use crate::outbound::{self, Client, Credential, Options};
+use crate::outbound::{self, Client, Credential, Limits, Options};
 
 pub use bitbucket_dc::BitbucketDc;
 pub use confluence_dc::ConfluenceDc;
@@ -82,6 +82,17 @@ pub struct Member {
     pub username: String,
 }
 
+impl Member {
+    /// The action that puts it into `group`.
+    fn joins(&self, group: &str) -> Action {
+        Action::AddMember {
+            remote_id: self.remote_id.clone(),
+            username: self.username.clone(),
+            group: group.to_owned(),
+        }
+    }
+}
+
 /// Names at the target that are never changed, whatever the rules say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Protected {
@@ -138,34 +149,25 @@ pub trait Target: Send + Sync {
     async fn apply(&self, action: &Action) -> Result<Applied, Failure>;
 
     /// Puts accounts into one group in as few requests as the product allows; one answer for each member, in their
-    /// order. Whoever is in it already is a success.
+    /// order. Whoever is in it already is a success. It is called for accounts that were made a moment ago and, where
+    /// a request takes many, for all: so it need not look first who is in it.
     async fn add_members(&self, group: &str, members: &[Member]) -> Vec<Result<Applied, Failure>> {
         let mut answers = Vec::with_capacity(members.len());
         for member in members {
-            let action = Action::AddMember {
-                remote_id: member.remote_id.clone(),
-                username: member.username.clone(),
-                group: group.to_owned(),
-            };
-            answers.push(self.apply(&action).await);
+            answers.push(self.apply(&member.joins(group)).await);
         }
         answers
     }
 
     /// The accounts of the product, inactive ones included, a page at a time, without their groups.
-    async fn users(&self, _cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
-        Err(not_listed())
-    }
+    async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure>;
 
-    /// The names of the groups of the product, a page at a time.
-    async fn groups(&self, _cursor: Option<&str>) -> Result<Page<String>, Failure> {
-        Err(not_listed())
-    }
+    /// The names of the groups of the product, a page at a time. [`Failure::Rejected`] if it does not show all of them.
+    async fn groups(&self, cursor: Option<&str>) -> Result<Page<String>, Failure>;
 
-    /// The direct members of a group, inactive ones included, a page at a time. [`Failure::Gone`]: no such group.
-    async fn members(&self, _group: &str, _cursor: Option<&str>) -> Result<Page<Member>, Failure> {
-        Err(not_listed())
-    }
+    /// The members of a group, inactive ones included, a page at a time: the direct ones where the product tells them
+    /// apart. [`Failure::Gone`]: no such group.
+    async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure>;
 
     /// Tries the address, the credential and its rights, without a write.
     async fn check(&self) -> Result<Check, Failure>;
@@ -296,6 +298,10 @@ pub fn connect(
         timeout,
         connect_timeout: defaults.connect_timeout.min(timeout),
         max_body: defaults.max_body,
+        limits: Some(Limits {
+            concurrency: settings.concurrency,
+            requests_per_second: settings.requests_per_second,
+        }),
     };
     Ok(match settings.kind {
         TargetKind::JiraDc => {
@@ -323,9 +329,11 @@ fn same(a: &str, b: &str) -> bool {
     fold(a) == fold(b)
 }
 
-fn not_listed() -> Failure {
-    Failure::Rejected {
+/// Where a page starts, for products that count. What is no number was never given out as a cursor.
+fn start_of(cursor: Option<&str>) -> Result<usize, Failure> {
+    let Some(cursor) = cursor else { return Ok(0) };
+    cursor.parse().map_err(|_| Failure::Rejected {
         field: None,
-        text: "this product is not listed".to_owned(),
-    }
+        text: format!("{cursor:?} does not say where a page begins"),
+    })
 }

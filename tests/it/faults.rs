@@ -1,6 +1,7 @@
 //! Faults of a target and what the engine makes of them, with a clock that stands still and a target in
 //! memory: each test says what happens, lets time pass by hand, and compares what is there at the end.
 
+mod batch;
 mod gate;
 mod history;
 mod ownership;

@@ -14,6 +14,7 @@ mod conformance;
 mod crash;
 mod demo;
 mod faults;
+mod fewest;
 mod guide;
 mod harness;
 mod requests;

@@ -1,3 +1,4 @@
+DROP TABLE configuration_version;
 DROP TABLE audit;
 DROP TABLE work_item;
 DROP TABLE target_membership;

@@ -143,8 +143,8 @@ CREATE TABLE target_group (
     PRIMARY KEY (target_id, name_ci)
 );
 
--- Which target group a source group stands for: no Data Center product can rename a group, so a renamed
--- source group keeps the one it had. Outlives the source group.
+-- The name under which a source group was first used at a target: no Data Center product can rename a group,
+-- so a renamed source group goes on under it and keeps the target groups it had. Outlives the source group.
 CREATE TABLE group_alias (
     target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
     source_group_id TEXT NOT NULL,
@@ -182,20 +182,32 @@ CREATE TABLE work_item (
 CREATE INDEX work_item_due ON work_item (target_id, state, priority, due_at);
 CREATE INDEX work_item_user ON work_item (user_id);
 
--- Append-only: every operation at a target, with what caused it. Names are copied, so that a row still
--- reads when what it is about is gone.
+-- Append-only: every operation at a target, and every act of an administrator, with what caused it. Names are
+-- copied, so that a row still reads when what it is about is gone. An operation has a target and a user; an act
+-- has an actor. `detail` of an operation also holds what was there before, for `usher undo`.
 CREATE TABLE audit (
     id TEXT NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
-    connection_id TEXT NOT NULL,
-    target_id TEXT NOT NULL,
-    user_id TEXT NOT NULL,
-    user_name TEXT NOT NULL,
+    actor TEXT,
+    connection_id TEXT,
+    target_id TEXT,
+    user_id TEXT,
+    user_name TEXT,
     operation TEXT NOT NULL,
     detail TEXT NOT NULL,
     outcome TEXT NOT NULL,
     message TEXT,
     cause TEXT NOT NULL
 );
-CREATE INDEX audit_user ON audit (user_id, id);
-CREATE INDEX audit_target ON audit (target_id, id);
+CREATE INDEX audit_at ON audit (at, id);
+CREATE INDEX audit_user ON audit (user_id, at, id);
+CREATE INDEX audit_target ON audit (target_id, at, id);
+
+-- What `usher apply` and others made of the configuration, whole, as the file that would make it so again.
+CREATE TABLE configuration_version (
+    version BIGINT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL,
+    author TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    text TEXT NOT NULL
+);

@@ -4,13 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::print;
-use crate::domain::{MatchKey, Mode, SecretRef};
+use crate::domain::{ExistingGroups, MatchKey, Mode, SecretRef};
 
 /// The example of the design, without what is not supported yet.
 const EXAMPLE: &str = r#"
 [[connection]]
 name = "corp"
 kind = "oracle-idcs"
+group_attributes = ["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"]
 
 [[target]]
 name = "jira"
@@ -41,8 +42,12 @@ on_the_fly = true
 create_missing = true
 allow = ["jira-*"]
 deny = []
+rewrite = [{ from = "^idcs-(.+)$", to = "$1" }]
 keep_existing = true
 protect = ["jira-administrators"]
+for_all = ["jira-software-users"]
+for_new = []
+manual = [{ from = "Engineering", to = ["developers"], keep_members = true }]
 "#;
 
 /// The smallest file with everything in it; tests put mistakes into it.
@@ -64,6 +69,11 @@ fn example() -> ConfigFile {
         vec![ConnectionSettings {
             name: "corp".to_owned(),
             kind: ConnectionKind::OracleIdcs,
+            group_attributes: vec![GroupAttribute {
+                path: "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
+                    .to_owned(),
+                split: String::new(),
+            }],
         }],
         vec![TargetSettings {
             name: "jira".to_owned(),
@@ -71,6 +81,7 @@ fn example() -> ConfigFile {
             base_url: "https://jira.example.com".to_owned(),
             auth: TargetAuth::Token(SecretRef::Env("JIRA_TOKEN".to_owned())),
             concurrency: 4,
+            requests_per_second: None,
             timeout_s: 20,
         }],
         vec![MappingEntry {
@@ -93,6 +104,7 @@ fn example() -> ConfigFile {
                         Operation::Reactivate,
                     ],
                     on_delete: OnDelete::Deactivate,
+                    delete_after_s: None,
                     protect: vec!["admin".to_owned(), "svc-*".to_owned()],
                     default_project_lead: Some("pm".to_owned()),
                     default_component_lead: Some("pm".to_owned()),
@@ -104,6 +116,18 @@ fn example() -> ConfigFile {
                     deny: Vec::new(),
                     keep_existing: true,
                     protect: vec!["jira-administrators".to_owned()],
+                    for_all: vec!["jira-software-users".to_owned()],
+                    rewrite: vec![RewriteRule {
+                        from: "^idcs-(.+)$".to_owned(),
+                        to: "$1".to_owned(),
+                    }],
+                    manual: vec![ManualRule {
+                        source: SourceNames::From("Engineering".to_owned()),
+                        to: vec!["developers".to_owned()],
+                        keep_members: true,
+                        also_on_the_fly: false,
+                    }],
+                    ..GroupRules::default()
                 },
             },
         }],
@@ -239,7 +263,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
             "kind = \"jira-dc\"\nconcurrency = 33\ntimeout = \"3h\"",
             &[
                 "7:15: `concurrency` should be 1 to 32",
-                "8:11: `timeout` should be 1s to 120s",
+                "8:11: `timeout` should be 1s to 2m",
             ],
         ),
         (
@@ -261,7 +285,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         (
             "kind = \"jira-dc\"",
             "kind = \"jira-dc\"\ntimeout = \"20\"",
-            &["7:11: `timeout` should be a number with s, m or h, as in \"20s\""],
+            &["7:11: `timeout` should be a number with s, m, h or d, as in \"20s\""],
         ),
         (
             "base_url = \"https://jira.example.com\"",
@@ -465,13 +489,53 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             groups,
-            "rewrite = []\nfor_all = []\nfor_new = []\nmanual = []\n",
+            "rewrite = [{ from = \"a\" }, 1]\nfor_all = \"x\"\nfor_new = [1]\nonly = [\"\"]\n",
             &[
-                "13:1: `rewrite` is not supported yet",
-                "14:1: `for_all` is not supported yet",
-                "15:1: `for_new` is not supported yet",
-                "16:1: `manual` is not supported yet",
+                "13:12: `to` is missing, as in to = \"$1\"",
+                "13:28: `rewrite` should be a list of tables, each beginning with [[mapping.groups.rewrite]], not a whole number",
+                "14:11: `for_all` should be a list in brackets, as in [\"…\", \"…\"], not text",
+                "15:12: the entries of `for_new` should be text in quotes, not a whole number",
+                "16:9: an entry of `only` is empty; leave it out",
             ],
+        ),
+        (
+            groups,
+            "manual = [{ form = \"a\", to = [\"b\"] }, { from = \"a\", matching = \"b\", to = [] }, { from = \"a\", keep_members = 0 }]\n",
+            &[
+                "13:11: `from` is missing, as in from = \"Engineering\"",
+                "13:13: unknown key `form`; did you mean `from`?",
+                "13:64: give either `from`, the name of a group, or `matching`, a pattern, not both",
+                "13:80: `to` is missing, as in to = [\"developers\"]",
+                "13:109: `keep_members` should be true or false, not a whole number",
+            ],
+        ),
+        (
+            groups,
+            "existing_groups = \"adpot\"\ngroup_attributes = [\"userType\", \"\", 3, { split = 1 }]\n",
+            &[
+                "13:19: unknown existing_groups `adpot`; did you mean `adopt`? (adopt, skip)",
+                "14:33: an entry of `group_attributes` is empty; leave it out",
+                "14:37: the entries of `group_attributes` should be text in quotes or tables in braces, not a whole number",
+                "14:40: `path` is missing, as in path = \"userType\"",
+                "14:50: `split` should be text in quotes, not a whole number",
+            ],
+        ),
+        (
+            "kind = \"scim\"",
+            "kind = \"scim\"\ngroup_attributes = \"userType\"",
+            &[
+                "4:20: `group_attributes` should be a list in brackets, as in [\"…\", { … }], not text",
+            ],
+        ),
+        (
+            users,
+            "on_delete = \"deactivate\"\ndelete_after = \"30d\"\n",
+            &["14:16: `delete_after` needs `on_delete = \"delete\"`"],
+        ),
+        (
+            users,
+            "on_delete = \"delete\"\noperations = [\"delete\"]\ndelete_after = \"1s\"\n",
+            &["15:16: `delete_after` should be 1m to 3650d"],
         ),
         (
             groups,
@@ -479,7 +543,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
             &[
                 "13:10: an entry of `allow` is empty; leave it out",
                 "14:1: unknown key `keep_exsting`; did you mean `keep_existing`?",
-                "15:1: unknown key `a\\nb`; there are on_the_fly, create_missing, allow, deny, keep_existing, protect, rewrite, for_all, for_new, manual",
+                "15:1: unknown key `a\\nb`; there are only, manual, on_the_fly, create_missing, existing_groups, allow, deny, rewrite, keep_existing, protect, for_all, for_new, group_attributes",
             ],
         ),
     ] {
@@ -552,11 +616,16 @@ fn rules_are_located() {
         let Position { line, column } = file.locate(0, key);
         (line, column)
     };
-    assert_eq!(at("users.scope"), (18, 9));
-    assert_eq!(at("groups.allow"), (33, 9));
+    assert_eq!(at("users.scope"), (19, 9));
+    assert_eq!(at("groups.allow"), (34, 9));
+    assert_eq!(at("groups.allow[0]"), (34, 10));
+    assert_eq!(at("groups.rewrite[0]"), (36, 12));
+    assert_eq!(at("groups.deny[5]"), (35, 8));
     // Keys that are left out: their table, then the mapping.
-    assert_eq!(at("users.none"), (17, 1));
-    assert_eq!(at("none.none"), (12, 1));
+    assert_eq!(at("users.none"), (18, 1));
+    assert_eq!(at("none.none"), (13, 1));
+    let Position { line, column } = file.locate_in_connection(0, "group_attributes[0]");
+    assert_eq!((line, column), (5, 21));
     assert_eq!(
         file.locate(7, "users.scope"),
         Position { line: 1, column: 1 }
@@ -598,7 +667,7 @@ fn the_printed_form_is_the_usual_one() {
     let text = print(&file);
     assert!(
         text.starts_with(
-            "[[connection]]\nname = \"corp\"\nkind = \"scim\"\n\n[[target]]\nname = \"jira\"\n\
+            "[[connection]]\nname = \"corp\"\nkind = \"scim\"\ngroup_attributes = []\n\n[[target]]\nname = \"jira\"\n\
              kind = \"jira-dc\"\nbase_url = \"https://jira.example.com\"\n\
              token = { env = \"JIRA_TOKEN\" }\nconcurrency = 4\ntimeout = \"20s\"\n\n[[mapping]]\n"
         ),
@@ -636,15 +705,17 @@ fn target_settings() -> impl Strategy<Value = TargetSettings> {
         "https?://[a-z]{1,5}(:[1-9][0-9]{0,3})?(/[a-z]{1,4})?",
         auth,
         1..33_u32,
+        prop::option::of(1..1001_u32),
         1..121_u64,
     )
         .prop_map(
-            |(name, base_url, auth, concurrency, timeout_s)| TargetSettings {
+            |(name, base_url, auth, concurrency, requests_per_second, timeout_s)| TargetSettings {
                 name,
                 kind: TargetKind::JiraDc,
                 base_url,
                 auth,
                 concurrency,
+                requests_per_second,
                 timeout_s,
             },
         )
@@ -668,16 +739,18 @@ fn user_rules() -> impl Strategy<Value = UserRules> {
             any::<bool>(),
             on_delete,
             prop::sample::subsequence(all, 0..7),
+            prop::option::of(60..3650 * 86_400_u64),
         ),
         prop::sample::subsequence(vec![MatchKey::Username, MatchKey::Email], 0..3),
         (prop::option::of(text()), prop::option::of(text())),
     )
         .prop_map(
-            |(texts, (adopt, on_delete, mut operations), match_by, leads)| {
+            |(texts, (adopt, on_delete, mut operations, delete_after_s), match_by, leads)| {
                 if on_delete == OnDelete::Delete && !operations.contains(&Operation::Delete) {
                     operations.push(Operation::Delete);
                 }
                 let (scope, username, display_name, email, protect) = texts;
+                let delete_after_s = delete_after_s.filter(|_| on_delete == OnDelete::Delete);
                 let (default_project_lead, default_component_lead) = leads;
                 UserRules {
                     scope,
@@ -688,6 +761,7 @@ fn user_rules() -> impl Strategy<Value = UserRules> {
                     adopt,
                     operations,
                     on_delete,
+                    delete_after_s,
                     protect,
                     default_project_lead,
                     default_component_lead,
@@ -696,24 +770,75 @@ fn user_rules() -> impl Strategy<Value = UserRules> {
         )
 }
 
+fn group_attributes() -> impl Strategy<Value = Vec<GroupAttribute>> {
+    let attribute = (text(), "[;,| \"']{0,3}").prop_map(|(path, split)| GroupAttribute {
+        path: path.trim().to_owned(),
+        split,
+    });
+    prop::collection::vec(attribute, 0..3)
+}
+
+fn manual_rule() -> impl Strategy<Value = ManualRule> {
+    let source = prop_oneof![
+        text().prop_map(SourceNames::From),
+        text().prop_map(SourceNames::Matching),
+    ];
+    let to = prop::collection::vec(text(), 0..3);
+    (source, to, any::<bool>(), any::<bool>()).prop_map(
+        |(source, to, keep_members, also_on_the_fly)| ManualRule {
+            source,
+            to,
+            keep_members,
+            also_on_the_fly,
+        },
+    )
+}
+
 fn group_rules() -> impl Strategy<Value = GroupRules> {
     let texts = || prop::collection::vec(text(), 0..3);
-    (any::<[bool; 3]>(), texts(), texts(), texts()).prop_map(|(flags, allow, deny, protect)| {
-        let [on_the_fly, create_missing, keep_existing] = flags;
-        GroupRules {
-            on_the_fly,
-            create_missing,
-            allow,
-            deny,
-            keep_existing,
-            protect,
-        }
-    })
+    let rewrite = (text(), text()).prop_map(|(from, to)| RewriteRule { from, to });
+    (
+        any::<[bool; 4]>(),
+        (texts(), texts(), texts(), texts(), texts(), texts()),
+        prop::collection::vec(manual_rule(), 0..3),
+        prop::collection::vec(rewrite, 0..3),
+        group_attributes(),
+    )
+        .prop_map(|(flags, lists, manual, rewrite, group_attributes)| {
+            let [on_the_fly, create_missing, keep_existing, adopt] = flags;
+            let (only, allow, deny, protect, for_all, for_new) = lists;
+            GroupRules {
+                only,
+                manual,
+                on_the_fly,
+                create_missing,
+                existing_groups: if adopt {
+                    ExistingGroups::Adopt
+                } else {
+                    ExistingGroups::Skip
+                },
+                allow,
+                deny,
+                rewrite,
+                keep_existing,
+                protect,
+                for_all,
+                for_new,
+                group_attributes,
+            }
+        })
 }
 
 fn config_file() -> impl Strategy<Value = ConfigFile> {
     let kind = prop::sample::select(vec![ConnectionKind::OracleIdcs, ConnectionKind::Scim]);
-    let connection = (name(), kind).prop_map(|(name, kind)| ConnectionSettings { name, kind });
+    let connection =
+        (name(), kind, group_attributes()).prop_map(|(name, kind, group_attributes)| {
+            ConnectionSettings {
+                name,
+                kind,
+                group_attributes,
+            }
+        });
     let mode = prop::sample::select(vec![Mode::Shadow, Mode::Live, Mode::Paused]);
     (
         connection,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::domain::Failure;
+use crate::domain::{Failure, Observed};
 use crate::targets::same;
 
 /// `KnownUser`. There is no e-mail address in it.
@@ -45,6 +45,18 @@ impl User {
         })
     }
 
+    /// As it is told of.
+    pub(super) fn observed(self, groups: Vec<String>) -> Result<Observed, Failure> {
+        Ok(Observed {
+            active: self.active()?,
+            remote_id: self.key,
+            username: self.name,
+            display_name: self.display_name,
+            email: None,
+            groups,
+        })
+    }
+
     /// What is left of a deleted account, so that its pages have an author: its key has become its name.
     pub(super) fn is_ghost(&self) -> bool {
         self.name == self.key
@@ -68,6 +80,13 @@ pub(super) struct Current {
     pub(super) account_id: Option<String>,
 }
 
+/// The answer to the creation of an account.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Made {
+    pub(super) user_key: String,
+}
+
 /// Anything of which only the name matters.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Named {
@@ -76,7 +95,7 @@ pub(super) struct Named {
 
 /// `RestList`
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Page<T> {
+pub(super) struct RestList<T> {
     pub(super) results: Vec<T>,
     #[serde(rename = "_links", default)]
     links: Links,
@@ -87,7 +106,7 @@ struct Links {
     next: Option<String>,
 }
 
-impl<T> Page<T> {
+impl<T> RestList<T> {
     /// Where the next page starts; `None`: this is the last one. The address itself is not followed: it would lead
     /// wherever the answer says.
     pub(super) fn next(&self, start: usize) -> Option<usize> {
@@ -217,14 +236,18 @@ mod tests {
     fn the_next_page_is_where_the_link_says() {
         let page = |next: serde_json::Value| {
             let page = json!({"results": [{"name": "a"}, {"name": "b"}], "_links": {"next": next}});
-            serde_json::from_value::<Page<Named>>(page).unwrap().next(4)
+            serde_json::from_value::<RestList<Named>>(page)
+                .unwrap()
+                .next(4)
         };
         assert_eq!(page(json!("/rest/api/group?limit=5&start=50")), Some(50));
         assert_eq!(page(json!("/rest/api/group?cursor=x")), Some(6));
         assert_eq!(page(json!(null)), None);
         let bare = json!({"results": []});
         assert_eq!(
-            serde_json::from_value::<Page<Named>>(bare).unwrap().next(0),
+            serde_json::from_value::<RestList<Named>>(bare)
+                .unwrap()
+                .next(0),
             None
         );
     }

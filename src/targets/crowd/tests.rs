@@ -179,7 +179,7 @@ async fn a_404_without_a_reason_is_not_absence() {
 #[tokio::test]
 async fn refusals_are_told_apart_by_their_reason() {
     let class = |failure: &Failure| match failure {
-        Failure::Transient { .. } => "transient",
+        Failure::Transient { .. } | Failure::Unreachable { .. } => "transient",
         Failure::Throttled { .. } => "throttled",
         Failure::Rejected { .. } => "rejected",
         Failure::Unauthorized { .. } => "unauthorized",

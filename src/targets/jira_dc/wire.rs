@@ -110,6 +110,9 @@ pub(super) struct Named {
 /// `GET /groups/picker`
 #[derive(Debug, Deserialize)]
 pub(super) struct Picker {
+    /// How many there are, shown or not.
+    #[serde(default)]
+    pub(super) total: usize,
     pub(super) groups: Vec<Suggestion>,
 }
 
@@ -180,6 +183,16 @@ pub(super) struct Page<T> {
     #[serde(default)]
     pub(super) is_last: bool,
     pub(super) values: Vec<T>,
+}
+
+/// `GET /user/list`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UserList {
+    #[serde(default)]
+    pub(super) is_last: bool,
+    pub(super) next_cursor: Option<String>,
+    pub(super) values: Vec<User>,
 }
 
 /// `GET /serverInfo`

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use usher::domain::{Action, Applied, Failure, Holdings, Lookup, Observed};
 use usher::targets::memory::Memory;
-use usher::targets::{Capabilities, Check, Protected, Target};
+use usher::targets::{Capabilities, Check, Member, Page, Protected, Target};
 
 use super::super::harness::{App, postgres};
 use super::{World, configuration, connected, databases, person};
@@ -83,6 +83,18 @@ impl Target for Gate {
         }
         *self.busy.lock().unwrap().get_mut(who).unwrap() -= 1;
         outcome
+    }
+
+    async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
+        Target::users(&self.memory, cursor).await
+    }
+
+    async fn groups(&self, cursor: Option<&str>) -> Result<Page<String>, Failure> {
+        Target::groups(&self.memory, cursor).await
+    }
+
+    async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure> {
+        self.memory.members(group, cursor).await
     }
 
     async fn check(&self) -> Result<Check, Failure> {
@@ -281,4 +293,44 @@ async fn two_servers_share_the_work_and_never_an_item() {
     assert_eq!(world.times("create_user"), 40);
     assert_eq!(world.times("add_member"), 40);
     world.is_in_step("", "").await;
+}
+
+/// A server dies while it sends the memberships of many in one go: another one looks at each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_while_many_memberships_are_sent_costs_only_time() {
+    for database in databases() {
+        let (world, second, gate) = pair_on(&database, Memory::in_bulk()).await;
+        let mut ids = Vec::new();
+        for n in 0..5 {
+            ids.push(world.create(person(&format!("p{n}"))).await);
+        }
+        world.settle().await;
+        world.memory.seed_group("jira-users");
+        let members: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let group = world.group("jira-users", &members).await;
+        let crashed = work_until_it_took_effect(&world, &gate).await;
+        assert_eq!(second.drain().await, 0, "the leases still hold");
+        second.pass(Duration::from_secs(31), 3).await;
+        for n in 0..5 {
+            assert_eq!(world.groups_of(&format!("p{n}")), ["jira-users"]);
+        }
+        let behind = second.clock.now() - world.app.clock.now();
+        world.app.clock.advance_ms(behind / 1000);
+        gate.open.notify_one();
+        crashed.await.unwrap();
+        world.settle().await;
+        // Whoever was put in by the server that died is taken out like all others.
+        for id in &ids {
+            world.leave(&group, id).await;
+        }
+        world.settle().await;
+        for n in 0..5 {
+            assert!(
+                world.groups_of(&format!("p{n}")).is_empty(),
+                "{}",
+                database.name
+            );
+        }
+        world.is_in_step("", "").await;
+    }
 }

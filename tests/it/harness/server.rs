@@ -98,6 +98,7 @@ impl App {
         let settings = usher::domain::ConnectionSettings {
             name: name.to_owned(),
             kind,
+            group_attributes: Vec::new(),
         };
         let now = self.clock.now();
         self.store()

@@ -50,6 +50,7 @@ pub(crate) async fn connection(store: &Store, name: &str) -> ConnectionId {
     let settings = ConnectionSettings {
         name: name.to_owned(),
         kind: ConnectionKind::Scim,
+        group_attributes: Vec::new(),
     };
     store
         .write(move |tx| -> Result<ConnectionId, store::Error> {

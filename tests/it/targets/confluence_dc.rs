@@ -44,6 +44,7 @@ fn fixture(options: ConfluenceOptions) -> (Fixture, Arc<Confluence>) {
         confluence: Arc::clone(&confluence),
         updates: true,
         slashes: false,
+        many: 450,
     };
     (
         Fixture {
@@ -60,6 +61,8 @@ struct Behind {
     updates: bool,
     /// Whether its web server lets slashes through.
     slashes: bool,
+    /// More than a page of its lists holds.
+    many: usize,
 }
 
 fn observed(user: ConfluenceUser) -> Observed {
@@ -134,6 +137,10 @@ impl Backstage for Behind {
         }
     }
 
+    fn many(&self) -> usize {
+        self.many
+    }
+
     fn deletes_later(&self) -> bool {
         true
     }
@@ -199,6 +206,7 @@ async fn an_old_and_awkward_confluence_passes_the_suite() {
             confluence,
             updates: false,
             slashes: false,
+            many: 12,
         });
         f
     };
@@ -248,6 +256,7 @@ async fn made_by_the_registry_with_a_password() {
             password: SecretRef::Env("UNUSED".into()),
         },
         concurrency: 1,
+        requests_per_second: None,
         timeout_s: 5,
     };
     let basic = |password: &str| Credential::Basic {

@@ -186,6 +186,7 @@ async fn made_by_the_registry_with_the_applications_password() {
             password: SecretRef::Env("UNUSED".into()),
         },
         concurrency: 1,
+        requests_per_second: None,
         timeout_s: 5,
     };
     let target = targets::connect(&settings, basic("application-password")).unwrap();

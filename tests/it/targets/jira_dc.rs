@@ -31,18 +31,20 @@ fn target_with(url: &str, credential: Credential) -> Arc<dyn Target> {
 }
 
 fn fixture(options: JiraOptions) -> (Fixture, Arc<Jira>) {
+    let shown_groups = options.picker_cap;
     let jira = Arc::new(Jira::start(options).unwrap());
     let target = target_with(&jira.url(), Credential::Bearer(TOKEN.into()));
     (
         Fixture {
             target,
-            backstage: Box::new(Behind(Arc::clone(&jira))),
+            backstage: Box::new(Behind(Arc::clone(&jira), shown_groups)),
         },
         jira,
     )
 }
 
-struct Behind(Arc<Jira>);
+/// The Jira, and how many groups its picker shows.
+struct Behind(Arc<Jira>, usize);
 
 fn observed(user: JiraUser) -> Observed {
     Observed {
@@ -89,6 +91,10 @@ impl Backstage for Behind {
         self.0.remove_user(username);
     }
 
+    fn hides_groups(&self) -> bool {
+        self.0.groups().len() > self.1
+    }
+
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
         let kind = match trouble {
             Trouble::Throttled(Some(seconds)) => FaultKind::throttled(seconds),
@@ -123,7 +129,11 @@ fn successors(project: Option<&str>, component: Option<&str>) -> LeadSuccessors 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jira_passes_the_suite() {
-    let cases = suite::run_all(async || fixture(JiraOptions::default()).0).await;
+    let options = || JiraOptions {
+        picker_cap: 10_000,
+        ..JiraOptions::default()
+    };
+    let cases = suite::run_all(async || fixture(options()).0).await;
     eprintln!("jira-dc: {cases} cases");
 }
 
@@ -153,6 +163,7 @@ async fn made_by_the_registry_with_a_password() {
             password: SecretRef::Env("UNUSED".into()),
         },
         concurrency: 1,
+        requests_per_second: None,
         timeout_s: 5,
     };
     let basic = |password: &str| Credential::Basic {

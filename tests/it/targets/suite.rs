@@ -1,12 +1,13 @@
 //! What every target must do, whatever the product. A case gets a fresh product, looks at it behind the target's
 //! back, and fails if the two disagree.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use usher::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
-use usher::targets::{Capabilities, Target};
+use usher::targets::{Capabilities, Page, Target};
 
 /// A product and the target that writes to it.
 pub(crate) struct Fixture {
@@ -28,6 +29,16 @@ pub(crate) trait Backstage: Send + Sync {
     /// What this instance can do, where its version can do less than the product `can`.
     fn able(&self, can: &Capabilities) -> Capabilities {
         *can
+    }
+
+    /// More than a page of any list holds.
+    fn many(&self) -> usize {
+        1005
+    }
+
+    /// A list of groups may be cut short here; then it is refused.
+    fn hides_groups(&self) -> bool {
+        false
     }
 
     /// A deletion goes on after it was answered.
@@ -130,6 +141,10 @@ pub(crate) async fn run_all(make: impl AsyncFn() -> Fixture) -> usize {
         lost_reply_to_a_group
         lost_reply_to_a_membership
         lost_reply_to_a_removal
+        lists_everybody
+        lists_all_groups
+        lists_all_members
+        lists_no_members_of_no_group
         tried_out
     }
     cases
@@ -387,6 +402,13 @@ fn subject(action: &Action) -> &str {
     }
 }
 
+fn without_groups(user: Observed) -> Observed {
+    Observed {
+        groups: Vec::new(),
+        ..user
+    }
+}
+
 fn sorted(mut user: Observed) -> Observed {
     user.groups.sort();
     user
@@ -402,8 +424,15 @@ fn is_rejected(failure: &Failure) {
 
 async fn create(f: &Fixture) {
     let applied = f.done(&create_user(&ada())).await;
-    f.agrees(&applied).await;
     let account = applied.account.unwrap();
+    let found = f.target.observe(Lookup::RemoteId(&account.remote_id)).await;
+    let found = found.unwrap().unwrap();
+    // Which groups the product has put it in may be left to a look.
+    assert_eq!(
+        without_groups(account.clone()),
+        without_groups(found.clone())
+    );
+    assert_eq!(sorted(f.there("ada").await), sorted(found));
     let address = Some("ada@example.com");
     assert_eq!((account.username.as_str(), account.active), ("ada", true));
     assert_eq!(account.display_name, "Ada Lovelace");
@@ -418,7 +447,10 @@ async fn create(f: &Fixture) {
 async fn create_again(f: &Fixture) {
     let first = f.done(&create_user(&ada())).await;
     let again = f.already(&create_user(&ada())).await;
-    assert_eq!(first.account, again.account);
+    assert_eq!(
+        first.account.map(without_groups),
+        again.account.map(without_groups)
+    );
 }
 
 async fn create_over_a_foreign_account(f: &Fixture) {
@@ -1063,4 +1095,104 @@ async fn tried_out(f: &Fixture) {
     let less = f.can() != *f.target.capabilities();
     assert_eq!(!check.warnings.is_empty(), less, "{:?}", check.warnings);
     f.target.protected().await.unwrap();
+}
+
+async fn pages<T>(read: impl AsyncFn(Option<&str>) -> Result<Page<T>, Failure>) -> Vec<T> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = read(cursor.as_deref()).await.unwrap();
+        all.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            return all;
+        }
+        assert!(all.len() < 5000, "the list has no end");
+    }
+}
+
+async fn crowd_of(f: &Fixture, groups: &[&str]) {
+    for i in 0..f.backstage.many() {
+        let user = Observed {
+            username: format!("person{i}"),
+            display_name: format!("Person {i}"),
+            email: Some(format!("person{i}@example.com")),
+            active: i % 3 > 0,
+            groups: groups.iter().map(|&group| group.to_owned()).collect(),
+            ..ada()
+        };
+        f.backstage.seed_user(user).await;
+    }
+}
+
+/// How often each name is there, in any case.
+fn counted(names: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name.to_lowercase()).or_default() += 1;
+    }
+    counts
+}
+
+async fn lists_everybody(f: &Fixture) {
+    crowd_of(f, &[]).await;
+    let all = pages(async |cursor| f.target.users(cursor).await).await;
+    let counts = counted(all.iter().map(|user| user.username.clone()));
+    for i in 0..f.backstage.many() {
+        assert_eq!(counts.get(&format!("person{i}")), Some(&1), "person{i}");
+    }
+    for user in all
+        .iter()
+        .filter(|user| user.username.starts_with("person"))
+        .take(5)
+    {
+        let there = f.there(&user.username).await;
+        assert_eq!(
+            *user,
+            Observed {
+                groups: Vec::new(),
+                ..there
+            }
+        );
+    }
+}
+
+async fn lists_all_groups(f: &Fixture) {
+    for i in 0..f.backstage.many() {
+        f.backstage.seed_group(&format!("team{i}")).await;
+    }
+    if f.backstage.hides_groups() {
+        is_rejected(&f.target.groups(None).await.unwrap_err());
+        return;
+    }
+    let all = pages(async |cursor| f.target.groups(cursor).await).await;
+    let there = f.backstage.groups().await;
+    assert_eq!(counted(all.into_iter()), counted(there.into_iter()));
+}
+
+async fn lists_all_members(f: &Fixture) {
+    crowd_of(f, &["devs"]).await;
+    f.seeded(ada()).await;
+    let all = pages(async |cursor| f.target.members("DEVS", cursor).await).await;
+    let counts = counted(all.iter().map(|member| member.username.clone()));
+    assert_eq!(counts.len(), f.backstage.many());
+    assert!(
+        counts
+            .iter()
+            .all(|(name, n)| name.starts_with("person") && *n == 1)
+    );
+    for member in all
+        .iter()
+        .take(3)
+        .filter(|member| !member.remote_id.is_empty())
+    {
+        let there = f.there(&member.username).await;
+        assert_eq!(there.remote_id, member.remote_id);
+    }
+}
+
+async fn lists_no_members_of_no_group(f: &Fixture) {
+    is_gone(&f.target.members("nowhere", None).await.unwrap_err());
+    f.backstage.seed_group("empty").await;
+    let page = f.target.members("empty", None).await.unwrap();
+    assert_eq!((page.items, page.next), (Vec::new(), None));
 }
