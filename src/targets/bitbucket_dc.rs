@@ -13,17 +13,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::RngExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use self::wire::{Named, PermittedGroup, User};
-use super::atlassian::{Rest, Words};
+use super::atlassian::{Rest, Words, already, done, throw_away_password, was_so};
 use super::{
     Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
 };
@@ -783,34 +780,6 @@ fn gone(whom: Whom<'_>) -> Failure {
 fn no_group(group: &str) -> Failure {
     Failure::Gone {
         text: format!("Bitbucket has no group {group}"),
-    }
-}
-
-/// Long and of every kind of character, so that no rule for passwords is broken. Nobody ever learns it.
-fn throw_away_password() -> SecretString {
-    let bytes: [u8; 24] = rand::rng().random();
-    SecretString::from(format!("{}aA1!", URL_SAFE_NO_PAD.encode(bytes)))
-}
-
-fn done(account: Observed) -> Applied {
-    Applied {
-        account: Some(account),
-        ..Applied::default()
-    }
-}
-
-fn already(account: Observed) -> Applied {
-    Applied {
-        account: Some(account),
-        ..was_so()
-    }
-}
-
-/// There was nothing to do.
-fn was_so() -> Applied {
-    Applied {
-        already: true,
-        ..Applied::default()
     }
 }
 

@@ -10,14 +10,11 @@ mod wire;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::RngExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
-use super::atlassian::Rest;
+use super::atlassian::{Rest, already, done, throw_away_password, was_so};
 use super::{
     Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
 };
@@ -662,34 +659,6 @@ fn server_of(response: &Response) -> Server {
 fn no_rename(server: &Server) -> String {
     let name = if server.is_crowd() { "Crowd " } else { "" };
     format!("{name}{} cannot rename users over REST", server.shown())
-}
-
-/// Long and of every kind of character, so that no directory's rule for passwords is broken.
-fn throw_away_password() -> SecretString {
-    let bytes: [u8; 24] = rand::rng().random();
-    SecretString::from(format!("{}aA1!", URL_SAFE_NO_PAD.encode(bytes)))
-}
-
-fn done(account: Observed) -> Applied {
-    Applied {
-        account: Some(account),
-        ..Applied::default()
-    }
-}
-
-fn already(account: Observed) -> Applied {
-    Applied {
-        account: Some(account),
-        ..was_so()
-    }
-}
-
-/// There was nothing to do.
-fn was_so() -> Applied {
-    Applied {
-        already: true,
-        ..Applied::default()
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the Data Center products share: how a request looks, what 401 and odd answers mean, and how error bodies
 //! are read.
 
+mod applied;
+mod password;
 mod who;
 mod words;
 
@@ -9,6 +11,8 @@ use serde_json::Value;
 use crate::domain::Failure;
 use crate::outbound::{Client, Method, Request, Response};
 
+pub(super) use applied::{already, done, was_so};
+pub(super) use password::throw_away_password;
 pub(super) use who::Who;
 pub(super) use words::{Words, shown};
 

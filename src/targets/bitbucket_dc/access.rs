@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::wire::{PermittedUser, User};
-use super::{BitbucketDc, already, done, fold, gone, same, was_so};
+use super::{BitbucketDc, fold, gone, same};
 use crate::domain::{Applied, Failure, HeldGroup, Holdings, Owner};
 use crate::outbound::{Method, Response};
 use crate::targets::Whom;
-use crate::targets::atlassian::Words;
+use crate::targets::atlassian::{Words, already, done, was_so};
 
 /// The global permissions, the least first; each implies those before it.
 const RANKS: [&str; 4] = ["LICENSED_USER", "PROJECT_CREATE", "ADMIN", "SYS_ADMIN"];

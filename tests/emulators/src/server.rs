@@ -166,6 +166,29 @@ pub(crate) trait Emulated: Send + Sync + 'static {
     }
 }
 
+/// Answers the control requests by which a client in another language looks behind an emulator; none
+/// if it is not one: `GET state`, `GET requests` and `DELETE requests` under `/__emulator/`.
+pub(crate) fn control(
+    front: &Front,
+    request: &Request,
+    state: impl FnOnce() -> Value,
+) -> Option<Answer> {
+    let what = request.path.strip_prefix("/__emulator/")?;
+    let value = match (request.method.as_str(), what) {
+        ("GET", "state") => state(),
+        ("GET", "requests") => serde_json::json!(front.requests()),
+        ("DELETE", "requests") => {
+            front.clear_requests();
+            Value::Null
+        }
+        _ => {
+            let error = serde_json::json!({ "error": "no such control path" });
+            return Some(Answer::json(404, &error));
+        }
+    };
+    Some(Answer::json(200, &value))
+}
+
 /// How an emulator is served.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerOptions {

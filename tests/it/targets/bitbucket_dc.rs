@@ -14,6 +14,7 @@ use usher::targets::{self, BitbucketDc, Member, Target};
 use usher_emulators::bitbucket::{Bitbucket, BitbucketOptions, BitbucketUser, Permission};
 use usher_emulators::{Fault, FaultKind, Only};
 
+use super::fault;
 use super::suite::{
     self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
 };
@@ -104,20 +105,7 @@ impl Backstage for Behind {
     }
 
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
-        let kind = match trouble {
-            Trouble::Throttled(Some(seconds)) => FaultKind::throttled(seconds),
-            Trouble::Throttled(None) => FaultKind::status(429),
-            Trouble::ServerError => FaultKind::status(500),
-            Trouble::Hang => FaultKind::Hang(TIMEOUT * 4),
-            Trouble::ConnectionLost => FaultKind::DropBefore,
-            Trouble::Page => FaultKind::Garbage,
-            Trouble::LostReply => FaultKind::DropAfter,
-        };
-        let only = match strikes {
-            Strikes::NextRead => Only::Reads,
-            Strikes::NextWrite => Only::Writes,
-        };
-        self.0.fault(Fault::once(kind).only(only));
+        self.0.fault(fault(trouble, strikes, TIMEOUT));
     }
 }
 

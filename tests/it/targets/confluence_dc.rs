@@ -19,6 +19,7 @@ use usher_emulators::{Chaos, Fault, FaultKind, Only, RateLimit};
 use crate::harness::{App, sqlite};
 use crate::requests::{fits, vendor};
 
+use super::fault;
 use super::suite::{
     self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
 };
@@ -113,20 +114,7 @@ impl Backstage for Behind {
     }
 
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
-        let kind = match trouble {
-            Trouble::Throttled(Some(seconds)) => FaultKind::throttled(seconds),
-            Trouble::Throttled(None) => FaultKind::status(429),
-            Trouble::ServerError => FaultKind::status(500),
-            Trouble::Hang => FaultKind::Hang(TIMEOUT * 4),
-            Trouble::ConnectionLost => FaultKind::DropBefore,
-            Trouble::Page => FaultKind::Garbage,
-            Trouble::LostReply => FaultKind::DropAfter,
-        };
-        let only = match strikes {
-            Strikes::NextRead => Only::Reads,
-            Strikes::NextWrite => Only::Writes,
-        };
-        self.confluence.fault(Fault::once(kind).only(only));
+        self.confluence.fault(fault(trouble, strikes, TIMEOUT));
     }
 
     fn able(&self, can: &Capabilities) -> Capabilities {
