@@ -18,8 +18,9 @@
 //! | 1 | [`mapping`] | scim, domain |
 //! | 2 | [`telemetry`] | config |
 //! | 2 | [`outbound`] | domain, clock, config |
+//! | 1 | [`vault`] | nothing of ours |
 //! | 2 | [`store`] | scim, domain, clock, config |
-//! | 3 | [`auth`] | store, domain, clock, config |
+//! | 3 | [`auth`] | store, vault, domain, clock, config |
 //! | 3 | [`targets`] | domain, scim, outbound, clock, config |
 //! | 4 | [`intake`] | store, scim, domain, clock |
 //! | 4 | [`converge`] | store, targets, mapping, scim, domain, clock, config |
@@ -44,3 +45,4 @@ pub mod scim;
 pub mod store;
 pub mod targets;
 pub mod telemetry;
+pub mod vault;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use apply::{Change, Report, apply};
 
+use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::secret;
 use crate::config::server::DatabaseUrl;
@@ -25,6 +26,7 @@ use crate::http;
 use crate::intake::Intake;
 use crate::outbound::Credential;
 use crate::store::{self, Store, work};
+use crate::vault::{self, Vault};
 
 /// How long requests under way may take to end after a stop was asked for, in seconds.
 const GRACE_S: u64 = 15;
@@ -40,6 +42,8 @@ pub struct ServeOptions {
     pub public_url: Option<String>,
     /// How the engine works.
     pub engine: Options,
+    /// Where the master key is, which secrets in the database are encrypted with. Without: no access tokens.
+    pub master_key: Option<vault::Source>,
 }
 
 /// The parts of a running server.
@@ -111,6 +115,8 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let _only = lock::take(&options.database)?;
     let store = Store::open(&options.database)?;
     let clock = Clock::System;
+    let vault = options.master_key.as_ref().map(Vault::open).transpose()?;
+    let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     // A new server may come with a new credential, or after a repair.
     store
         .write(|tx| -> Result<(), store::Error> {
@@ -142,7 +148,11 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         options.public_url,
         &options.engine,
     );
-    let server = http_server(parts.state.clone(), listener)?;
+    let state = match issuer {
+        Some(issuer) => parts.state.clone().with_issuer(issuer),
+        None => parts.state.clone(),
+    };
+    let server = http_server(state, listener)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
 

@@ -3,6 +3,10 @@
 //! The credential decides the connection. Tokens and passwords are made by Usher from 256 random bits, so
 //! their SHA-256 digest is all that is stored, and looking a digest up compares nothing secret byte by byte.
 
+mod attempts;
+mod grant;
+mod issuer;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,9 +16,14 @@ use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+pub use self::grant::{AccessToken, Client, Grant, Refused};
+pub use self::issuer::{Issuer, LIFETIME_S};
+
+use self::attempts::Attempts;
 use crate::clock::{Clock, Micros};
 use crate::domain::{ConnectionId, ConnectionKind, ConnectionSettings};
-use crate::store::{self, Store, tokens};
+use crate::store::tokens::{self, By, Found};
+use crate::store::{self, Store};
 
 /// Recognisable in a paste, for people and for secret scanners.
 const PREFIX: &str = "usher_";
@@ -50,6 +59,11 @@ pub enum Error {
     /// It ended.
     #[error("the credential has expired")]
     Expired,
+    /// This server makes no access tokens.
+    #[error(
+        "this server makes no access tokens: start it with --master-key-file or USHER_MASTER_KEY"
+    )]
+    NoIssuer,
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -73,12 +87,21 @@ pub fn basic_digest(username: &str, password: &SecretString) -> String {
     ))
 }
 
+/// What is stored of a client id and client secret.
+pub fn client_digest(id: &str, secret: &SecretString) -> String {
+    hex(&Sha256::digest(
+        format!("client:{id}:{}", secret.expose_secret()).as_bytes(),
+    ))
+}
+
 /// Recognises credentials.
 #[derive(Clone)]
 pub struct Authenticator {
     store: Store,
     clock: Clock,
-    remembered: Arc<Mutex<HashMap<String, Remembered>>>,
+    issuer: Option<Issuer>,
+    attempts: Attempts,
+    remembered: Arc<Mutex<HashMap<By, Remembered>>>,
 }
 
 #[derive(Clone)]
@@ -94,24 +117,48 @@ impl Authenticator {
         Self {
             store,
             clock,
+            issuer: None,
+            attempts: Attempts::default(),
             remembered: Arc::default(),
         }
     }
 
+    /// The same, making and taking access tokens as well.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: Issuer) -> Self {
+        self.issuer = Some(issuer);
+        self
+    }
+
     /// Recognises the caller by the value of the `Authorization` header.
     pub async fn authenticate(&self, header: Option<&str>) -> Result<Caller, Error> {
-        let digest = digest_of(header.ok_or(Error::Missing)?)?;
+        match shown(header.ok_or(Error::Missing)?)? {
+            Shown::Secret(digest) => self.known(By::Digest(digest)).await,
+            Shown::AccessToken(token) => {
+                let issuer = self.issuer.as_ref().ok_or(Error::Unknown)?;
+                let mut caller = Err(Error::Unknown);
+                // The last one speaks for the connection; all are of the same one.
+                for credential in issuer.read(&token).await? {
+                    caller = Ok(self.known(By::Id(credential)).await?);
+                }
+                caller
+            }
+        }
+    }
+
+    /// The caller of a credential that has not ended.
+    async fn known(&self, by: By) -> Result<Caller, Error> {
         let now = self.clock.now();
         let known = {
             let remembered = self
                 .remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            remembered.get(&digest).filter(|r| r.until > now).cloned()
+            remembered.get(&by).filter(|r| r.until > now).cloned()
         };
         let known = match known {
             Some(known) => known,
-            None => self.look_up(digest, now).await?,
+            None => self.look_up(by, now).await?,
         };
         if known.expires_at.is_some_and(|at| at <= now) {
             return Err(Error::Expired);
@@ -119,13 +166,16 @@ impl Authenticator {
         Ok(known.caller)
     }
 
-    async fn look_up(&self, digest: String, now: Micros) -> Result<Remembered, Error> {
-        let wanted = digest.clone();
-        let found = self
+    async fn find(&self, by: &By) -> Result<Option<Found>, Error> {
+        let wanted = by.clone();
+        Ok(self
             .store
             .read(move |conn| tokens::find(conn, &wanted))
-            .await?
-            .ok_or(Error::Unknown)?;
+            .await?)
+    }
+
+    async fn look_up(&self, by: By, now: Micros) -> Result<Remembered, Error> {
+        let found = self.find(&by).await?.ok_or(Error::Unknown)?;
         let settings: ConnectionSettings = serde_json::from_str(&found.settings).map_err(|e| {
             store::Error::Corrupt(format!("settings of {}: {e}", found.connection_id))
         })?;
@@ -145,22 +195,37 @@ impl Authenticator {
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
         }
-        remembered.insert(digest, known.clone());
+        remembered.insert(by, known.clone());
         Ok(known)
     }
 }
 
-fn digest_of(header: &str) -> Result<String, Error> {
+/// What a request shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shown {
+    /// A secret, by its digest.
+    Secret(String),
+    /// A JWT.
+    AccessToken(String),
+}
+
+fn shown(header: &str) -> Result<Shown, Error> {
     let (scheme, rest) = header.trim().split_once(' ').ok_or(Error::Malformed)?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() {
-        return Ok(bearer_digest(&SecretString::from(rest)));
+        // Our secrets have no dot, and every JWT has two.
+        return Ok(if rest.matches('.').count() == 2 {
+            Shown::AccessToken(rest.to_owned())
+        } else {
+            Shown::Secret(bearer_digest(&SecretString::from(rest)))
+        });
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let pair = STANDARD.decode(rest).map_err(|_| Error::Malformed)?;
         let pair = String::from_utf8(pair).map_err(|_| Error::Malformed)?;
         let (username, password) = pair.split_once(':').ok_or(Error::Malformed)?;
-        return Ok(basic_digest(username, &SecretString::from(password)));
+        let password = SecretString::from(password);
+        return Ok(Shown::Secret(basic_digest(username, &password)));
     }
     Err(Error::Malformed)
 }
@@ -193,11 +258,17 @@ mod tests {
     #[test]
     fn both_schemes_are_read_whatever_their_case() {
         let token = SecretString::from("usher_x");
-        assert_eq!(digest_of("bearer usher_x"), Ok(bearer_digest(&token)));
+        assert_eq!(
+            shown("bearer usher_x"),
+            Ok(Shown::Secret(bearer_digest(&token)))
+        );
         let header = format!("BASIC {}", STANDARD.encode("ada:pass:word"));
         assert_eq!(
-            digest_of(&header),
-            Ok(basic_digest("ada", &SecretString::from("pass:word")))
+            shown(&header),
+            Ok(Shown::Secret(basic_digest(
+                "ada",
+                &SecretString::from("pass:word")
+            )))
         );
     }
 
@@ -211,7 +282,7 @@ mod tests {
             "Basic !!!",
             "Basic YQ==",
         ] {
-            assert_eq!(digest_of(header), Err(Error::Malformed), "{header:?}");
+            assert_eq!(shown(header), Err(Error::Malformed), "{header:?}");
         }
     }
 }

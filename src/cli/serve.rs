@@ -1,12 +1,15 @@
 //! `usher serve`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use secrecy::SecretString;
 
 use crate::app::{self, ServeOptions};
 use crate::config::server::DatabaseUrl;
 use crate::converge::{DEFAULT_LEASE, Options};
+use crate::vault;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -27,6 +30,27 @@ pub(super) struct Arguments {
     #[arg(long, env = "USHER_LEASE", default_value_t = DEFAULT_LEASE.as_secs(), value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(2..=3600))]
     lease: u64,
+    /// File with the master key, which secrets in the database are encrypted with: 32 random bytes in Base64.
+    /// Made if it is missing. Without: beside the SQLite file; with PostgreSQL none, and then no access tokens are
+    /// made. Several servers on one database need the same key. The environment variable USHER_MASTER_KEY may hold
+    /// the key itself instead.
+    #[arg(long, env = "USHER_MASTER_KEY_FILE", value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
+}
+
+/// Where the master key is: in the environment, in a file, or else in one beside the SQLite file. Servers on one
+/// PostgreSQL database need the same key, so there none is made up.
+fn master_key(database: &DatabaseUrl, file: Option<PathBuf>) -> Option<vault::Source> {
+    if let Ok(text) = std::env::var("USHER_MASTER_KEY")
+        && !text.is_empty()
+    {
+        return Some(vault::Source::Text(SecretString::from(text)));
+    }
+    let beside = match database {
+        DatabaseUrl::Sqlite(path) => Some(path.with_extension("key")),
+        DatabaseUrl::Postgres(_) => None,
+    };
+    file.or(beside).map(vault::Source::File)
 }
 
 pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::Result<()> {
@@ -39,7 +63,9 @@ pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::
     {
         bail!("--public-url {url:?} must begin with https:// or http://");
     }
+    let master_key = master_key(&database, arguments.master_key_file);
     app::serve(ServeOptions {
+        master_key,
         listen: arguments.listen,
         database,
         public_url,

@@ -18,6 +18,10 @@ pub(super) enum Command {
         /// Make a password for HTTP Basic with this user name, instead of a bearer token.
         #[arg(long, value_name = "USERNAME")]
         basic: Option<String>,
+        /// Make a client id and a client secret, with which access tokens are asked for at /oauth2/v1/token; print
+        /// the id, then the secret, a line each.
+        #[arg(long, conflicts_with = "basic")]
+        client: bool,
         /// What it is for, as `usher token list` shows it.
         #[arg(long, default_value = "")]
         label: String,
@@ -43,9 +47,17 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
         Command::Create {
             connection,
             basic,
+            client,
             label,
             expires_in_days,
-        } => create(context, connection, basic, label, expires_in_days).await,
+        } => {
+            let kind = match basic {
+                Some(username) => Kind::Basic(username),
+                None if client => Kind::Client,
+                None => Kind::Bearer(label),
+            };
+            create(context, connection, kind, expires_in_days).await
+        }
         Command::List { json } => list(context, json).await,
         Command::Revoke { id } => {
             let wanted = id.clone();
@@ -62,11 +74,20 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
     }
 }
 
+/// What to make.
+enum Kind {
+    /// A bearer token with a label.
+    Bearer(String),
+    /// A password for this user name.
+    Basic(String),
+    /// A client id and secret.
+    Client,
+}
+
 async fn create(
     context: &Context,
     name: String,
-    basic: Option<String>,
-    label: String,
+    kind: Kind,
     expires_in_days: Option<u32>,
 ) -> anyhow::Result<()> {
     let wanted = name.clone();
@@ -87,29 +108,38 @@ async fn create(
         ),
     })?;
     let secret = auth::new_secret();
-    let (scheme, label, digest) = match &basic {
-        Some(username) if username.is_empty() || username.contains(':') => {
+    let (scheme, label, digest) = match &kind {
+        Kind::Basic(username) if username.is_empty() || username.contains(':') => {
             bail!("a user name for HTTP Basic is not empty and has no colon (RFC 7617)");
         }
-        Some(username) => (
+        Kind::Basic(username) => (
             CredentialScheme::Basic,
             username.clone(),
             auth::basic_digest(username, &secret),
         ),
-        None => (
+        Kind::Client => {
+            let client = format!("usher-{}", crate::domain::new_id());
+            let digest = auth::client_digest(&client, &secret);
+            (CredentialScheme::Client, client, digest)
+        }
+        Kind::Bearer(label) => (
             CredentialScheme::Bearer,
-            label,
+            label.clone(),
             auth::bearer_digest(&secret),
         ),
     };
     let now = context.clock.now();
     let expires_at = expires_in_days.map(|days| now + Micros::from(days) * 86_400_000_000);
+    let client = matches!(kind, Kind::Client).then(|| label.clone());
     context
         .store
         .write(move |tx| -> Result<String, store::Error> {
             tokens::insert(tx, &id, scheme, &label, &digest, expires_at, now)
         })
         .await?;
+    if let Some(client) = client {
+        output::line(&client);
+    }
     output::line(secret.expose_secret());
     output::note("keep it now: it cannot be shown again");
     Ok(())

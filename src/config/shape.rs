@@ -121,6 +121,8 @@ pub(super) type Words<T> = &'static [(&'static str, T)];
 pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
     ("oracle-idcs", ConnectionKind::OracleIdcs),
     ("scim", ConnectionKind::Scim),
+    ("entra-id", ConnectionKind::EntraId),
+    ("okta", ConnectionKind::Okta),
 ];
 
 /// `target.kind`

@@ -13,6 +13,12 @@ pub enum ConnectionKind {
     /// Any other identity provider: RFC 7643 and RFC 7644 to the letter.
     #[serde(rename = "scim")]
     Scim,
+    /// Microsoft Entra ID, with what it does its own way.
+    #[serde(rename = "entra-id")]
+    EntraId,
+    /// Okta, with what it does its own way.
+    #[serde(rename = "okta")]
+    Okta,
 }
 
 impl ConnectionKind {
@@ -21,6 +27,8 @@ impl ConnectionKind {
         match self {
             Self::OracleIdcs => "oracle-idcs",
             Self::Scim => "scim",
+            Self::EntraId => "entra-id",
+            Self::Okta => "okta",
         }
     }
 }

@@ -13,6 +13,13 @@ pub(super) struct Failure {
     retry_after_s: Option<u32>,
 }
 
+impl Failure {
+    /// The error itself, for an answer within an answer.
+    pub(super) fn into_scim(self) -> scim::Error {
+        self.error
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.error.detail())

@@ -13,7 +13,7 @@ use super::error::Failure;
 use super::trace::RequestId;
 use crate::auth;
 use crate::domain::ConnectionKind;
-use crate::intake::{IfMatch, Source};
+use crate::intake::{Preconditions, Source, Versions};
 use crate::scim::{self, Dialect};
 
 /// The largest body, in bytes: a PUT of a group with 100,000 members has about 10 MB.
@@ -33,6 +33,8 @@ impl Caller {
         match self.caller.kind {
             ConnectionKind::OracleIdcs => Dialect::Idcs,
             ConnectionKind::Scim => Dialect::Rfc,
+            ConnectionKind::EntraId => Dialect::EntraId,
+            ConnectionKind::Okta => Dialect::Okta,
         }
     }
 
@@ -77,10 +79,11 @@ impl FromRequest for Caller {
     }
 }
 
-/// A JSON body (RFC 7644 section 3.1), within the limits.
-pub(super) struct Body(pub(super) Value);
+/// A JSON body (RFC 7644 section 3.1), within the limits. A route that takes less than [`MAX_BODY`] has a
+/// `PayloadConfig` that says the same.
+pub(super) struct Body<const MAX: usize = MAX_BODY>(pub(super) Value);
 
-impl FromRequest for Body {
+impl<const MAX: usize> FromRequest for Body<MAX> {
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Failure>>>>;
 
@@ -90,9 +93,7 @@ impl FromRequest for Body {
         Box::pin(async move {
             let bytes = bytes.await.map_err(|e| {
                 if e.as_response_error().status_code().as_u16() == 413 {
-                    scim::Error::payload_too_large(format!(
-                        "the body is larger than {MAX_BODY} bytes"
-                    ))
+                    scim::Error::payload_too_large(format!("the body is larger than {MAX} bytes"))
                 } else {
                     scim::Error::invalid_syntax(format!("the body cannot be read: {e}"))
                 }
@@ -163,11 +164,30 @@ fn depth(bytes: &[u8]) -> usize {
     deepest
 }
 
-/// The versions in a conditional header; `None` for no header and for `*`.
-pub(super) fn versions(request: &HttpRequest, name: header::HeaderName) -> IfMatch {
-    let text = request.headers().get(name)?.to_str().ok()?;
+/// What the conditional headers ask of a write (RFC 9110 section 13.1).
+pub(super) fn preconditions(request: &HttpRequest) -> Option<Preconditions> {
+    let stated = Preconditions {
+        if_match: versions(request, header::IF_MATCH),
+        if_none_match: versions(request, header::IF_NONE_MATCH),
+    };
+    (stated != Preconditions::default()).then_some(stated)
+}
+
+/// The versions in a conditional header, if there is one.
+pub(super) fn versions(request: &HttpRequest, name: header::HeaderName) -> Option<Versions> {
+    let all: Vec<&str> = request
+        .headers()
+        .get_all(name)
+        // What cannot be read is a tag that is not ours.
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect();
+    (!all.is_empty()).then(|| tags(&all.join(",")))
+}
+
+/// The versions that entity tags name.
+pub(super) fn tags(text: &str) -> Versions {
     if text.trim() == "*" {
-        return None;
+        return Versions::Any;
     }
     let number = |tag: &str| {
         tag.trim()
@@ -177,7 +197,7 @@ pub(super) fn versions(request: &HttpRequest, name: header::HeaderName) -> IfMat
             .ok()
     };
     // A tag that is not ours matches nothing.
-    Some(text.split(',').filter_map(number).collect())
+    Versions::These(text.split(',').filter_map(number).collect())
 }
 
 #[cfg(test)]

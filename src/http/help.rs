@@ -8,6 +8,7 @@ use pulldown_cmark::{Options, Parser, html};
 pub const PAGES: &[(&str, &str)] = &[
     ("", include_str!("../help/index.md")),
     ("idcs", include_str!("../help/idcs.md")),
+    ("scim", include_str!("../help/scim.md")),
     ("jira", include_str!("../help/jira.md")),
     ("confluence", include_str!("../help/confluence.md")),
     ("bitbucket", include_str!("../help/bitbucket.md")),
@@ -76,7 +77,7 @@ fn document(text: &str) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title}</title><base href=\"/help/\"><style>{STYLE}</style></head><body>\
-         <nav><a href=\"/help\">Guide</a><a href=\"idcs\">IDCS</a><a href=\"jira\">Jira</a>\
+         <nav><a href=\"/help\">Guide</a><a href=\"idcs\">IDCS</a><a href=\"scim\">SCIM</a><a href=\"jira\">Jira</a>\
          <a href=\"confluence\">Confluence</a><a href=\"bitbucket\">Bitbucket</a><a href=\"crowd\">Crowd</a>\
          <a href=\"configuration\">Configuration</a><a href=\"operation\">Day by day</a></nav>\
          <main>{body}</main></body></html>"

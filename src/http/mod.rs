@@ -4,13 +4,14 @@ mod error;
 mod extract;
 mod health;
 mod help;
+mod oauth;
 mod paging;
 mod scim;
 mod trace;
 
 use actix_web::web;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Issuer};
 use crate::clock::Clock;
 use crate::intake::Intake;
 use crate::store::Store;
@@ -50,10 +51,20 @@ impl State {
     }
 }
 
+impl State {
+    /// The same, with access tokens.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: Issuer) -> Self {
+        self.auth = self.auth.with_issuer(issuer);
+        self
+    }
+}
+
 /// All routes.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::scope("/scim/v2").configure(scim::routes))
+        .service(web::scope("/oauth2/v1").configure(oauth::routes))
         .route("/help", web::get().to(help::index))
         .route("/help/{page}", web::get().to(help::page))
         .route("/healthz", web::get().to(health::live))

@@ -50,8 +50,33 @@ pub struct Written {
     pub may_have_links: bool,
 }
 
-/// The versions that a caller accepts (`If-Match`). `None`: any.
-pub type IfMatch = Option<Vec<i64>>;
+/// What a caller asks of the version of a resource before it is changed (RFC 9110 section 13.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preconditions {
+    /// It is one of these.
+    pub if_match: Option<Versions>,
+    /// It is none of these.
+    pub if_none_match: Option<Versions>,
+}
+
+/// Versions of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Versions {
+    /// Whichever it has.
+    Any,
+    /// These.
+    These(Vec<i64>),
+}
+
+impl Versions {
+    /// Whether this version is among them.
+    pub fn hold(&self, version: i64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(versions) => versions.contains(&version),
+        }
+    }
+}
 
 /// The door.
 #[derive(Debug, Clone)]
@@ -129,13 +154,13 @@ impl Intake {
         rt: ResourceType,
         id: String,
         edit: Edit,
-        if_match: IfMatch,
+        preconditions: Option<Preconditions>,
     ) -> Result<Written, Error> {
         let now = self.now();
         let stored = self
             .store
             .write(move |tx| -> Result<Stored<String>, Error> {
-                let locked = lock(tx, &source, rt, &id, if_match.as_deref())?;
+                let locked = lock(tx, &source, rt, &id, preconditions.as_ref())?;
                 let change = match &edit {
                     Edit::Put(body) => {
                         scim::resource::apply_put(rt, source.dialect, &locked.doc, body.clone())?
@@ -199,12 +224,12 @@ impl Intake {
         source: Source,
         rt: ResourceType,
         id: String,
-        if_match: IfMatch,
+        preconditions: Option<Preconditions>,
     ) -> Result<(), Error> {
         let now = self.now();
         self.store
             .write(move |tx| -> Result<(), Error> {
-                let locked = lock(tx, &source, rt, &id, if_match.as_deref())?;
+                let locked = lock(tx, &source, rt, &id, preconditions.as_ref())?;
                 match rt {
                     ResourceType::User => {
                         users::bury(tx, &locked, now)?;
@@ -250,7 +275,7 @@ fn lock(
     source: &Source,
     rt: ResourceType,
     id: &str,
-    if_match: Option<&[i64]>,
+    preconditions: Option<&Preconditions>,
 ) -> Result<Stored, Error> {
     let locked = match rt {
         ResourceType::User => users::lock(tx, &source.connection, id)?,
@@ -260,14 +285,17 @@ fn lock(
         return Err(scim::Error::not_found(format!("{} {id} does not exist", rt.name())).into());
     };
     let version = locked.version - 1;
-    match if_match {
-        Some(accepted) if !accepted.contains(&version) => {
-            Err(scim::Error::precondition_failed(format!(
-                "{} {id} is at version {version}: it changed meanwhile",
-                rt.name()
-            ))
-            .into())
-        }
-        _ => Ok(locked),
+    let refused = preconditions.is_some_and(|stated| {
+        let holds = |versions: &Versions| versions.hold(version);
+        stated.if_match.as_ref().is_some_and(|v| !holds(v))
+            || stated.if_none_match.as_ref().is_some_and(holds)
+    });
+    if refused {
+        return Err(scim::Error::precondition_failed(format!(
+            "{} {id} is at version {version}; read it again before it is changed",
+            rt.name()
+        ))
+        .into());
     }
+    Ok(locked)
 }

@@ -43,6 +43,10 @@ errors! {
     invalid_value = 400, "invalidValue";
     /// The protocol version is not supported.
     invalid_vers = 400, "invalidVers";
+    /// The cursor is none of this list (RFC 9865 section 2.3).
+    invalid_cursor = 400, "invalidCursor";
+    /// A page by cursor needs room for at least one resource (RFC 9865 section 2.3).
+    invalid_count = 400, "invalidCount";
     /// Personal data must not stand in the URL.
     sensitive = 403, "sensitive";
     /// Who asks is not known.
@@ -53,6 +57,8 @@ errors! {
     not_found = 404;
     /// The endpoint does not take this method.
     method_not_allowed = 405;
+    /// Something that this depends on did not come about.
+    conflict = 409;
     /// The resource is not at the version that the client expects.
     precondition_failed = 412;
     /// The body is too large.

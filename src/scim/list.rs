@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::filter::{self, Filter};
 use super::projection::Projection;
 use super::resource::object;
+use super::sort::{self, SortQuery};
 use super::{Doc, Error};
 
 /// The largest page.
@@ -12,7 +13,7 @@ pub const MAX_COUNT: u64 = 1000;
 /// The schema of an answer.
 const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 /// The page of whoever does not say how much.
-const DEFAULT_COUNT: u64 = 100;
+pub const DEFAULT_COUNT: u64 = 100;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,16 +24,59 @@ pub struct ListQuery {
     pub count: u64,
     /// Which resources.
     pub filter: Option<Filter>,
+    /// In which order; without: by `id`.
+    pub sort: Option<SortQuery>,
+    /// To go on from there (RFC 9865); empty: from the beginning. Without: by `startIndex`.
+    pub cursor: Option<String>,
 }
 
-/// Reads a query string. Unknown parameters are passed over, and so is sorting, which
-/// `ServiceProviderConfig` says is not supported.
+/// The parameters of a list, in whichever form they came.
+#[derive(Debug, Default)]
+struct Parameters {
+    start_index: Option<i64>,
+    count: Option<i64>,
+    filter: Option<String>,
+    attributes: Option<String>,
+    excluded: Option<String>,
+    sort_by: Option<String>,
+    sort_order: Option<String>,
+    cursor: Option<String>,
+}
+
+impl Parameters {
+    fn checked(self) -> Result<(ListQuery, Projection), Error> {
+        if self.cursor.is_some() {
+            if self.count.is_some_and(|count| count < 1) {
+                return Err(Error::invalid_count(format!(
+                    "with a cursor, count is 1 to {MAX_COUNT}"
+                )));
+            }
+            if self.start_index.is_some_and(|start| start > 1) {
+                return Err(Error::invalid_cursor(
+                    "a page begins at startIndex or at the cursor: send one of them",
+                ));
+            }
+        }
+        Ok((
+            ListQuery {
+                start_index: start_index(self.start_index),
+                count: count(self.count),
+                filter: self.filter.as_deref().map(filter::parse).transpose()?,
+                sort: sort::parse(self.sort_by.as_deref(), self.sort_order.as_deref())?,
+                cursor: self.cursor,
+            },
+            Projection::parse(self.attributes.as_deref(), self.excluded.as_deref())?,
+        ))
+    }
+}
+
+/// Reads a query string. Unknown parameters are passed over.
 pub fn parse_query(pairs: &[(String, String)]) -> Result<(ListQuery, Projection), Error> {
     let get = |name: &str| {
         pairs
             .iter()
             .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+            .map(|(_, value)| value.clone())
     };
     let number = |name: &str| {
         get(name)
@@ -43,14 +87,17 @@ pub fn parse_query(pairs: &[(String, String)]) -> Result<(ListQuery, Projection)
             })
             .transpose()
     };
-    Ok((
-        ListQuery {
-            start_index: start_index(number("startIndex")?),
-            count: count(number("count")?),
-            filter: get("filter").map(filter::parse).transpose()?,
-        },
-        Projection::parse(get("attributes"), get("excludedAttributes"))?,
-    ))
+    Parameters {
+        start_index: number("startIndex")?,
+        count: number("count")?,
+        filter: get("filter"),
+        attributes: get("attributes"),
+        excluded: get("excludedAttributes"),
+        sort_by: get("sortBy"),
+        sort_order: get("sortOrder"),
+        cursor: get("cursor"),
+    }
+    .checked()
 }
 
 /// Reads the body of a `POST /.search`.
@@ -60,29 +107,36 @@ pub fn parse_search(body: Value) -> Result<(ListQuery, Projection), Error> {
         body.iter()
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map(|(_, v)| v)
+            .filter(|v| !v.is_null())
     };
-    let number = |name: &str| match get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value
-            .as_i64()
-            .map(Some)
-            .ok_or_else(|| Error::invalid_value(format!("{name} must be a whole number"))),
+    let number = |name: &str| {
+        get(name)
+            .map(|value| {
+                value
+                    .as_i64()
+                    .ok_or_else(|| Error::invalid_value(format!("{name} must be a whole number")))
+            })
+            .transpose()
     };
-    let filter = match get("filter") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(text)) => Some(filter::parse(text)?),
-        Some(_) => return Err(Error::invalid_filter("filter must be text")),
+    let text = |name: &str| {
+        get(name)
+            .map(|value| {
+                let text = value.as_str().map(ToOwned::to_owned);
+                text.ok_or_else(|| Error::invalid_value(format!("{name} must be text")))
+            })
+            .transpose()
     };
-    let attributes = names(&body, "attributes")?;
-    let excluded = names(&body, "excludedAttributes")?;
-    Ok((
-        ListQuery {
-            start_index: start_index(number("startIndex")?),
-            count: count(number("count")?),
-            filter,
-        },
-        Projection::parse(attributes.as_deref(), excluded.as_deref())?,
-    ))
+    Parameters {
+        start_index: number("startIndex")?,
+        count: number("count")?,
+        filter: text("filter").map_err(|e| Error::invalid_filter(e.detail()))?,
+        attributes: names(&body, "attributes")?,
+        excluded: names(&body, "excludedAttributes")?,
+        sort_by: text("sortBy")?,
+        sort_order: text("sortOrder")?,
+        cursor: text("cursor")?,
+    }
+    .checked()
 }
 
 /// An answer.
@@ -96,10 +150,25 @@ pub fn list_response(total: u64, start_index: u64, resources: Vec<Value>) -> Val
     })
 }
 
+/// How a page says where it is in its list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// RFC 7644 section 3.4.2.4.
+    Index(u64),
+    /// RFC 9865, with the cursor of the next page unless this is the last one.
+    Cursor(Option<String>),
+}
+
 /// An answer with resources that are text already, separated by commas.
-pub fn list_text(total: u64, start_index: u64, count: usize, resources: &[u8]) -> Vec<u8> {
+pub fn list_text(total: u64, place: &Place, count: usize, resources: &[u8]) -> Vec<u8> {
+    let place = match place {
+        Place::Index(start_index) => format!("\"startIndex\":{start_index},"),
+        // A cursor has nothing to be escaped.
+        Place::Cursor(Some(next)) => format!("\"nextCursor\":\"{next}\","),
+        Place::Cursor(None) => String::new(),
+    };
     let mut text = format!(
-        "{{\"schemas\":[\"{LIST_RESPONSE}\"],\"totalResults\":{total},\"startIndex\":{start_index},\
+        "{{\"schemas\":[\"{LIST_RESPONSE}\"],\"totalResults\":{total},{place}\
          \"itemsPerPage\":{count},\"Resources\":["
     )
     .into_bytes();
@@ -160,7 +229,7 @@ mod tests {
     #[test]
     fn both_forms_of_an_answer_are_the_same() {
         let resources = vec![json!({"id": "1"}), json!({"id": "2"})];
-        let text = list_text(7, 3, 2, b"{\"id\":\"1\"},{\"id\":\"2\"}");
+        let text = list_text(7, &Place::Index(3), 2, b"{\"id\":\"1\"},{\"id\":\"2\"}");
         assert_eq!(
             String::from_utf8(text).unwrap(),
             list_response(7, 3, resources).to_string()
@@ -178,5 +247,22 @@ mod tests {
             (201, 200)
         );
         assert!(query(&[("count", "many")]).is_err());
+    }
+
+    #[test]
+    fn a_cursor_stands_alone() {
+        assert_eq!(
+            query(&[("cursor", "")]).unwrap().cursor.as_deref(),
+            Some("")
+        );
+        let refused = |pairs: &[(&str, &str)]| query(pairs).unwrap_err().scim_type();
+        assert_eq!(
+            refused(&[("cursor", ""), ("count", "0")]),
+            Some("invalidCount")
+        );
+        assert_eq!(
+            refused(&[("cursor", ""), ("startIndex", "2")]),
+            Some("invalidCursor")
+        );
     }
 }

@@ -3,6 +3,8 @@
 //! Resources are JSON objects, not structs: attribute names compare without case, unknown attributes and
 //! extensions are kept, and a PATCH reaches everywhere. The schema tables say what is known.
 
+pub mod bulk;
+pub mod cursor;
 pub mod discovery;
 pub mod filter;
 pub mod fold;
@@ -13,6 +15,7 @@ pub mod projection;
 pub mod quirks;
 pub mod resource;
 pub mod schema;
+pub mod sort;
 
 mod error;
 
@@ -28,6 +31,10 @@ pub enum Dialect {
     Rfc,
     /// As Oracle IDCS speaks; every deviation is a named function of [`quirks`].
     Idcs,
+    /// As Microsoft Entra ID speaks.
+    EntraId,
+    /// As Okta speaks.
+    Okta,
 }
 
 /// The resource types that this server has.

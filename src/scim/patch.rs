@@ -178,6 +178,15 @@ impl Patch {
                 continue;
             }
             match path::parse(key) {
+                Ok(path)
+                    if !quirks::paths_as_keys(self.dialect)
+                        && (path.filter.is_some()
+                            || path.attr.urn.is_none() && path.attr.sub.is_some()) =>
+                {
+                    return Err(Error::invalid_path(format!(
+                        "without a path, the keys of value are names of attributes, and {key:?} is a path"
+                    )));
+                }
                 Ok(path) => self.at(kind, &path, Some(value.clone()), false)?,
                 // A name that no path can have is kept as sent where unknown names are.
                 Err(_) if quirks::unknown_path_kept(self.dialect) => {
@@ -898,13 +907,23 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_no_key() {
+        for key in ["name.familyName", "emails[type eq \"work\"].value"] {
+            let op = json!({"op": "replace", "value": {key: "x"}});
+            assert_eq!(refused(op.clone()), Some("invalidPath"));
+            for dialect in [Dialect::Idcs, Dialect::EntraId] {
+                assert!(patched(ResourceType::User, dialect, json!([op])).is_ok());
+            }
+        }
+    }
+
+    #[test]
     fn parts_that_are_not_named_stay() {
         let name = json!({"givenName": "Ada", "familyName": "Lovelace"});
         for op in [
             json!({"op": "replace", "path": "name.familyName", "value": "Lovelace"}),
             json!({"op": "add", "path": "name", "value": {"familyName": "Lovelace"}}),
             json!({"op": "replace", "path": "name", "value": {"familyName": "Lovelace"}}),
-            json!({"op": "replace", "value": {"name.familyName": "Lovelace"}}),
             json!({"op": "replace", "value": {"name": {"FamilyName": "Lovelace"}}}),
         ] {
             assert_eq!(after(op, "name"), name);

@@ -468,17 +468,8 @@ pub(super) fn extension_value(
 ) -> Result<(String, Value), Error> {
     match schema::find(schema::ENTERPRISE_USER_ATTRIBUTES, name) {
         Some(a) => {
-            // Some write the manager's id without its object.
-            let value = match value {
-                Value::String(_) if a.kind == Kind::Complex => {
-                    quirks::element_is_its_value(dialect, value)
-                }
-                other => other,
-            };
-            Ok((
-                a.name.to_owned(),
-                attribute_value(dialect, a, a.name, value)?,
-            ))
+            let value = attribute_value(dialect, a, a.name, value)?;
+            Ok((a.name.to_owned(), value))
         }
         None => {
             check_raw(name, &value)?;
@@ -549,11 +540,18 @@ fn single(
 ) -> Result<Value, Error> {
     let value = quirks::single_value_in_array(dialect, value);
     match a.kind {
-        Kind::Complex => match value {
-            Value::Object(object) => complex(dialect, a, label, object),
-            Value::Null => Ok(Value::Null),
-            _ => Err(Error::invalid_value(format!("{label} must be an object"))),
-        },
+        Kind::Complex => {
+            let value = if a.sub("value").is_some() {
+                quirks::complex_is_its_value(dialect, value)
+            } else {
+                value
+            };
+            match value {
+                Value::Object(object) => complex(dialect, a, label, object),
+                Value::Null => Ok(Value::Null),
+                _ => Err(Error::invalid_value(format!("{label} must be an object"))),
+            }
+        }
         Kind::Boolean => match quirks::boolean_as_text(dialect, value) {
             value @ (Value::Bool(_) | Value::Null) => Ok(value),
             _ => Err(Error::invalid_value(format!(

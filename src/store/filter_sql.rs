@@ -3,10 +3,10 @@
 //! A filter means what `scim::filter::Compiled::matches` says about the folded document; a test compares the
 //! two on both databases. Attributes that identity providers look people up by are answered from indexed
 //! columns; everything else from the `search` document. Only the reach into JSON differs between SQLite and
-//! PostgreSQL, and it is all in [`Json`].
+//! PostgreSQL, and it is all in [`Json`]. Sorting is in `sort_sql`.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::conn::{AnyConn, on_each};
 use super::error::Error;
@@ -17,6 +17,7 @@ use crate::clock::parse_rfc3339;
 use crate::domain::ConnectionId;
 use crate::scim::ResourceType;
 use crate::scim::filter::{Compiled, Operand, Test};
+use crate::scim::sort::Sort;
 
 /// Which page of what.
 #[derive(Debug, Clone)]
@@ -29,11 +30,32 @@ pub struct PageQuery {
     pub start_index: u64,
     /// How many at the most.
     pub count: u64,
-    /// The id at which the page before this one ended, if it is known: spares the database from counting
-    /// through everything before `start_index`.
-    pub after: Option<String>,
+    /// In which order; without: by id.
+    pub sort: Option<Sort>,
+    /// Where the page before this one ended, if it is known: spares the database from counting through
+    /// everything before `start_index`.
+    pub after: Option<After>,
     /// The total, if it is known.
     pub total: Option<u64>,
+}
+
+/// The last resource of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct After {
+    /// Its id.
+    pub id: String,
+    /// What the list is sorted by, if it has that; see [`Page::keys`].
+    pub key: Option<String>,
+}
+
+impl After {
+    /// Where a page that is sorted by id ended.
+    pub fn id(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            key: None,
+        }
+    }
 }
 
 impl PageQuery {
@@ -55,13 +77,14 @@ impl PageQuery {
     /// Whether its statement is one of a small number, so that it can be kept prepared. Statements of all
     /// filters that somebody may think of would fill the memory.
     fn is_usual(&self) -> bool {
-        match &self.filter {
-            Some(Compiled::And(parts)) => {
-                parts.len() <= 2 && parts.iter().all(|p| equal_column(p).is_some())
+        self.sort.is_none()
+            && match &self.filter {
+                Some(Compiled::And(parts)) => {
+                    parts.len() <= 2 && parts.iter().all(|p| equal_column(p).is_some())
+                }
+                Some(filter) => equal_column(filter).is_some(),
+                None => true,
             }
-            Some(filter) => equal_column(filter).is_some(),
-            None => true,
-        }
     }
 }
 
@@ -88,14 +111,16 @@ fn equal_column(filter: &Compiled) -> Option<&str> {
 pub struct Page {
     /// How many resources the filter matches in all.
     pub total: u64,
-    /// The resources on this page, by id.
+    /// The resources on this page.
     pub items: Vec<Stored<String>>,
+    /// What each of them is sorted by, for [`After`]; empty if the list is sorted by id.
+    pub keys: Vec<Option<String>>,
     /// The id before this page, if the database had to count up to it.
     pub before: Option<String>,
 }
 
-type Row = (String, String, i64, i64, i64);
-type RowTypes = (Text, Text, BigInt, BigInt, BigInt);
+type Row = (String, String, i64, i64, i64, Option<String>);
+type RowTypes = (Text, Text, BigInt, BigInt, BigInt, Nullable<Text>);
 
 /// Reads one page.
 pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> Result<Page, Error> {
@@ -105,30 +130,36 @@ pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> R
     let table = sql.table();
 
     let mut items = Vec::new();
+    let mut keys = Vec::new();
     let mut before = None;
     if query.count > 0 {
-        let mut text = format!(
-            "SELECT r.id, r.doc, r.version, r.created_at, r.modified_at FROM {table} r WHERE {condition}"
-        );
         let skip = match &query.after {
-            Some(id) => {
-                let bind = sql.text(id.clone());
-                text.push_str(&format!(" AND r.id > {bind}"));
-                0
-            }
+            Some(_) => 0,
             None => query.start_index.saturating_sub(1),
         };
-        // One more at the front, so that the same place is found at once the next time.
-        let more = skip.min(1);
+        // One more at the front, so that the same place is found at once the next time. Only by id is it found.
+        let more = if query.sort.is_some() { 0 } else { skip.min(1) };
         let limit = sql.integer(i64::try_from(query.count + more).unwrap_or(i64::MAX));
         let offset = sql.integer(i64::try_from(skip - more).unwrap_or(i64::MAX));
-        text.push_str(&format!(" ORDER BY r.id LIMIT {limit} OFFSET {offset}"));
+        let range = format!("LIMIT {limit} OFFSET {offset}");
+        let text = match (&query.sort, &query.after) {
+            (Some(sort), after) => sql.sorted(sort, after.as_ref(), &condition, &range),
+            (None, after) => {
+                let onwards = after.as_ref().map_or_else(String::new, |after| {
+                    format!(" AND r.id > {}", sql.text(after.id.clone()))
+                });
+                format!(
+                    "SELECT r.id, r.doc, r.version, r.created_at, r.modified_at, NULL FROM {table} r \
+                     WHERE {condition}{onwards} ORDER BY r.id {range}"
+                )
+            }
+        };
         let rows = on_each!(conn, |c| sql
             .binds
             .statement::<RowTypes>(&text, query.is_usual())
             .load::<Row>(c))?;
         items.reserve(rows.len());
-        for (id, doc, version, created_at, modified_at) in rows {
+        for (id, doc, version, created_at, modified_at, key) in rows {
             items.push(Stored {
                 id,
                 doc,
@@ -137,6 +168,9 @@ pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> R
                 modified_at,
                 deleted_at: None,
             });
+            if query.sort.is_some() {
+                keys.push(key);
+            }
         }
         if more > 0 && !items.is_empty() {
             before = Some(items.remove(0).id);
@@ -161,6 +195,7 @@ pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> R
     Ok(Page {
         total,
         items,
+        keys,
         before,
     })
 }
@@ -168,8 +203,8 @@ pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> R
 /// The pieces of JSON access that the two databases spell differently. `search` holds every value in an
 /// array (see `scim::fold`), so each step of a path is "the elements of the array under this key".
 #[derive(Debug, Clone, Copy)]
-struct Json {
-    postgres: bool,
+pub(super) struct Json {
+    pub(super) postgres: bool,
 }
 
 impl Json {
@@ -249,7 +284,7 @@ impl Json {
     }
 
     /// Makes an ordering follow the bytes of UTF-8, as Rust's does, whatever the database's locale.
-    fn by_bytes(self) -> &'static str {
+    pub(super) fn by_bytes(self) -> &'static str {
         if self.postgres { " COLLATE \"C\"" } else { "" }
     }
 }
@@ -263,10 +298,10 @@ enum Parent {
 
 /// Text and values of a statement under construction.
 #[derive(Debug, Clone)]
-struct Sql {
-    rt: ResourceType,
-    json: Json,
-    binds: Binds,
+pub(super) struct Sql {
+    pub(super) rt: ResourceType,
+    pub(super) json: Json,
+    pub(super) binds: Binds,
     aliases: usize,
 }
 
@@ -280,7 +315,7 @@ impl Sql {
         }
     }
 
-    fn table(&self) -> &'static str {
+    pub(super) fn table(&self) -> &'static str {
         match self.rt {
             ResourceType::User => "scim_user",
             ResourceType::Group => "scim_group",

@@ -8,6 +8,7 @@ mod conn;
 mod error;
 mod filter_sql;
 mod schema;
+mod sort_sql;
 mod statement;
 
 pub mod audit;
@@ -15,11 +16,12 @@ pub mod groups;
 pub mod ledger;
 pub mod migrate;
 pub mod settings;
+pub mod signing_keys;
 pub mod tokens;
 pub mod users;
 pub mod work;
 
 pub use conn::{AnyConn, Store, Tx};
 pub use error::Error;
-pub use filter_sql::{Page, PageQuery};
+pub use filter_sql::{After, Page, PageQuery};
 pub use users::{Link, Stored};

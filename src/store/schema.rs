@@ -23,6 +23,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    signing_key (id) {
+        id -> Text,
+        sealed -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
     target (id) {
         id -> Text,
         name -> Text,

@@ -15,6 +15,8 @@ pub enum CredentialScheme {
     Bearer,
     /// `Authorization: Basic` (RFC 7617).
     Basic,
+    /// A client id and secret, with which access tokens are asked for (RFC 6749).
+    Client,
 }
 
 impl CredentialScheme {
@@ -23,6 +25,7 @@ impl CredentialScheme {
         match self {
             Self::Bearer => "bearer",
             Self::Basic => "basic",
+            Self::Client => "client",
         }
     }
 }
@@ -34,9 +37,9 @@ pub struct Credential {
     pub id: String,
     /// Name of the connection it speaks for.
     pub connection: String,
-    /// `bearer` or `basic`.
+    /// `bearer`, `basic` or `client`.
     pub scheme: String,
-    /// What it is for; the user name of a Basic credential.
+    /// What it is for; the user name of a Basic credential, the id of a client.
     pub label: String,
     /// When it was made.
     pub created_at: Micros,
@@ -47,6 +50,8 @@ pub struct Credential {
 /// What a request may do after its credential was recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
+    /// The credential.
+    pub id: String,
     /// The tenant.
     pub connection_id: ConnectionId,
     /// Its settings, as stored.
@@ -80,16 +85,31 @@ pub fn insert(
     Ok(id)
 }
 
-/// Finds the connection behind a digest, expired or not.
-pub fn find(conn: &mut AnyConn, digest: &str) -> Result<Option<Found>, Error> {
-    let row: Option<(String, String, Option<i64>)> = credential::table
-        .inner_join(connection::table)
-        .filter(credential::digest.eq(digest))
-        .select((connection::id, connection::settings, credential::expires_at))
-        .first(conn)
-        .optional()?;
-    Ok(row.map(|(id, settings, expires_at)| Found {
-        connection_id: ConnectionId(id),
+/// What names a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum By {
+    /// The digest of its secret.
+    Digest(String),
+    /// Its id.
+    Id(String),
+}
+
+/// Finds a credential and the connection behind it, expired or not.
+pub fn find(conn: &mut AnyConn, by: &By) -> Result<Option<Found>, Error> {
+    let all = credential::table.inner_join(connection::table).select((
+        credential::id,
+        connection::id,
+        connection::settings,
+        credential::expires_at,
+    ));
+    let row: Option<(String, String, String, Option<i64>)> = match by {
+        By::Digest(digest) => all.filter(credential::digest.eq(digest)).first(conn),
+        By::Id(id) => all.filter(credential::id.eq(id)).first(conn),
+    }
+    .optional()?;
+    Ok(row.map(|(id, connection, settings, expires_at)| Found {
+        id,
+        connection_id: ConnectionId(connection),
         settings,
         expires_at,
     }))

@@ -7,7 +7,7 @@ use super::harness::{Database, Process, databases, python, skip};
 
 const CONFIGURATION: &str = "[[connection]]\nname = \"corp\"\nkind = \"scim\"\n";
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

@@ -17,6 +17,7 @@ mod faults;
 mod fewest;
 mod guide;
 mod harness;
+mod oauth;
 mod requests;
 mod scim;
 mod smoke;

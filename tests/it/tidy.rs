@@ -12,8 +12,9 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (1, "mapping", "scim, domain"),
     (2, "telemetry", "config"),
     (2, "outbound", "domain, clock, config"),
+    (1, "vault", ""),
     (2, "store", "scim, domain, clock, config"),
-    (3, "auth", "store, domain, clock, config"),
+    (3, "auth", "store, vault, domain, clock, config"),
     (3, "targets", "domain, scim, outbound, clock, config"),
     (4, "intake", "store, scim, domain, clock"),
     (

@@ -12,5 +12,6 @@ DROP TABLE scim_user;
 DROP TABLE configuration;
 DROP TABLE mapping;
 DROP TABLE target;
+DROP TABLE signing_key;
 DROP TABLE credential;
 DROP TABLE connection;

@@ -22,6 +22,13 @@ CREATE TABLE credential (
     expires_at BIGINT
 );
 
+-- Keys that sign the access tokens of the server, encrypted with the master key.
+CREATE TABLE signing_key (
+    id TEXT NOT NULL PRIMARY KEY,
+    sealed TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
 -- One product instance, with its breaker, which all processes share and `usher status` shows.
 CREATE TABLE target (
     id TEXT NOT NULL PRIMARY KEY,

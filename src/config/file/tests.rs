@@ -830,7 +830,12 @@ fn group_rules() -> impl Strategy<Value = GroupRules> {
 }
 
 fn config_file() -> impl Strategy<Value = ConfigFile> {
-    let kind = prop::sample::select(vec![ConnectionKind::OracleIdcs, ConnectionKind::Scim]);
+    let kind = prop::sample::select(vec![
+        ConnectionKind::OracleIdcs,
+        ConnectionKind::Scim,
+        ConnectionKind::EntraId,
+        ConnectionKind::Okta,
+    ]);
     let connection =
         (name(), kind, group_attributes()).prop_map(|(name, kind, group_attributes)| {
             ConnectionSettings {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::super::State;
 use super::super::error::Failure;
 use super::super::extract::Caller;
+use super::resources::query_pairs;
 use super::{answer, base_url};
 use crate::scim::{self, discovery, list};
 
@@ -101,10 +102,9 @@ fn one(request: &HttpRequest, resources: Vec<Value>, id: &str) -> Result<HttpRes
 
 /// RFC 7644 section 4: a filter on these endpoints is answered with 403.
 fn unfiltered(request: &HttpRequest) -> Result<(), Failure> {
-    if request
-        .query_string()
-        .split('&')
-        .any(|pair| pair.starts_with("filter="))
+    if query_pairs(request)?
+        .iter()
+        .any(|(name, _)| name == "filter")
     {
         return Err(scim::Error::forbidden("discovery endpoints take no filter").into());
     }

@@ -88,9 +88,10 @@ pub fn compile_elements(
 }
 
 /// A path with what the schema says about its end.
-struct Resolved {
-    path: Vec<String>,
-    attribute: Option<&'static Attribute>,
+pub(in crate::scim) struct Resolved {
+    /// Folded names.
+    pub(in crate::scim) path: Vec<String>,
+    pub(in crate::scim) attribute: Option<&'static Attribute>,
 }
 
 fn walk(
@@ -141,7 +142,7 @@ fn within(of: Option<&'static Attribute>, path: &AttrPath) -> Resolved {
 }
 
 /// A path from the top of a resource.
-fn resolve(rt: ResourceType, path: &AttrPath) -> Result<Resolved, Error> {
+pub(in crate::scim) fn resolve(rt: ResourceType, path: &AttrPath) -> Result<Resolved, Error> {
     let mut names = Vec::new();
     let mut attribute = match &path.urn {
         None => schema::attribute(rt, &path.name),

@@ -9,7 +9,7 @@ pub use ast::{AttrPath, CompareOp, Filter, Literal};
 pub use compile::{Compiled, Operand, Test, compile, compile_elements};
 pub use parse::{MAX_DEPTH, MAX_LENGTH, MAX_TERMS, parse};
 
-pub(super) use compile::names_a_schema;
+pub(super) use compile::{names_a_schema, resolve};
 pub(super) use parse::{attr_path, bracketed};
 
 #[cfg(test)]

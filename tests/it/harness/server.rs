@@ -9,6 +9,7 @@ use actix_web::dev::ServerHandle;
 use secrecy::SecretString;
 use serde_json::Value;
 use usher::app::{self, Parts};
+use usher::auth::Issuer;
 use usher::clock::Clock;
 use usher::converge::{Connect, Options};
 use usher::domain::ConnectionKind;
@@ -16,6 +17,7 @@ use usher::store::settings;
 use usher::store::tokens::{self, CredentialScheme};
 use usher::store::{self, Store};
 use usher::targets::memory::Memory;
+use usher::vault::{self, Vault};
 
 use super::Database;
 
@@ -43,6 +45,22 @@ pub struct Reply {
 }
 
 impl Reply {
+    async fn of(request: reqwest::RequestBuilder) -> Self {
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let text = answer.text().await.unwrap();
+        let json = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+        };
+        Self {
+            status,
+            headers,
+            json,
+        }
+    }
+
     /// The resource's id.
     pub fn id(&self) -> String {
         self.json["id"]
@@ -63,10 +81,19 @@ impl App {
     pub async fn connected(database: &Database, connect: Connect) -> Self {
         let store = database.open();
         let clock = Clock::manual(1_750_000_000_000_000);
-        let parts = app::assemble(store, clock.clone(), connect, None, &Options::default());
+        let parts = app::assemble(
+            store.clone(),
+            clock.clone(),
+            connect,
+            None,
+            &Options::default(),
+        );
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = app::http_server(parts.state.clone(), listener).unwrap();
+        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
+        let issuer = Issuer::new(store, clock.clone(), Vault::open(&key).unwrap());
+        let state = parts.state.clone().with_issuer(issuer);
+        let server = app::http_server(state, listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
         Self {
@@ -154,19 +181,17 @@ impl App {
                 .header("Content-Type", "application/scim+json")
                 .body(body.to_string());
         }
-        let answer = request.send().await.unwrap();
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let text = answer.text().await.unwrap();
-        let json = if text.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
-        };
-        Reply {
-            status,
-            headers,
-            json,
-        }
+        Reply::of(request).await
+    }
+
+    /// Sends a form to a path of the server itself.
+    pub async fn form(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        form(&self.scim.replace("/scim/v2", path), fields, headers).await
     }
 
     /// Works until nothing is due.
@@ -279,6 +304,27 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a form to a URL.
+pub async fn form(url: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
+    let encoded = |text: &str| {
+        text.bytes()
+            .map(|b| format!("%{b:02X}"))
+            .collect::<String>()
+    };
+    let pairs: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
+        .collect();
+    let mut request = client()
+        .post(url)
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(pairs.join("&"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Reply::of(request).await
 }
 
 #[expect(

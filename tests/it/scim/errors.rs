@@ -516,11 +516,13 @@ async fn unknown_places_and_methods_are_refused() {
             ("POST", "/Schemas", 405),
             ("DELETE", "/ServiceProviderConfig", 405),
             ("PUT", "/ResourceTypes", 405),
-            ("POST", "/Bulk", 501),
+            ("GET", "/Bulk", 405),
+            ("POST", "", 405),
+            ("DELETE", "/", 405),
             ("GET", "/Me", 501),
+            ("PATCH", "/Me", 501),
+            ("GET", "/Me/x", 501),
             ("GET", "/Nothing", 404),
-            ("GET", "", 404),
-            ("GET", "/", 404),
             ("GET", "/users", 404),
             ("GET", &format!("/Groups/{id}"), 404),
             ("GET", "/Users/nobody", 404),
@@ -537,6 +539,12 @@ async fn unknown_places_and_methods_are_refused() {
                 status,
                 None,
                 (answer.status, &answer.json),
+            );
+            // RFC 9110 section 15.5.6.
+            assert_eq!(
+                answer.headers.contains_key("allow"),
+                status == 405,
+                "{path}"
             );
         }
         for (method, body) in [

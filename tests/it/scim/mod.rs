@@ -1,10 +1,12 @@
 //! SCIM over HTTP, on both databases.
 
+mod bulk;
 mod errors;
 mod idcs;
 mod members;
 mod paging;
 mod resources;
+mod sorting;
 mod tenancy;
 
 use serde_json::{Value, json};

@@ -145,7 +145,7 @@ async fn the_edges_of_a_list() {
                     0,
                 ),
                 ("startIndex=4", 4, 2),
-                ("sortBy=userName&sortOrder=descending", 1, 5),
+                ("sortBy=displayName&sortOrder=descending", 1, 5),
             ] {
                 for endpoint in ["/Users", "/Groups"] {
                     let list = app

@@ -113,7 +113,7 @@ async fn conditions_are_kept() {
                     .await
                     .status
             };
-            for tag in ["W/\"1\"", "\"1\"", "W/\"9\", W/\"1\""] {
+            for tag in ["W/\"1\"", "\"1\"", "W/\"9\", W/\"1\"", "*"] {
                 assert_eq!(get(tag).await, 304, "{tag}");
             }
             for tag in ["W/\"2\"", "\"x\"", "nonsense"] {
@@ -144,6 +144,15 @@ async fn conditions_are_kept() {
                         .await;
                     assert_eq!(refused.status, 412, "{method} {tag:?} {}", refused.json);
                     assert_eq!(refused.json["status"], "412");
+                }
+            }
+            // A write that wants nothing of what there is.
+            for tag in ["W/\"1\"", "*"] {
+                for (method, body) in [("PATCH", Some(change.clone())), ("DELETE", None)] {
+                    let refused = app
+                        .send_with(&token, method, &path, body, &[("If-None-Match", tag)])
+                        .await;
+                    assert_eq!(refused.status, 412, "{method} {tag:?} {}", refused.json);
                 }
             }
             let untouched = app.send(&token, "GET", &path, None).await;
@@ -573,7 +582,16 @@ async fn discovery_says_what_there_is() {
             .await
             .json;
         assert_eq!(config["patch"]["supported"], true);
-        assert_eq!(config["bulk"]["supported"], false);
+        assert_eq!(
+            config["bulk"],
+            json!({"supported": true, "maxOperations": 1000, "maxPayloadSize": 1_048_576})
+        );
+        assert_eq!(config["sort"]["supported"], true);
+        assert_eq!(
+            config["pagination"],
+            json!({"cursor": true, "index": true, "defaultPaginationMethod": "index",
+                   "defaultPageSize": 100, "maxPageSize": 1000})
+        );
         assert_eq!(config["filter"]["supported"], true);
         assert_eq!(config["etag"]["supported"], true);
         assert_eq!(config["changePassword"]["supported"], false);

@@ -152,6 +152,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
                         filter: None,
                         start_index: 1,
                         count: 1000,
+                        sort: None,
                         after: None,
                         total: None,
                     },

@@ -15,9 +15,10 @@ use usher::clock::rfc3339;
 use usher::domain::ConnectionId;
 use usher::scim::filter::{self, AttrPath, CompareOp, Compiled, Filter, Literal};
 use usher::scim::resource::{self, Meta};
+use usher::scim::sort::{self, Key, Sort};
 use usher::scim::{Dialect, Doc, ResourceType, fold, schema};
 use usher::store::groups::{self, MemberType};
-use usher::store::{self, PageQuery, Store, users};
+use usher::store::{self, After, PageQuery, Store, users};
 
 use super::super::harness::databases;
 use super::connection;
@@ -379,6 +380,7 @@ impl World {
             filter,
             start_index,
             count,
+            sort: None,
             after: None,
             total: None,
         }
@@ -752,7 +754,7 @@ fn every_walk_meets_each_resource_once() {
                 let mut after = None;
                 loop {
                     let mut query = world.query(None, met.len() as u64 + 1, count);
-                    query.after = after.clone();
+                    query.after = after.clone().map(After::id);
                     let page = world.list(ResourceType::User, query).unwrap();
                     assert_eq!(page.total, 60, "{} count {count}", database.name);
                     if page.items.is_empty() {
@@ -774,5 +776,100 @@ fn every_walk_meets_each_resource_once() {
             .list(ResourceType::User, world.query(None, u64::MAX, 10))
             .unwrap();
         assert_eq!((past.total, past.items.len()), (60, 0));
+    }
+}
+
+/// What can be sorted by, for each type.
+const USER_SORTS: &[&str] = &[
+    "id",
+    "userName",
+    "externalId",
+    "displayName",
+    "userType",
+    "title",
+    "active",
+    "name.familyName",
+    "NAME.givenName",
+    "emails",
+    "emails.type",
+    "roles",
+    "meta.created",
+    "meta.lastModified",
+    "urn:ietf:params:scim:schemas:core:2.0:User:title",
+    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager",
+];
+const GROUP_SORTS: &[&str] = &["id", "displayName", "externalId", "meta.created"];
+
+/// The ids in the order that a sorting means.
+fn in_order(all: &[Seen], sort: &Sort, keep: &dyn Fn(&Seen) -> bool) -> Vec<String> {
+    let mut keyed: Vec<(Key, &str)> = all
+        .iter()
+        .filter(|s| keep(s))
+        .map(|s| (sort.key(&s.folded), s.id.as_str()))
+        .collect();
+    keyed.sort_by(|(a, a_id), (b, b_id)| {
+        let by_key = if sort.descending { b.cmp(a) } else { a.cmp(b) };
+        by_key.then(a_id.cmp(b_id))
+    });
+    keyed.into_iter().map(|(_, id)| id.to_owned()).collect()
+}
+
+/// Sorted in the database and in memory, by index and from the end of the page before, filtered and not.
+#[test]
+fn the_database_sorts_as_memory_does() {
+    for database in databases() {
+        let mut runner = TestRunner::deterministic();
+        let world = world(database.open(), &mut runner);
+        let mut told_apart = 0;
+        for (rt, attributes) in [
+            (ResourceType::User, USER_SORTS),
+            (ResourceType::Group, GROUP_SORTS),
+        ] {
+            let filter = filter::compile(rt, &filter::parse("displayName pr").unwrap()).unwrap();
+            for by in attributes {
+                for order in ["ascending", "descending"] {
+                    let query = sort::parse(Some(by), Some(order)).unwrap().unwrap();
+                    let sort = sort::compile(rt, &query).unwrap();
+                    let wanted = in_order(world.seen(rt), &sort, &|_| true);
+                    let what = format!("{} {} by {by} {order}", database.name, rt.name());
+                    told_apart += usize::from(!wanted.is_sorted());
+                    for by_index in [false, true] {
+                        let mut met: Vec<String> = Vec::new();
+                        let mut after = None;
+                        loop {
+                            let mut query = world.query(None, 1, 7);
+                            query.sort = Some(sort.clone());
+                            if by_index {
+                                query.start_index = met.len() as u64 + 1;
+                            } else {
+                                query.after = after.take();
+                            }
+                            let page = world.list(rt, query).unwrap();
+                            assert_eq!(page.total, wanted.len() as u64, "{what}");
+                            let Some(last) = page.items.last() else { break };
+                            after = Some(After {
+                                id: last.id.clone(),
+                                key: page.keys.last().cloned().unwrap(),
+                            });
+                            met.extend(page.items.iter().map(|s| s.id.clone()));
+                        }
+                        assert_eq!(met, wanted, "{what}, by index: {by_index}");
+                    }
+                    let mut query = world.query(Some(filter.clone()), 3, 20);
+                    query.sort = Some(sort.clone());
+                    let page = world.list(rt, query).unwrap();
+                    let some = in_order(world.seen(rt), &sort, &|s| filter.matches(&s.folded));
+                    let got: Vec<&str> = page.items.iter().map(|s| s.id.as_str()).collect();
+                    let end = some.len().min(22);
+                    assert_eq!(got, some[2.min(end)..end], "{what}, filtered");
+                    assert_eq!(page.total, some.len() as u64, "{what}, filtered");
+                }
+            }
+        }
+        assert!(
+            told_apart > 20,
+            "only {told_apart} orders differ from that of ids"
+        );
     }
 }
