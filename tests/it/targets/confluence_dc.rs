@@ -753,7 +753,7 @@ async fn an_outage_is_transient_and_a_wrong_address_is_told() {
     let user = f.seeded(ada()).await;
     confluence.set_down(true);
     let failure = f.refused(&deactivating(&user)).await;
-    assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
+    assert!(matches!(failure, Failure::Unreachable { .. }), "{failure:?}");
     assert!(
         failure.to_string().contains("connection refused"),
         "{failure}"

@@ -519,7 +519,7 @@ async fn an_outage_is_transient_and_a_wrong_address_is_told() {
     let failure = f
         .refused(&deactivation(&user, successors(None, None)))
         .await;
-    assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
+    assert!(matches!(failure, Failure::Unreachable { .. }), "{failure:?}");
     assert!(
         failure.to_string().contains("connection refused"),
         "{failure}"
