@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Context, output};
 use crate::app;
-use crate::domain::Target;
+use crate::domain::{Expiry, Target};
 use crate::store::settings;
 use crate::targets::Check;
 
@@ -41,15 +41,21 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let mut answers = Vec::new();
     for target in targets {
         let name = target.settings.name.clone();
+        let expiry = target.settings.expiry(context.clock.now());
         let outcome = match connect(&target.settings) {
             Ok(client) => client.check().await.map_err(|e| e.to_string()),
             Err(error) => Err(error),
         };
         failed |= outcome.is_err();
         if arguments.json {
-            answers.push(as_json(&name, &outcome));
+            let mut answer = as_json(&name, &outcome);
+            answer["token"] = json!(expiry);
+            answers.push(answer);
         } else {
             print(&name, &outcome);
+            if let Some(expiry) = expiry {
+                print_expiry(&expiry);
+            }
         }
     }
     if arguments.json {
@@ -86,5 +92,16 @@ fn print(name: &str, outcome: &Result<Check, String>) {
             }
         }
         Err(error) => output::line(&format!("{name}: cannot be used: {error}")),
+    }
+}
+
+fn print_expiry(expiry: &Expiry) {
+    match expiry.advice() {
+        Some(advice) => output::line(&format!("  warning: {advice}")),
+        None => output::line(&format!(
+            "  the token expires on {}, in {}",
+            expiry.on,
+            expiry.left()
+        )),
     }
 }

@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::{Context, output};
 use crate::clock::{Micros, rfc3339};
+use crate::domain::Expiry;
 use crate::store::work::{self, TargetStatus};
+use crate::store::{self, settings};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -14,16 +16,33 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
-    let targets = context.store.read(work::status).await?;
+    let now = context.clock.now();
+    let (statuses, configuration) = context
+        .store
+        .read(|conn| -> Result<_, store::Error> {
+            Ok((work::status(conn)?, settings::load(conn)?))
+        })
+        .await?;
+    let targets: Vec<(TargetStatus, Option<Expiry>)> = statuses
+        .into_iter()
+        .map(|status| {
+            let mut all = configuration.targets.iter();
+            let target = all.find(|target| target.id == status.target_id);
+            let expiry = target.and_then(|target| target.settings.expiry(now));
+            (status, expiry)
+        })
+        .collect();
     if arguments.json {
-        let targets: Vec<serde_json::Value> = targets.iter().map(as_json).collect();
+        let targets: Vec<serde_json::Value> = targets
+            .iter()
+            .map(|(target, expiry)| as_json(target, expiry.as_ref()))
+            .collect();
         return output::json(&json!({ "targets": targets }));
     }
     if targets.is_empty() {
         output::note("there is no target yet; make one with `usher apply`");
         return Ok(());
     }
-    let now = context.clock.now();
     output::table(
         &[
             "TARGET",
@@ -35,10 +54,11 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             "SHADOW",
             "OLDEST",
             "LAST SUCCESS",
+            "TOKEN",
         ],
         targets
             .iter()
-            .map(|t| {
+            .map(|(t, expiry)| {
                 vec![
                     t.name.clone(),
                     t.health.state.clone(),
@@ -52,11 +72,12 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                     t.health
                         .last_success_at
                         .map_or_else(|| "never".to_owned(), rfc3339),
+                    expiry.as_ref().map_or_else(|| "-".to_owned(), Expiry::left),
                 ]
             })
             .collect(),
     );
-    for target in targets.iter().filter(|t| t.health.state != "up") {
+    for (target, _) in targets.iter().filter(|(t, _)| t.health.state != "up") {
         output::line(&format!(
             "{}: {}{}",
             target.name,
@@ -74,10 +95,15 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                 )),
         ));
     }
+    for (target, expiry) in &targets {
+        if let Some(advice) = expiry.as_ref().and_then(Expiry::advice) {
+            output::line(&format!("{}: {advice}", target.name));
+        }
+    }
     Ok(())
 }
 
-fn as_json(target: &TargetStatus) -> serde_json::Value {
+fn as_json(target: &TargetStatus, expiry: Option<&Expiry>) -> serde_json::Value {
     json!({
         "name": target.name,
         "state": target.health.state,
@@ -90,6 +116,7 @@ fn as_json(target: &TargetStatus) -> serde_json::Value {
         "last_success_at": target.health.last_success_at.map(rfc3339),
         "last_error": target.health.last_error,
         "retry_at": target.health.retry_at.map(rfc3339),
+        "token": expiry,
     })
 }
 

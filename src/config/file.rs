@@ -287,6 +287,12 @@ fn target(
             .ok()
     });
     let auth = auth(reader, section);
+    let token_expires = section.date(reader, "token_expires");
+    if token_expires.is_some() && matches!(auth, Some(TargetAuth::Basic { .. })) {
+        let message = "`token_expires` is about a `token`, and there is none";
+        let at = section.place_of("token_expires");
+        reader.problem(at, section.path_of("token_expires"), message);
+    }
     let concurrency = section
         .number(reader, "concurrency", 1..33)
         .unwrap_or(DEFAULT_CONCURRENCY);
@@ -299,6 +305,7 @@ fn target(
         kind: kind?,
         base_url: base_url?,
         auth: auth?,
+        token_expires,
         concurrency,
         requests_per_second,
         timeout_s,

@@ -132,7 +132,11 @@ impl Output {
         self.text("kind", shape::word(TARGET_KINDS, &target.kind));
         self.text("base_url", &target.base_url);
         match &target.auth {
-            TargetAuth::Token(token) => self.secret("token", token),
+            TargetAuth::Token(token) => {
+                self.secret("token", token);
+                let expires = target.token_expires.map(|date| date.to_string());
+                self.optional("token_expires", expires.as_deref());
+            }
             TargetAuth::Basic { username, password } => {
                 self.text("username", username);
                 self.secret("password", password);

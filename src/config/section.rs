@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -231,6 +232,25 @@ impl<'a, 't> Section<'a, 't> {
             );
         }
         number
+    }
+
+    /// A day such as `"2027-03-01"`, in quotes or not.
+    pub(super) fn date(&self, reader: &mut Reader<'_>, key: &str) -> Option<Date> {
+        let (value, at) = self.get(key)?;
+        let text = match value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Datetime(date) => date.to_string(),
+            other => {
+                self.wrong_type(reader, key, at, "a date, as in \"2027-03-01\"", other);
+                return None;
+            }
+        };
+        let date = date_of(&text);
+        if date.is_none() {
+            let message = format!("`{key}` should be a day that exists, as in \"2027-03-01\"");
+            reader.problem(at, self.path_of(key), message);
+        }
+        date
     }
 
     /// A span of time such as `20s`, in seconds, within `range`.
@@ -567,6 +587,12 @@ fn span_of_time(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// Year, month and day alone: jiff would also take a time and throw it away.
+fn date_of(text: &str) -> Option<Date> {
+    let text = text.trim();
+    (text.len() == "2027-03-01".len()).then(|| text.parse().ok())?
+}
+
 /// A span of time as the file writes it.
 pub(super) fn span_text(seconds: u64) -> String {
     for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] {
@@ -648,6 +674,25 @@ mod tests {
             assert_eq!(span_of_time(wrong), None, "{wrong}");
         }
         assert_eq!(span_of_time("18446744073709551615h"), None);
+    }
+
+    #[test]
+    fn dates_are_days_that_exist() {
+        assert_eq!(
+            date_of(" 2028-02-29 "),
+            Some(jiff::civil::date(2028, 2, 29))
+        );
+        for wrong in [
+            "2027-02-29",
+            "2027-3-1",
+            "01.03.2027",
+            "20270301",
+            "2027-03-01T00:00:00",
+            "",
+            "soon",
+        ] {
+            assert_eq!(date_of(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

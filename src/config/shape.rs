@@ -42,6 +42,7 @@ pub(super) const TARGET: Shape = Shape {
         "kind",
         "base_url",
         "token",
+        "token_expires",
         "username",
         "password",
         "concurrency",
@@ -131,10 +132,11 @@ pub(super) const TARGET_KINDS: Words<TargetKind> = &[
     ("confluence-dc", TargetKind::ConfluenceDc),
     ("bitbucket-dc", TargetKind::BitbucketDc),
     ("crowd", TargetKind::Crowd),
+    ("atlassian-guard", TargetKind::AtlassianGuard),
 ];
 
 /// Values of `target.kind` whose product is not supported yet.
-pub(super) const LATER_TARGET_KINDS: &[&str] = &["atlassian-guard"];
+pub(super) const LATER_TARGET_KINDS: &[&str] = &[];
 
 /// `mapping.mode`
 pub(super) const MODES: Words<Mode> = &[

@@ -6,11 +6,14 @@ use super::load;
 use super::plan::Protection;
 use super::worker::Shield;
 use crate::clock::rfc3339;
-use crate::domain::{Desired, DesiredAccount, DesiredGroup, Holdings, Mode, Presence, UserId};
+use crate::domain::{
+    Desired, DesiredAccount, DesiredGroup, Holdings, MappingSettings, MatchKey, Mode, Presence,
+    UserId,
+};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::{AnyConn, Error, audit, settings, work};
-use crate::targets::Protected;
+use crate::targets::{ByEmail, Capabilities, Protected, capabilities};
 
 /// How many past operations are shown for each person.
 const HISTORY: i64 = 50;
@@ -205,10 +208,18 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
             owner: account.owner.as_str().to_owned(),
             standing: format!("{:?}", account.standing).to_lowercase(),
         });
+        let mut notes = notes(&rules, &desired, account.as_ref());
+        let mut all = configuration.targets.iter();
+        if let Some(target) = all.find(|target| target.id == mapping.target_id)
+            && account.is_none()
+        {
+            let can = capabilities(target.settings.kind);
+            notes.extend(unfound(&mapping.settings, can));
+        }
         targets.push(TargetView {
             target: target_name(mapping.target_id.as_str()),
             mode: mapping.settings.mode,
-            notes: notes(&rules, &desired, account.as_ref()),
+            notes,
             desired: desired.into(),
             account,
             work,
@@ -244,6 +255,19 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
         targets,
         history,
     }))
+}
+
+/// By what an account that is there is not found, although the rules say so.
+fn unfound(settings: &MappingSettings, can: &Capabilities) -> Option<String> {
+    let how = match can.by_email {
+        ByEmail::Everybody => return None,
+        ByEmail::NameIsAddress => {
+            "finds an account by its e-mail address only if that is its user name"
+        }
+        ByEmail::Nobody => "finds no account by its e-mail address",
+    };
+    let asked = settings.users.match_by.contains(&MatchKey::Email);
+    asked.then(|| format!("match_by: {} {how}", can.product))
 }
 
 /// What the rules themselves protect; what the target protects is known to the engine alone.

@@ -284,3 +284,29 @@ pub struct Applied {
     /// Further writes that were needed on the way (a project lead handed over), in words, for the audit.
     pub notes: Vec<String>,
 }
+
+impl Applied {
+    /// Done; the account as it is now.
+    pub fn done(account: Observed) -> Self {
+        Self {
+            account: Some(account),
+            ..Self::default()
+        }
+    }
+
+    /// There was nothing to do; the account as it is.
+    pub fn already(account: Observed) -> Self {
+        Self {
+            account: Some(account),
+            ..Self::was_so()
+        }
+    }
+
+    /// There was nothing to do, and there is no account to tell of.
+    pub fn was_so() -> Self {
+        Self {
+            already: true,
+            ..Self::default()
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 mod account;
 mod connection;
+mod expiry;
 mod failure;
 mod holdings;
 mod id;
@@ -16,6 +17,7 @@ pub use account::{
     Observed, Owner, Presence, Standing,
 };
 pub use connection::{Connection, ConnectionKind, ConnectionSettings};
+pub use expiry::Expiry;
 pub use failure::Failure;
 pub use holdings::{HeldGroup, Holdings};
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};

@@ -1,8 +1,9 @@
 //! A target: one Atlassian product instance that accounts are written to.
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::{SecretRef, TargetId};
+use super::{Expiry, SecretRef, TargetId};
 
 /// The products that Usher can write to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub enum TargetKind {
     /// Bitbucket Data Center (and Server).
     #[serde(rename = "bitbucket-dc")]
     BitbucketDc,
+    /// The SCIM directory of Atlassian Guard, for the Cloud products.
+    #[serde(rename = "atlassian-guard")]
+    AtlassianGuard,
 }
 
 impl TargetKind {
@@ -29,6 +33,7 @@ impl TargetKind {
             Self::Crowd => "crowd",
             Self::ConfluenceDc => "confluence-dc",
             Self::BitbucketDc => "bitbucket-dc",
+            Self::AtlassianGuard => "atlassian-guard",
         }
     }
 }
@@ -59,6 +64,9 @@ pub struct TargetSettings {
     pub base_url: String,
     /// Credentials.
     pub auth: TargetAuth,
+    /// The first day on which the token does not work any more, if the administrator stated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_expires: Option<Date>,
     /// How many work items are converged at the same time (1 to 32).
     pub concurrency: u32,
     /// How many requests a second the product gets at most. `None`: as many as it takes.
@@ -66,6 +74,13 @@ pub struct TargetSettings {
     pub requests_per_second: Option<u32>,
     /// How long one request to the product may take, in seconds.
     pub timeout_s: u64,
+}
+
+impl TargetSettings {
+    /// What is left of the token's life at `now` (microseconds since 1970), if its end is stated.
+    pub fn expiry(&self, now: i64) -> Option<Expiry> {
+        self.token_expires.map(|on| Expiry::of(on, now))
+    }
 }
 
 /// A stored target.

@@ -506,6 +506,7 @@ mod tests {
             kind: TargetKind::JiraDc,
             base_url: "http://127.0.0.1:1".to_owned(),
             auth: TargetAuth::Token(SecretRef::Env("NONE".to_owned())),
+            token_expires: None,
             concurrency: 4,
             requests_per_second: None,
             timeout_s: 20,

@@ -20,14 +20,15 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use self::wire::{Named, PermittedGroup, User};
-use super::atlassian::{Rest, Words, already, done, throw_away_password, was_so};
+use super::atlassian::{Rest, Words, throw_away_password};
 use super::{
-    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
+    ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
+    fold, same,
 };
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Method, Options, Response};
 
-static CAPABILITIES: Capabilities = Capabilities {
+pub(super) static CAPABILITIES: Capabilities = Capabilities {
     product: "Bitbucket Data Center",
     create: true,
     update: true,
@@ -36,6 +37,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reactivate: true,
     delete: true,
     reads_email: true,
+    by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
     takes_memberships: true,
@@ -136,7 +138,7 @@ impl Target for BitbucketDc {
         if known.is_empty() {
             return names
                 .into_iter()
-                .map(|name| name.map(|_| was_so()))
+                .map(|name| name.map(|_| Applied::was_so()))
                 .collect();
         }
         let outcome = self.put_all_into(group, &known).await;
@@ -220,7 +222,7 @@ impl Operations for BitbucketDc {
             self.note(&user);
             // Nothing was ever taken from it, so it counts as active; which groups Bitbucket has put it into, and
             // whether one of them gives it a licence, a look tells.
-            let mut applied = done(user.observed(true, Vec::new()));
+            let mut applied = Applied::done(user.observed(true, Vec::new()));
             if let Err(failure) = self.replace_password(username).await {
                 applied.notes.push(format!(
                     "the first password stood in the address of a request and could not be replaced ({failure}): \
@@ -236,7 +238,7 @@ impl Operations for BitbucketDc {
         {
             let account = self.observed(&user).await?;
             if account.active {
-                return Ok(already(account));
+                return Ok(Applied::already(account));
             }
         }
         match (response.status, Words::of(&response)) {
@@ -261,7 +263,7 @@ impl Operations for BitbucketDc {
         let display_name = display_name.filter(|name| *name != user.display_name);
         let email = email.filter(|email| *email != user.email());
         if display_name.is_none() && email.is_none() {
-            return Ok(already(self.observed(&user).await?));
+            return Ok(Applied::already(self.observed(&user).await?));
         }
         let mut body = json!({"name": user.name});
         if let Some(name) = display_name {
@@ -279,7 +281,7 @@ impl Operations for BitbucketDc {
         let user = self.find(whom.remote_id, &[whom.username, to]).await?;
         let user = user.ok_or_else(|| gone(whom))?;
         if user.name == to {
-            return Ok(already(self.observed(&user).await?));
+            return Ok(Applied::already(self.observed(&user).await?));
         }
         let body = json!({"name": user.name, "newName": to});
         let response = self.rest.post("/admin/users/rename", &[], body).await?;
@@ -307,13 +309,13 @@ impl Operations for BitbucketDc {
 
     async fn delete_user(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
         let Some(user) = self.find(whom.remote_id, &[whom.username]).await? else {
-            return Ok(was_so());
+            return Ok(Applied::was_so());
         };
         let query = [("name", user.name.as_str())];
         let response = self.rest.delete("/admin/users", &query).await?;
         match response.status {
             200..=299 => Ok(Applied::default()),
-            404 => self.rest.absent(&response).map(|()| was_so()),
+            404 => self.rest.absent(&response).map(|()| Applied::was_so()),
             _ => Err(self.refusal(&response, &user.name).await),
         }
     }
@@ -326,7 +328,7 @@ impl Operations for BitbucketDc {
             .await?;
         match response.status {
             200..=299 => Ok(Applied::default()),
-            409 if Words::of(&response).is_some() => Ok(was_so()),
+            409 if Words::of(&response).is_some() => Ok(Applied::was_so()),
             _ => Err(self.refusal(&response, name).await),
         }
     }
@@ -335,7 +337,7 @@ impl Operations for BitbucketDc {
         let user = self.present(whom).await?;
         // Bitbucket does not say whether it was so already.
         if self.is_member(&user, group).await? {
-            return Ok(was_so());
+            return Ok(Applied::was_so());
         }
         match self.put_into(&user, &[group]).await? {
             response if response.is_success() => Ok(Applied::default()),
@@ -353,10 +355,10 @@ impl Operations for BitbucketDc {
 
     async fn remove_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
         let Some(user) = self.find(whom.remote_id, &[whom.username]).await? else {
-            return Ok(was_so());
+            return Ok(Applied::was_so());
         };
         if !self.is_member(&user, group).await? {
-            return Ok(was_so());
+            return Ok(Applied::was_so());
         }
         self.take_out_of(&user, group).await
     }
@@ -511,7 +513,7 @@ impl BitbucketDc {
         match response.status {
             200..=299 => {
                 let after: User = response.json()?;
-                Ok(done(self.observed(&after).await?))
+                Ok(Applied::done(self.observed(&after).await?))
             }
             404 => {
                 self.rest.absent(response)?;
@@ -559,7 +561,7 @@ impl BitbucketDc {
             .await?;
         match response.status {
             200..=299 => Ok(Applied::default()),
-            404 => self.rest.absent(&response).map(|()| was_so()),
+            404 => self.rest.absent(&response).map(|()| Applied::was_so()),
             _ => Err(self.refusal(&response, &user.name).await),
         }
     }

@@ -20,12 +20,13 @@ use tokio::sync::OnceCell;
 use self::wire::{Current, Grant, Made, Named, RestList, ServerInformation, User};
 use super::atlassian::{Rest, Who, Words};
 use super::{
-    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, same,
+    ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
+    same,
 };
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
-static CAPABILITIES: Capabilities = Capabilities {
+pub(super) static CAPABILITIES: Capabilities = Capabilities {
     product: "Confluence Data Center",
     create: true,
     update: true,
@@ -34,6 +35,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reactivate: true,
     delete: true,
     reads_email: false,
+    by_email: ByEmail::Nobody,
     creates_groups: true,
     memberships: true,
     takes_memberships: false,

@@ -14,14 +14,15 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
-use super::atlassian::{Rest, already, done, throw_away_password, was_so};
+use super::atlassian::{Rest, throw_away_password};
 use super::{
-    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
+    ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
+    fold, same,
 };
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
 
-static CAPABILITIES: Capabilities = Capabilities {
+pub(super) static CAPABILITIES: Capabilities = Capabilities {
     product: "Crowd",
     create: true,
     update: true,
@@ -30,6 +31,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reactivate: true,
     delete: true,
     reads_email: true,
+    by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
     takes_memberships: false,
@@ -180,7 +182,7 @@ impl Operations for Crowd {
             // Older versions answer with nothing.
             match response.json::<User>() {
                 Ok(made) if same(&made.name, username) => {
-                    return Ok(done(made.with_groups(Vec::new())));
+                    return Ok(Applied::done(made.with_groups(Vec::new())));
                 }
                 _ => None,
             }
@@ -194,14 +196,14 @@ impl Operations for Crowd {
         }
         let made = self.by_name(username).await?;
         match (made, refusal) {
-            (Some(made), None) => Ok(done(made.with_groups(Vec::new()))),
+            (Some(made), None) => Ok(Applied::done(made.with_groups(Vec::new()))),
             (None, None) => Err(gone(Whom {
                 remote_id: "",
                 username,
             })),
             // The answer to an earlier attempt was lost.
             (Some(made), Some(_)) if made.is_what_was_sent(&user) => {
-                Ok(already(self.observed(made).await?))
+                Ok(Applied::already(self.observed(made).await?))
             }
             (_, Some(refusal)) => Err(refusal),
         }
@@ -231,7 +233,7 @@ impl Operations for Crowd {
     async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
         let user = self.present(whom).await?;
         if user.name == to {
-            return Ok(already(self.observed(user).await?));
+            return Ok(Applied::already(self.observed(user).await?));
         }
         let response = self
             .rest
@@ -256,7 +258,7 @@ impl Operations for Crowd {
             let refusal = self.refusal(&response);
             if same(&user.name, to) && matches!(refusal, Failure::Rejected { .. }) {
                 // To Crowd it is the same name already, whatever its case.
-                return Ok(already(self.observed(user).await?));
+                return Ok(Applied::already(self.observed(user).await?));
             }
             return Err(refusal);
         }
@@ -275,7 +277,7 @@ impl Operations for Crowd {
                 text,
             });
         }
-        Ok(done(self.observed(after).await?))
+        Ok(Applied::done(self.observed(after).await?))
     }
 
     async fn deactivate(
@@ -298,7 +300,7 @@ impl Operations for Crowd {
 
     async fn delete_user(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
         let Some(user) = self.find(whom).await? else {
-            return Ok(was_so());
+            return Ok(Applied::was_so());
         };
         let response = self
             .rest
@@ -308,7 +310,7 @@ impl Operations for Crowd {
             return Ok(Applied::default());
         }
         match Refusal::of(&response) {
-            Some(refusal) if refusal.reason == "USER_NOT_FOUND" => Ok(was_so()),
+            Some(refusal) if refusal.reason == "USER_NOT_FOUND" => Ok(Applied::was_so()),
             _ => Err(self.refusal(&response)),
         }
     }
@@ -322,7 +324,7 @@ impl Operations for Crowd {
         let refusal = self.refusal(&response);
         // INVALID_GROUP means "exists" as well as "no name for a group".
         if matches!(refusal, Failure::Rejected { .. }) && self.find_group(name).await?.is_some() {
-            return Ok(was_so());
+            return Ok(Applied::was_so());
         }
         Err(refusal)
     }
@@ -343,7 +345,7 @@ impl Operations for Crowd {
         match reason.as_deref() {
             Some("MEMBERSHIP_ALREADY_EXISTS") => match self.moved(whom).await? {
                 Some(failure) => Err(failure),
-                None => Ok(was_so()),
+                None => Ok(Applied::was_so()),
             },
             Some("GROUP_NOT_FOUND") => Err(Failure::Gone {
                 text: format!("Crowd has no group {group}"),
@@ -361,11 +363,11 @@ impl Operations for Crowd {
         }
         let reason = Refusal::of(&response).map(|refusal| refusal.reason);
         match reason.as_deref() {
-            Some("GROUP_NOT_FOUND") => Ok(was_so()),
+            Some("GROUP_NOT_FOUND") => Ok(Applied::was_so()),
             // Under an old name nobody is a member of anything.
             Some("MEMBERSHIP_NOT_FOUND" | "USER_NOT_FOUND") => match self.find(whom).await? {
                 Some(user) if !same(&user.name, whom.username) => Err(renamed(whom, &user)),
-                _ => Ok(was_so()),
+                _ => Ok(Applied::was_so()),
             },
             _ => Err(self.refusal(&response)),
         }
@@ -404,7 +406,7 @@ impl Crowd {
         let mut changed = user.clone();
         change(&mut changed);
         if changed.entity() == user.entity() {
-            return Ok(already(self.observed(user).await?));
+            return Ok(Applied::already(self.observed(user).await?));
         }
         let response = self
             .rest
@@ -414,7 +416,9 @@ impl Crowd {
             return Err(self.refusal(&response));
         }
         let after = self.by_id(user.remote_id()).await?;
-        Ok(done(self.observed(after.ok_or_else(|| gone(whom))?).await?))
+        Ok(Applied::done(
+            self.observed(after.ok_or_else(|| gone(whom))?).await?,
+        ))
     }
 
     /// Only what Crowd shows afterwards counts.

@@ -14,12 +14,13 @@ use tokio::sync::OnceCell;
 use self::wire::{Permissions, Picker, ServerInfo, User};
 use super::atlassian::{Rest, Who, Words};
 use super::{
-    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, same,
+    ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
+    same,
 };
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
-static CAPABILITIES: Capabilities = Capabilities {
+pub(super) static CAPABILITIES: Capabilities = Capabilities {
     product: "Jira Data Center",
     create: true,
     update: true,
@@ -28,6 +29,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reactivate: true,
     delete: true,
     reads_email: true,
+    by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
     takes_memberships: false,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Capabilities, Check, Member, Page, Protected, Target, fold, same, start_of};
+use super::{ByEmail, Capabilities, Check, Member, Page, Protected, Target, fold, same, start_of};
 use crate::domain::{Action, Applied, Failure, HeldGroup, Holdings, Lookup, Observed, Owner};
 
 static CAPABILITIES: Capabilities = Capabilities {
@@ -21,6 +21,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     reactivate: true,
     delete: true,
     reads_email: true,
+    by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
     takes_memberships: false,

@@ -7,6 +7,7 @@ mod atlassian;
 mod bitbucket_dc;
 mod confluence_dc;
 mod crowd;
+mod guard;
 mod jira_dc;
 pub mod memory;
 
@@ -24,6 +25,7 @@ use crate::outbound::{self, Client, Credential, Limits, Options};
 pub use bitbucket_dc::BitbucketDc;
 pub use confluence_dc::ConfluenceDc;
 pub use crowd::Crowd;
+pub use guard::Guard;
 pub use jira_dc::JiraDc;
 
 /// What a product can do at all, whatever the version and the rights of the credential ([`Target::check`] tells
@@ -44,9 +46,10 @@ pub struct Capabilities {
     pub reactivate: bool,
     /// [`Action::DeleteUser`]
     pub delete: bool,
-    /// Observed accounts show their e-mail address. Where not, what was last sent is all there is to compare with, and
-    /// no account is found by its address.
+    /// Observed accounts show their e-mail address. Where not, what was last sent is all there is to compare with.
     pub reads_email: bool,
+    /// Whom [`Lookup::Email`] finds.
+    pub by_email: ByEmail,
     /// [`Action::CreateGroup`]
     pub creates_groups: bool,
     /// [`Action::AddMember`] and [`Action::RemoveMember`]
@@ -62,6 +65,17 @@ pub struct Capabilities {
     pub display_names_without: &'static str,
     /// How many members one request puts into a group ([`Target::add_members`]).
     pub members_a_request: usize,
+}
+
+/// Whom a product finds by an e-mail address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByEmail {
+    /// Every account that has the address.
+    Everybody,
+    /// Only accounts whose user name is the address as well.
+    NameIsAddress,
+    /// No account.
+    Nobody,
 }
 
 /// One page of a listing.
@@ -316,7 +330,21 @@ pub fn connect(
             Arc::new(BitbucketDc::new(&settings.base_url, credential, options)?)
         }
         TargetKind::Crowd => Arc::new(Crowd::new(&settings.base_url, credential, options)?),
+        TargetKind::AtlassianGuard => {
+            Arc::new(Guard::new(&settings.base_url, credential, options)?)
+        }
     })
+}
+
+/// What products of this kind can do.
+pub fn capabilities(kind: TargetKind) -> &'static Capabilities {
+    match kind {
+        TargetKind::JiraDc => &jira_dc::CAPABILITIES,
+        TargetKind::ConfluenceDc => &confluence_dc::CAPABILITIES,
+        TargetKind::BitbucketDc => &bitbucket_dc::CAPABILITIES,
+        TargetKind::Crowd => &crowd::CAPABILITIES,
+        TargetKind::AtlassianGuard => &guard::CAPABILITIES,
+    }
 }
 
 /// A name as embedded Crowd compares it: without regard to case.

@@ -233,6 +233,47 @@ fn tokens_are_shown_once_and_alone() {
     }
 }
 
+#[test]
+fn a_token_that_ends_is_shown_and_warned_of() {
+    let with_ends = format!(
+        "{CONFIGURATION}\n{}{}",
+        target("late", "token_expires = \"2999-12-31\""),
+        target("over", "token_expires = 2020-02-29"),
+    );
+    for database in databases() {
+        let path = file(&database, &with_ends);
+        assert_eq!(run(&database, &["apply", &path]).status.code(), Some(0));
+        let status = run(&database, &["status", "--json"]);
+        let status: Value = serde_json::from_str(&out(&status)).unwrap();
+        let token = |name: &str| {
+            let targets = status["targets"].as_array().unwrap();
+            targets.iter().find(|t| t["name"] == name).unwrap()["token"].clone()
+        };
+        assert_eq!(token("jira"), Value::Null);
+        assert_eq!(token("late")["expires"], "2999-12-31");
+        assert!(token("late")["days_left"].as_i64().unwrap() > 300_000);
+        assert_eq!(token("late")["warning"], Value::Null);
+        assert_eq!(token("over")["warning"], 0);
+        assert!(token("over")["days_left"].as_i64().unwrap() < 0);
+        for command in ["status", "check"] {
+            let shown = out(&run(&database, &[command]));
+            assert!(shown.contains("the token expired on 2020-02-29"), "{shown}");
+            assert!(shown.contains("make a new one"), "{shown}");
+            assert!(shown.contains(" days"), "{shown}");
+        }
+        let checked = run(&database, &["check", "over", "--json"]);
+        let checked: Value = serde_json::from_str(&out(&checked)).unwrap();
+        assert_eq!(checked["targets"][0]["token"], token("over"));
+    }
+}
+
+fn target(name: &str, line: &str) -> String {
+    format!(
+        "[[target]]\nname = \"{name}\"\nkind = \"jira-dc\"\nbase_url = \"http://127.0.0.1:1\"\n\
+         token = {{ env = \"NONE\" }}\n{line}\n"
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_for_programs_have_a_shape() {
     for database in databases() {
@@ -272,6 +313,7 @@ async fn answers_for_programs_have_a_shape() {
                 "retry_at",
                 "shadow",
                 "state",
+                "token",
                 "waiting",
             ]
         );

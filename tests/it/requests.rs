@@ -1,4 +1,4 @@
-//! Every request that Usher sends to Jira or Bitbucket is one that the vendor's own description allows.
+//! Every request that Usher sends is one that the vendor's own description allows.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,42 +6,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use usher::domain::{Action, Holdings, LeadSuccessors, Lookup, SecretRef};
+use usher::domain::SecretRef;
+use usher::domain::{Action, Holdings, LeadSuccessors, Lookup};
 use usher::outbound::{Credential, Options};
-use usher::targets::{self, BitbucketDc, Member, Target};
+use usher::targets;
+use usher::targets::{BitbucketDc, Guard as GuardTarget, Member, Target};
 use usher_emulators::bitbucket::{Bitbucket, BitbucketOptions, Permission};
+use usher_emulators::guard::{Guard, GuardOptions};
 use usher_emulators::jira::{Jira, JiraOptions};
 use usher_emulators::{Fault, FaultKind, Only, Recorded};
 
 use super::harness::{App, python, sqlite};
 
-/// A vendor's description, and a Python to check with. The description is not ours to hand on: `USHER_OPENAPI` names a
-/// folder that has it, and its absence is no failure anywhere.
-pub(crate) fn vendor(file: &str) -> Option<(PathBuf, PathBuf)> {
-    let given = std::env::var_os("USHER_OPENAPI").map(PathBuf::from);
-    let near = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/openapi");
-    let description = given.unwrap_or(near).join(file);
-    if !description.exists() {
-        eprintln!("SKIPPED: USHER_OPENAPI names no folder with {file}");
+/// The vendor's description is not ours to hand on, so its absence is no failure anywhere.
+pub(crate) fn description(variable: &str, name: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from);
+    let file = given.unwrap_or_else(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../shared/reference/openapi")
+            .join(name)
+    });
+    if !file.exists() {
+        eprintln!("SKIPPED: {variable} does not name the vendor's OpenAPI file");
         return None;
     }
-    Some((description, python()?))
+    Some(file)
 }
 
-/// Fails unless each of these fits the description; `seen` must be among them.
-pub(crate) fn fits(
-    (description, python): &(PathBuf, PathBuf),
-    context: &str,
-    requests: &[Recorded],
-    seen: &[(&str, &str)],
-) {
-    for (method, part) in seen {
-        let mut found = requests.iter();
-        assert!(
-            found.any(|r| r.method == *method && r.path.contains(part)),
-            "no {method} {part}: not broad enough"
-        );
-    }
+/// Fails with what does not fit.
+pub(crate) fn validate(python: &Path, description: &Path, requests: &[Recorded], context: &str) {
     let folder = tempfile::tempdir().unwrap();
     let recorded = folder.path().join("requests.json");
     std::fs::write(&recorded, serde_json::to_vec(requests).unwrap()).unwrap();
@@ -51,13 +44,22 @@ pub(crate) fn fits(
         .args(["--context", context])
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&checked.stdout);
     assert!(
         checked.status.success(),
-        "{text}{}",
+        "{}{}",
+        String::from_utf8_lossy(&checked.stdout),
         String::from_utf8_lossy(&checked.stderr)
     );
-    eprint!("{text}");
+}
+
+fn all_seen(requests: &[Recorded], expected: &[(&str, &str)]) {
+    for (method, part) in expected {
+        let seen = |r: &Recorded| r.method == *method && r.path.contains(part);
+        assert!(
+            requests.iter().any(seen),
+            "no {method} {part}: not broad enough"
+        );
+    }
 }
 
 fn configuration(jira: &Jira, users: &str, groups: &str) -> String {
@@ -141,8 +143,9 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_to_jira_fits_the_vendors_description() {
-    let Some(vendor) = vendor("jira-dc-10.3.24.json") else {
+async fn every_request_fits_the_vendors_description() {
+    let file = description("USHER_OPENAPI_JIRA", "jira-dc-10.3.24.json");
+    let (Some(file), Some(python)) = (file, python()) else {
         return;
     };
     let jira = Jira::start(JiraOptions {
@@ -244,7 +247,8 @@ async fn every_request_to_jira_fits_the_vendors_description() {
     scene.work().await;
     assert!(jira.user("late").is_none());
 
-    let seen = [
+    let requests = jira.requests();
+    let expected = [
         ("POST", "/user"),
         ("PUT", "/user"),
         ("DELETE", "/user"),
@@ -258,13 +262,137 @@ async fn every_request_to_jira_fits_the_vendors_description() {
         ("PUT", "/project/ABC"),
         ("PUT", "/component/"),
     ];
-    fits(&vendor, "/jira", &jira.requests(), &seen);
+    all_seen(&requests, &expected);
+    validate(&python, &file, &requests, "/jira");
+}
+
+/// Every request that there is, through the target itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_to_guard_fits_the_vendors_description() {
+    let file = description(
+        "USHER_OPENAPI_GUARD",
+        "guard-user-provisioning-2022-08.json",
+    );
+    let (Some(file), Some(python)) = (file, python()) else {
+        return;
+    };
+    let guard = Guard::start(GuardOptions {
+        exact_group_filter: true,
+        ..GuardOptions::default()
+    })
+    .unwrap();
+    let credential = Credential::Bearer("emulated-guard-key".into());
+    let target = GuardTarget::new(&guard.url(), credential, Options::default()).unwrap();
+    guard.seed_group("R&D \"more\"");
+    target.check().await.unwrap();
+    let made = async |name: &str, email: &str| {
+        let create = Action::CreateUser {
+            username: name.into(),
+            display_name: "Ada \u{e4}".into(),
+            email: email.into(),
+        };
+        target.apply(&create).await.unwrap().account.unwrap()
+    };
+    let (ada, joe) = (
+        made("ada+1@example.com", "ada+1@example.com").await,
+        made("joe's \u{e4}/b", "joe@example.com").await,
+    );
+    let (remote_id, username, group) = (
+        ada.remote_id.clone(),
+        ada.username.clone(),
+        "r&d \"More\"".to_owned(),
+    );
+    let actions = [
+        Action::CreateUser {
+            username: username.clone(),
+            display_name: "Ada \u{e4}".into(),
+            email: "ada+1@example.com".into(),
+        },
+        Action::UpdateUser {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            display_name: Some("Ada".into()),
+            email: Some("ada@example.com".into()),
+        },
+        Action::RenameUser {
+            remote_id: remote_id.clone(),
+            from: username.clone(),
+            to: "countess".into(),
+        },
+        Action::Deactivate {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            successors: LeadSuccessors::default(),
+            takes: None,
+        },
+        Action::Reactivate {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            gives: None,
+        },
+        Action::CreateGroup {
+            name: group.clone(),
+        },
+        Action::AddMember {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            group: group.clone(),
+        },
+        Action::RemoveMember {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            group: group.clone(),
+        },
+        Action::CreateGroup { name: "new".into() },
+    ];
+    for action in actions {
+        target.apply(&action).await.unwrap();
+    }
+    let members = [&ada, &joe].map(|user| Member {
+        remote_id: user.remote_id.clone(),
+        username: user.username.clone(),
+    });
+    for answer in target.add_members(&group, &members).await {
+        answer.unwrap();
+    }
+    assert_eq!(target.members(&group, None).await.unwrap().items.len(), 2);
+    assert_eq!(target.users(None).await.unwrap().items.len(), 2);
+    assert_eq!(target.groups(None).await.unwrap().items.len(), 2);
+    for lookup in [
+        Lookup::RemoteId(&remote_id),
+        Lookup::RemoteId("no/such id"),
+        Lookup::Username("joe's \u{e4}/b"),
+        Lookup::Email("ada@example.com"),
+    ] {
+        target.observe(lookup).await.unwrap();
+    }
+    let deletion = Action::DeleteUser {
+        remote_id,
+        username,
+    };
+    target.apply(&deletion).await.unwrap();
+    let requests = guard.requests();
+    let expected = [
+        ("GET", "/ServiceProviderConfig"),
+        ("GET", "/Users"),
+        ("GET", "/Users/"),
+        ("POST", "/Users"),
+        ("PATCH", "/Users/"),
+        ("DELETE", "/Users/"),
+        ("GET", "/Groups"),
+        ("GET", "/Groups/"),
+        ("POST", "/Groups"),
+        ("PATCH", "/Groups/"),
+    ];
+    all_seen(&requests, &expected);
+    validate(&python, &file, &requests, "");
 }
 
 /// What a target can be asked, all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_to_bitbucket_fits_the_vendors_description() {
-    let Some(vendor) = vendor("bitbucket-dc-9.2.json") else {
+    let file = description("USHER_OPENAPI_BITBUCKET", "bitbucket-dc-9.2.json");
+    let (Some(file), Some(python)) = (file, python()) else {
         return;
     };
     let bitbucket = Bitbucket::start(BitbucketOptions {
@@ -384,5 +512,7 @@ async fn every_request_to_bitbucket_fits_the_vendors_description() {
         ("GET", "/admin/license"),
         ("GET", "/users"),
     ];
-    fits(&vendor, "/bitbucket", &bitbucket.requests(), &seen);
+    let requests = bitbucket.requests();
+    all_seen(&requests, &seen);
+    validate(&python, &file, &requests, "/bitbucket");
 }

@@ -65,6 +65,18 @@ class Operation:
         self.literal_length = sum(len(it) for it in parts if not it.startswith("{"))
 
 
+def mend(document):
+    """Puts right what Guard's file says wrongly about bodies."""
+    schemas = document.get("components", {}).get("schemas", {})
+    properties = schemas.get("RequestPayloadToPatch", {}).get("properties", {})
+    if "operations" in properties:
+        # The file's own example, and every client, has the capital of the standard.
+        properties["Operations"] = properties.pop("operations")
+    if "JsonNode" in schemas:
+        # Stands for any JSON, and describes the Java class that holds it.
+        schemas["JsonNode"] = {}
+
+
 def resolve(value, document):
     while "$ref" in value:
         target = document
@@ -190,6 +202,7 @@ def main():
         document = json.load(file)
     with open(arguments.requests, encoding="utf-8") as file:
         requests = json.load(file)
+    mend(document)
     operations = operations_of(document)
     bases = list(base_paths(document))
 

@@ -80,6 +80,7 @@ fn example() -> ConfigFile {
             kind: TargetKind::JiraDc,
             base_url: "https://jira.example.com".to_owned(),
             auth: TargetAuth::Token(SecretRef::Env("JIRA_TOKEN".to_owned())),
+            token_expires: None,
             concurrency: 4,
             requests_per_second: None,
             timeout_s: 20,
@@ -250,13 +251,35 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             "kind = \"jira-dc\"",
-            "kind = \"atlassian-guard\"",
-            &["6:8: `kind = \"atlassian-guard\"` is not supported yet"],
+            "kind = \"bitbucket-dc\"",
+            &["6:8: `kind = \"bitbucket-dc\"` is not supported yet"],
         ),
         (
             "kind = \"jira-dc\"",
             "kind = \"jira\"",
-            &["6:8: unknown kind `jira`; there are jira-dc, confluence-dc, bitbucket-dc, crowd"],
+            &[
+                "6:8: unknown kind `jira`; there are jira-dc, confluence-dc, bitbucket-dc, crowd, atlassian-guard",
+            ],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { env = \"JIRA_TOKEN\" }\ntoken_expires = \"2027-02-29\"",
+            &["9:17: `token_expires` should be a day that exists, as in \"2027-03-01\""],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { env = \"JIRA_TOKEN\" }\ntoken_expires = 2027-03-01T00:00:00",
+            &["9:17: `token_expires` should be a day that exists, as in \"2027-03-01\""],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "token = { env = \"JIRA_TOKEN\" }\ntoken_expires = 365",
+            &["9:17: `token_expires` should be a date, as in \"2027-03-01\", not a whole number"],
+        ),
+        (
+            "token = { env = \"JIRA_TOKEN\" }",
+            "username = \"u\"\npassword = { env = \"P\" }\ntoken_expires = \"2027-03-01\"",
+            &["10:17: `token_expires` is about a `token`, and there is none"],
         ),
         (
             "kind = \"jira-dc\"",
@@ -694,6 +717,10 @@ fn secret() -> impl Strategy<Value = SecretRef> {
     ]
 }
 
+fn date() -> impl Strategy<Value = jiff::civil::Date> {
+    (1990..2200_i16, 1..13_i8, 1..29_i8).prop_map(|(y, m, d)| jiff::civil::date(y, m, d))
+}
+
 fn target_settings() -> impl Strategy<Value = TargetSettings> {
     let auth = prop_oneof![
         secret().prop_map(TargetAuth::Token),
@@ -703,20 +730,24 @@ fn target_settings() -> impl Strategy<Value = TargetSettings> {
     (
         name(),
         "https?://[a-z]{1,5}(:[1-9][0-9]{0,3})?(/[a-z]{1,4})?",
-        auth,
+        (auth, prop::option::of(date())),
         1..33_u32,
         prop::option::of(1..1001_u32),
         1..121_u64,
     )
         .prop_map(
-            |(name, base_url, auth, concurrency, requests_per_second, timeout_s)| TargetSettings {
-                name,
-                kind: TargetKind::JiraDc,
-                base_url,
-                auth,
-                concurrency,
-                requests_per_second,
-                timeout_s,
+            |(name, base_url, (auth, expires), concurrency, requests_per_second, timeout_s)| {
+                TargetSettings {
+                    name,
+                    kind: TargetKind::JiraDc,
+                    base_url,
+                    // Only a token can be said to expire.
+                    token_expires: expires.filter(|_| matches!(auth, TargetAuth::Token(_))),
+                    auth,
+                    concurrency,
+                    requests_per_second,
+                    timeout_s,
+                }
             },
         )
 }

@@ -1,7 +1,6 @@
-//! What the Data Center products share: how a request looks, what 401 and odd answers mean, and how error bodies
-//! are read.
+//! What the products share: how a request looks, what 401 and odd answers mean, and how the error bodies of Jira and
+//! Confluence are read.
 
-mod applied;
 mod password;
 mod who;
 mod words;
@@ -11,7 +10,6 @@ use serde_json::Value;
 use crate::domain::Failure;
 use crate::outbound::{Client, Method, Request, Response};
 
-pub(super) use applied::{already, done, was_so};
 pub(super) use password::throw_away_password;
 pub(super) use who::Who;
 pub(super) use words::{Words, shown};
@@ -120,6 +118,16 @@ impl Rest {
         self.send(Request {
             method,
             query,
+            path,
+            body: Some(body),
+            ..Request::default()
+        })
+        .await
+    }
+
+    pub(super) async fn patch(&self, path: &str, body: Value) -> Result<Response, Failure> {
+        self.send(Request {
+            method: Method::PATCH,
             path,
             body: Some(body),
             ..Request::default()

@@ -8,7 +8,7 @@ use super::{BitbucketDc, fold, gone, same};
 use crate::domain::{Applied, Failure, HeldGroup, Holdings, Owner};
 use crate::outbound::{Method, Response};
 use crate::targets::Whom;
-use crate::targets::atlassian::{Words, already, done, was_so};
+use crate::targets::atlassian::Words;
 
 /// The global permissions, the least first; each implies those before it.
 const RANKS: [&str; 4] = ["LICENSED_USER", "PROJECT_CREATE", "ADMIN", "SYS_ADMIN"];
@@ -121,9 +121,9 @@ impl BitbucketDc {
         Ok(Applied {
             notes,
             ..if nothing_done {
-                already(account)
+                Applied::already(account)
             } else {
-                done(account)
+                Applied::done(account)
             }
         })
     }
@@ -206,9 +206,9 @@ impl BitbucketDc {
         Ok(Applied {
             notes,
             ..if changed {
-                done(account)
+                Applied::done(account)
             } else {
-                already(account)
+                Applied::already(account)
             }
         })
     }
@@ -283,7 +283,7 @@ impl BitbucketDc {
 
     async fn accepted(&self, response: &Response, user: &User) -> Result<Applied, Failure> {
         match response.status {
-            200..=299 => Ok(was_so()),
+            200..=299 => Ok(Applied::was_so()),
             404 => {
                 self.rest.absent(response)?;
                 Err(gone(Whom::named(&user.name)))

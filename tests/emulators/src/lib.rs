@@ -1,5 +1,5 @@
 //! Emulators of the systems at both ends of Usher: the products that accounts are written to
-//! ([`jira`], [`confluence`], [`bitbucket`], [`crowd`]) and an IDCS domain as the client that pushes over SCIM
+//! ([`jira`], [`confluence`], [`bitbucket`], [`crowd`], [`guard`]) and an IDCS domain as the client that pushes over SCIM
 //! ([`idcs`]).
 //!
 //! They are for tests and for the demo, are never linked into the product and know nothing of its
@@ -11,6 +11,7 @@ pub mod bitbucket;
 pub mod confluence;
 pub mod crowd;
 mod faults;
+pub mod guard;
 pub mod idcs;
 pub mod jira;
 mod recorded;

@@ -188,6 +188,7 @@ async fn made_by_the_registry_and_tried_out() {
         },
         concurrency: 1,
         requests_per_second: None,
+        token_expires: None,
         timeout_s: 5,
     };
     let target = targets::connect(&settings, admin()).unwrap();

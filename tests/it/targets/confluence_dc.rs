@@ -16,8 +16,8 @@ use usher::targets::{self, Capabilities, ConfluenceDc, Target};
 use usher_emulators::confluence::{Confluence, ConfluenceOptions, ConfluenceUser};
 use usher_emulators::{Chaos, Fault, FaultKind, Only, RateLimit};
 
-use crate::harness::{App, sqlite};
-use crate::requests::{fits, vendor};
+use crate::harness::{App, python, sqlite};
+use crate::requests::{description, validate};
 
 use super::fault;
 use super::suite::{
@@ -243,6 +243,7 @@ async fn made_by_the_registry_with_a_password() {
             username: "admin".into(),
             password: SecretRef::Env("UNUSED".into()),
         },
+        token_expires: None,
         concurrency: 1,
         requests_per_second: None,
         timeout_s: 5,
@@ -753,7 +754,10 @@ async fn an_outage_is_transient_and_a_wrong_address_is_told() {
     let user = f.seeded(ada()).await;
     confluence.set_down(true);
     let failure = f.refused(&deactivating(&user)).await;
-    assert!(matches!(failure, Failure::Unreachable { .. }), "{failure:?}");
+    assert!(
+        matches!(failure, Failure::Unreachable { .. }),
+        "{failure:?}"
+    );
     assert!(
         failure.to_string().contains("connection refused"),
         "{failure}"
@@ -918,7 +922,8 @@ async fn a_pushed_person_appears_changes_leaves_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_fits_the_vendors_description() {
-    let Some(vendor) = vendor("confluence-dc-10.0.3.json") else {
+    let file = description("USHER_OPENAPI_CONFLUENCE", "confluence-dc-10.0.3.json");
+    let (Some(file), Some(python)) = (file, python()) else {
         return;
     };
     let recorded = std::sync::Mutex::new(Vec::new());
@@ -934,5 +939,5 @@ async fn every_request_fits_the_vendors_description() {
     .await;
     let recorded = recorded.into_inner().unwrap();
     let requests: Vec<_> = recorded.iter().flat_map(|it| it.requests()).collect();
-    fits(&vendor, "", &requests, &[]);
+    validate(&python, &file, &requests, "");
 }

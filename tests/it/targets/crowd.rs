@@ -173,6 +173,7 @@ async fn made_by_the_registry_with_the_applications_password() {
             username: "usher".into(),
             password: SecretRef::Env("UNUSED".into()),
         },
+        token_expires: None,
         concurrency: 1,
         requests_per_second: None,
         timeout_s: 5,

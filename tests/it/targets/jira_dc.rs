@@ -150,6 +150,7 @@ async fn made_by_the_registry_with_a_password() {
             username: "admin".into(),
             password: SecretRef::Env("UNUSED".into()),
         },
+        token_expires: None,
         concurrency: 1,
         requests_per_second: None,
         timeout_s: 5,
@@ -519,7 +520,10 @@ async fn an_outage_is_transient_and_a_wrong_address_is_told() {
     let failure = f
         .refused(&deactivation(&user, successors(None, None)))
         .await;
-    assert!(matches!(failure, Failure::Unreachable { .. }), "{failure:?}");
+    assert!(
+        matches!(failure, Failure::Unreachable { .. }),
+        "{failure:?}"
+    );
     assert!(
         failure.to_string().contains("connection refused"),
         "{failure}"

@@ -3,6 +3,7 @@
 mod bitbucket_dc;
 mod confluence_dc;
 mod crowd;
+mod guard;
 mod jira_dc;
 mod memory;
 mod suite;

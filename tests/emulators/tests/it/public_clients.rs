@@ -6,6 +6,7 @@ use std::process::Command;
 
 use usher_emulators::bitbucket::{Bitbucket, BitbucketOptions};
 use usher_emulators::crowd::{Crowd, CrowdOptions};
+use usher_emulators::guard::{Guard, GuardOptions};
 use usher_emulators::jira::{Jira, JiraOptions};
 
 fn run(python: &OsStr, script: &Path, arguments: &[String]) {
@@ -79,4 +80,19 @@ fn python_clients_get_along_with_the_emulated_bitbucket() {
         let bitbucket = Bitbucket::start(options).unwrap();
         run(&python, &script, &[bitbucket.url(), name, password]);
     }
+}
+
+/// Runs where `USHER_PYTHON` names a Python that has `scim2-client`, and `atlassian-python-api` 5 in `guard` below it.
+#[test]
+fn python_clients_get_along_with_the_emulated_guard() {
+    let Some(python) = std::env::var_os("USHER_PYTHON") else {
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/guard_clients.py");
+    let options = GuardOptions::default();
+    let (directory, key) = (options.directory.clone(), options.key.clone());
+    let guard = Guard::start(options).unwrap();
+    let url = guard.url();
+    let (host, _) = url.split_once("/scim/").unwrap();
+    run(&python, &script, &[host.to_owned(), directory, key]);
 }
