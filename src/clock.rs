@@ -51,6 +51,17 @@ pub fn rfc3339(at: Micros) -> String {
     )
 }
 
+/// How long something lasted, in words: `12 s`, `5 min`, `3 h`, `2 d`.
+pub fn ago(micros: Micros) -> String {
+    let seconds = micros / 1_000_000;
+    match seconds {
+        ..60 => format!("{} s", seconds.max(0)),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// Reads an RFC 3339 instant.
 pub fn parse_rfc3339(text: &str) -> Option<Micros> {
     text.parse::<Timestamp>()

@@ -21,10 +21,14 @@
 //! | 1 | [`vault`] | nothing of ours |
 //! | 2 | [`store`] | scim, domain, clock, config |
 //! | 3 | [`auth`] | store, vault, domain, clock, config |
+//! | 3 | [`idcs`] | scim, outbound, domain, clock, config |
 //! | 3 | [`targets`] | domain, scim, outbound, clock, config |
 //! | 4 | [`intake`] | store, scim, domain, clock |
 //! | 4 | [`converge`] | store, targets, mapping, scim, domain, clock, config |
-//! | 6 | [`http`] | auth, intake, store, mapping, scim, domain, clock, config |
+//! | 5 | [`configure`] | config, mapping, store, domain, clock |
+//! | 5 | [`reconcile`] | idcs, intake, store, scim, domain, clock, config |
+//! | 5 | [`login`] | reconcile, intake, auth, store, domain, clock |
+//! | 6 | [`http`] | login, auth, intake, converge, configure, store, mapping, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!
@@ -35,12 +39,16 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod configure;
 pub mod converge;
 pub mod domain;
 pub mod http;
+pub mod idcs;
 pub mod intake;
+pub mod login;
 pub mod mapping;
 pub mod outbound;
+pub mod reconcile;
 pub mod scim;
 pub mod store;
 pub mod targets;

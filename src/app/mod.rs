@@ -1,6 +1,7 @@
 //! The composition root: builds everything, starts it, and stops it gracefully.
 
 mod apply;
+pub mod groups;
 mod lock;
 
 use std::net::TcpListener;
@@ -11,21 +12,27 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
+use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use apply::{Change, Report, apply};
+pub use apply::{apply, apply_text};
+
+pub use crate::configure::{By, Change, Report};
 
 use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::secret;
 use crate::config::server::DatabaseUrl;
 use crate::converge::{Connect, Engine, Options};
-use crate::domain::TargetAuth;
+use crate::domain::{ClientAuth, ConnectionSettings, TargetAuth};
 use crate::http;
+use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
+use crate::login::Login;
 use crate::outbound::Credential;
-use crate::store::{self, Store, work};
+use crate::reconcile::{self, Reconciler, Scheduler};
+use crate::store::{self, Store, group_work, work};
 use crate::vault::{self, Vault};
 
 /// How long requests under way may take to end after a stop was asked for, in seconds.
@@ -57,6 +64,8 @@ pub struct Parts {
     pub engine: Engine,
     /// What handlers need.
     pub state: http::State,
+    /// What reads domains.
+    pub reconciler: Reconciler,
 }
 
 /// Puts the parts together.
@@ -70,12 +79,27 @@ pub fn assemble(
     let wake = Arc::new(Notify::new());
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
-    let state = http::State::new(store.clone(), intake.clone(), clock, public_url);
+    let reconciler = reconciler_through(&store, &clock, intake.clone());
+    let login = Login::new(
+        store.clone(),
+        clock.clone(),
+        intake.clone(),
+        reconciler.clone(),
+    );
+    let state = http::State::new(
+        store.clone(),
+        intake.clone(),
+        engine.clone(),
+        clock,
+        public_url,
+    )
+    .with_login(login);
     Parts {
         store,
         intake,
         engine,
         state,
+        reconciler,
     }
 }
 
@@ -93,6 +117,48 @@ pub fn connector() -> Connect {
         };
         crate::targets::connect(settings, credential).map_err(|e| e.to_string())
     })
+}
+
+/// A client of the domain that a connection reads, with its secret from where the configuration says it is.
+pub fn domain(
+    connection: &ConnectionSettings,
+    refresh: Option<Arc<dyn RefreshTokens>>,
+    clock: &Clock,
+) -> Result<Idcs, String> {
+    let Some(pull) = &connection.pull else {
+        return Err(format!(
+            "connection {} does not say how its domain is read: add base_url, client_id and client_secret",
+            connection.name
+        ));
+    };
+    let (ClientAuth::Secret(reference) | ClientAuth::PrivateKey { key: reference, .. }) =
+        &pull.auth;
+    let secret = idcs::Secret {
+        value: secret::resolve(reference).map_err(|e| e.to_string())?,
+        refresh,
+    };
+    // A path may go into a list (`emails[…].value`); the domain is asked for the whole of it.
+    let attributes: Vec<String> = connection
+        .group_attributes
+        .iter()
+        .filter_map(|it| it.path.split('[').next())
+        .map(ToOwned::to_owned)
+        .collect();
+    let options = idcs::Options::default();
+    Idcs::new(pull, &attributes, secret, options, clock.clone()).map_err(|e| e.to_string())
+}
+
+/// The reconciler of a process that has no engine: what it marks is found by those that have.
+pub fn reconciler(store: &Store, clock: &Clock) -> Reconciler {
+    let intake = Intake::new(store.clone(), clock.clone(), Arc::new(Notify::new()));
+    reconciler_through(store, clock, intake)
+}
+
+fn reconciler_through(store: &Store, clock: &Clock, intake: Intake) -> Reconciler {
+    let time = clock.clone();
+    let connect: reconcile::Connect =
+        Arc::new(move |connection| domain(&connection.settings, None, &time));
+    Reconciler::new(store.clone(), intake, clock.clone(), connect)
 }
 
 /// The HTTP server on a bound socket.
@@ -129,7 +195,9 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     if !store.is_shared() {
         // Nobody else can hold a lease on this file: whatever is leased was cut off by a crash.
         let released = store
-            .write(|tx| -> Result<usize, store::Error> { work::release_all(tx) })
+            .write(|tx| -> Result<usize, store::Error> {
+                Ok(work::release_all(tx)? + group_work::release_all(tx)?)
+            })
             .await?;
         if released > 0 {
             tracing::warn!(
@@ -148,6 +216,15 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         options.public_url,
         &options.engine,
     );
+    if let Some(code) = parts.state.seat.setup_code().await? {
+        // Meant to be read in the log, once, by whoever runs the host: it makes the first administrator and
+        // nothing else.
+        tracing::info!(
+            page = %format!("{}/setup", parts.state.public_url.clone().unwrap_or_else(|| format!("http://{address}"))),
+            code = code.expose_secret(),
+            "nobody administers this server yet: open the page and enter the code"
+        );
+    }
     let state = match issuer {
         Some(issuer) => parts.state.clone().with_issuer(issuer),
         None => parts.state.clone(),
@@ -160,6 +237,10 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let engine = tokio::spawn({
         let (engine, stop) = (parts.engine.clone(), stop.clone());
         async move { engine.run(stop).await }
+    });
+    let scheduler = tokio::spawn({
+        let (scheduler, stop) = (Scheduler::new(parts.reconciler.clone()), stop.clone());
+        async move { scheduler.run(stop).await }
     });
     let mut server = tokio::spawn(server);
     tokio::select! {
@@ -177,6 +258,8 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     {
         tracing::warn!("an operation did not end in time; it is taken up again at the next start");
     }
+    // A run that is cut off is made up for by the next one.
+    scheduler.abort();
     tracing::info!("stopped");
     Ok(())
 }

@@ -3,9 +3,12 @@
 //! The credential decides the connection. Tokens and passwords are made by Usher from 256 random bits, so
 //! their SHA-256 digest is all that is stored, and looking a digest up compares nothing secret byte by byte.
 
+pub mod domain_token;
+
 mod attempts;
 mod grant;
 mod issuer;
+pub mod seat;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,11 +90,25 @@ pub fn basic_digest(username: &str, password: &SecretString) -> String {
     ))
 }
 
+/// What is stored of a hook credential.
+pub fn hook_digest(token: &SecretString) -> String {
+    hex(&Sha256::digest(
+        format!("hook:{}", token.expose_secret()).as_bytes(),
+    ))
+}
+
 /// What is stored of a client id and client secret.
 pub fn client_digest(id: &str, secret: &SecretString) -> String {
     hex(&Sha256::digest(
         format!("client:{id}:{}", secret.expose_secret()).as_bytes(),
     ))
+}
+
+/// Reads access tokens that identity domains signed for their own clients.
+#[async_trait::async_trait]
+pub trait DomainTokens: Send + Sync {
+    /// The connection that a token may push for.
+    async fn client(&self, token: &str) -> Result<Caller, Error>;
 }
 
 /// Recognises credentials.
@@ -100,6 +117,7 @@ pub struct Authenticator {
     store: Store,
     clock: Clock,
     issuer: Option<Issuer>,
+    domains: Option<Arc<dyn DomainTokens>>,
     attempts: Attempts,
     remembered: Arc<Mutex<HashMap<By, Remembered>>>,
 }
@@ -118,9 +136,17 @@ impl Authenticator {
             store,
             clock,
             issuer: None,
+            domains: None,
             attempts: Attempts::default(),
             remembered: Arc::default(),
         }
+    }
+
+    /// The same, taking access tokens of domains as well.
+    #[must_use]
+    pub fn with_domains(mut self, domains: Arc<dyn DomainTokens>) -> Self {
+        self.domains = Some(domains);
+        self
     }
 
     /// The same, making and taking access tokens as well.
@@ -134,6 +160,10 @@ impl Authenticator {
     pub async fn authenticate(&self, header: Option<&str>) -> Result<Caller, Error> {
         match shown(header.ok_or(Error::Missing)?)? {
             Shown::Secret(digest) => self.known(By::Digest(digest)).await,
+            Shown::AccessToken(token) if domain_token::is_signed_so(&token) => {
+                let domains = self.domains.as_ref().ok_or(Error::Unknown)?;
+                domains.client(&token).await
+            }
             Shown::AccessToken(token) => {
                 let issuer = self.issuer.as_ref().ok_or(Error::Unknown)?;
                 let mut caller = Err(Error::Unknown);
@@ -144,6 +174,12 @@ impl Authenticator {
                 caller
             }
         }
+    }
+
+    /// Recognises an integration by its hook credential, which opens nothing but the login hook.
+    pub async fn hook(&self, token: &str) -> Result<Caller, Error> {
+        let digest = hook_digest(&SecretString::from(token));
+        self.known(By::Digest(digest)).await
     }
 
     /// The caller of a credential that has not ended.

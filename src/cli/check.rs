@@ -5,14 +5,15 @@ use serde_json::json;
 
 use super::{Context, output};
 use crate::app;
-use crate::domain::{Expiry, Target};
+use crate::domain::{Connection, Expiry, Target};
+use crate::idcs::Step;
 use crate::store::settings;
 use crate::targets::Check;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Only this target.
-    target: Option<String>,
+    /// Only the target or the connection of this name.
+    name: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -20,19 +21,23 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let configuration = context.store.read(settings::load).await?;
+    let wanted = |name: &str| arguments.name.as_deref().is_none_or(|it| it == name);
     let targets: Vec<Target> = configuration
         .targets
         .into_iter()
-        .filter(|t| {
-            arguments
-                .target
-                .as_ref()
-                .is_none_or(|name| *name == t.settings.name)
+        .filter(|t| wanted(&t.settings.name))
+        .collect();
+    // A connection that is only pushed to has nothing to try, but naming it is no mistake.
+    let connections: Vec<Connection> = configuration
+        .connections
+        .into_iter()
+        .filter(|c| {
+            wanted(&c.settings.name) && (c.settings.pull.is_some() || arguments.name.is_some())
         })
         .collect();
-    if targets.is_empty() {
-        match arguments.target {
-            Some(name) => bail!("there is no target {name:?}"),
+    if targets.is_empty() && connections.is_empty() {
+        match arguments.name {
+            Some(name) => bail!("there is no target or connection {name:?}"),
             None => bail!("there is no target yet; make one with `usher apply`"),
         }
     }
@@ -58,11 +63,28 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             }
         }
     }
+    let mut domains = Vec::new();
+    for connection in connections {
+        let name = &connection.settings.name;
+        let steps = match app::domain(&connection.settings, None, &context.clock) {
+            Ok(client) => client.check().await,
+            Err(error) => vec![Step {
+                what: "settings",
+                outcome: Err(error),
+            }],
+        };
+        failed |= steps.iter().any(|step| step.outcome.is_err());
+        if arguments.json {
+            domains.push(steps_as_json(name, &steps));
+        } else {
+            print_steps(name, &steps);
+        }
+    }
     if arguments.json {
-        output::json(&json!({ "targets": answers }))?;
+        output::json(&json!({ "targets": answers, "connections": domains }))?;
     }
     if failed {
-        bail!("not every target can be used");
+        bail!("not everything can be used");
     }
     Ok(())
 }
@@ -74,6 +96,24 @@ fn as_json(name: &str, outcome: &Result<Check, String>) -> serde_json::Value {
             "account": check.account, "rights": check.rights, "warnings": check.warnings,
         }),
         Err(error) => json!({"name": name, "ok": false, "error": error}),
+    }
+}
+
+fn steps_as_json(name: &str, steps: &[Step]) -> serde_json::Value {
+    let steps = steps.iter().map(|step| match &step.outcome {
+        Ok(words) => json!({"tried": step.what, "ok": true, "found": words}),
+        Err(error) => json!({"tried": step.what, "ok": false, "error": error}),
+    });
+    json!({"name": name, "steps": steps.collect::<Vec<_>>()})
+}
+
+fn print_steps(name: &str, steps: &[Step]) {
+    output::line(&format!("{name}: the domain"));
+    for step in steps {
+        match &step.outcome {
+            Ok(words) => output::line(&format!("  {}: {words}", step.what)),
+            Err(error) => output::line(&format!("  {}: refused: {error}", step.what)),
+        }
     }
 }
 

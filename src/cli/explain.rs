@@ -3,15 +3,18 @@
 use anyhow::bail;
 use serde_json::json;
 
-use super::{Context, output};
+use super::{Context, output, plan};
 use crate::converge::{self, Explanation, TargetView};
 use crate::domain::Presence;
-use crate::store::{self, users};
+use crate::store::{self, settings, users};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// User name, e-mail address or SCIM id.
     user: String,
+    /// Only at this target.
+    #[arg(long)]
+    target: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -19,16 +22,27 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let wanted = arguments.user.clone();
+    let now = context.clock.now();
     let mut found: Vec<Explanation> = context
         .store
         .read(move |conn| -> Result<_, store::Error> {
             let mut found = Vec::new();
             for id in users::named(conn, &wanted)? {
-                found.extend(converge::explain(conn, &id)?);
+                found.extend(converge::explain(conn, &id, now)?);
             }
             Ok(found)
         })
         .await?;
+    if let Some(target) = &arguments.target {
+        let configuration = context.store.read(settings::load).await?;
+        plan::target(&configuration, target)?;
+        for person in &mut found {
+            person.targets.retain(|view| view.target == *target);
+            person
+                .history
+                .retain(|operation| operation.target == *target);
+        }
+    }
     // The living first; among those the newest, as `named` gives them.
     found.sort_by_key(|e| e.deleted);
     let Some(first) = found.first() else {
@@ -79,7 +93,7 @@ fn print(person: &Explanation) {
             "    {} {}: {} {}{} [{}]",
             operation.at,
             operation.target,
-            operation.operation,
+            operation.text,
             operation.outcome,
             operation
                 .message

@@ -1,22 +1,40 @@
 //! The command line: one file a command. Answers go to standard output, everything else to standard error.
 
+mod admin;
 mod apply;
+mod audit;
 mod check;
+mod config;
 mod explain;
+mod groups;
+mod held;
 mod output;
+mod pause;
+mod plan;
+mod ready;
 mod retry;
+mod runs;
 mod serve;
 mod status;
+mod sync;
+mod time;
 mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use tokio::sync::Notify;
+
+use crate::app;
 use crate::clock::Clock;
 use crate::config::server::{DatabaseUrl, DatabaseUrlError};
-use crate::store::Store;
+use crate::converge::{Engine, Options};
+use crate::domain::{Target, UserId};
+use crate::store::audit::NewAudit;
+use crate::store::{self, Store, settings, users};
 use crate::telemetry;
 
 /// Provisions Atlassian products from Oracle IDCS over SCIM 2.0.
@@ -46,17 +64,45 @@ enum Command {
     Serve(serve::Arguments),
     /// Store connections, targets and mappings from a TOML file. May be repeated.
     Apply(apply::Arguments),
-    /// Connect to each target and say what it is and what the credential may do there.
+    /// What would be done for whom, and by which rule, without doing it.
+    Plan(plan::Arguments),
+    /// Print the whole configuration as a file for `usher apply`. Secrets stay references.
+    Export,
+    /// Former versions of the configuration: list, compare, go back.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Connect to each target and each domain and say what it is and what the credential may do there.
     Check(check::Arguments),
+    /// Read the domain of a connection now, all of it, what changed, or one person.
+    Sync(sync::Arguments),
+    /// The latest readings of domains, and what each changed.
+    Runs(runs::Arguments),
     /// Make, list and revoke the credentials that identity providers show.
     #[command(subcommand)]
     Token(token::Command),
+    /// Who may use the pages of the server: administrators, operators, auditors.
+    #[command(subcommand)]
+    Admin(admin::Command),
+    /// Print the OpenAPI document of the admin API. Needs no database.
+    Openapi,
+    /// Ask a running server whether it is ready: for health checks. Needs no database.
+    Ready(ready::Arguments),
     /// What waits, what is held and what failed, for each target.
     Status(status::Arguments),
     /// What one person has at each target, and why, and why not.
     Explain(explain::Arguments),
+    /// What was done, for whom, when and why: find it, follow it, export it.
+    Audit(audit::Arguments),
+    /// The groups that a source has pushed, and what each mapping makes of them.
+    Groups(groups::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
+    /// What waits for a person: show it, release it, discard it.
+    Held(held::Arguments),
+    /// Stop writing to targets, all or one, within a second.
+    Pause(pause::Arguments),
+    /// Let paused targets go on.
+    Resume(pause::ResumeArguments),
 }
 
 /// Reads the address without refusing it: clap would repeat the text, and with it the password, in its error.
@@ -108,11 +154,24 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(options) => serve::run(url, options).await,
         Command::Apply(options) => apply::run(&Context::open(&url)?, options).await,
+        Command::Plan(options) => plan::run(&Context::open(&url)?, options).await,
+        Command::Export => config::export(&Context::open(&url)?).await,
+        Command::Config(command) => config::run(&Context::open(&url)?, command).await,
+        Command::Audit(options) => audit::run(&Context::open(&url)?, options).await,
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,
+        Command::Sync(options) => sync::run(&Context::open(&url)?, options).await,
+        Command::Runs(options) => runs::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
+        Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
+        Command::Openapi => output::json(&crate::http::document()),
+        Command::Ready(options) => ready::run(options).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
+        Command::Groups(options) => groups::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
+        Command::Held(options) => held::run(&Context::open(&url)?, options).await,
+        Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,
+        Command::Resume(options) => pause::resume(&Context::open(&url)?, options).await,
     }
 }
 
@@ -120,6 +179,24 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
 struct Context {
     store: Store,
     clock: Clock,
+    /// The person at the keyboard, as the audit names them.
+    actor: String,
+}
+
+/// Who gives a command, for the audit.
+#[derive(Debug, clap::Args)]
+struct By {
+    /// Who decides this, for the audit. Without: the user that is signed in to this machine.
+    #[arg(long = "by", env = "USER", hide_env_values = true, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl By {
+    fn name(self) -> String {
+        self.name
+            .filter(|name| !name.trim().is_empty())
+            .unwrap_or_else(|| "somebody".to_owned())
+    }
 }
 
 impl Context {
@@ -127,6 +204,72 @@ impl Context {
         Ok(Self {
             store: Store::open(url)?,
             clock: Clock::System,
+            actor: actor(),
         })
     }
+
+    /// The record of what the person at the keyboard does.
+    fn act(&self, operation: &str, detail: &serde_json::Value, cause: &str) -> NewAudit {
+        NewAudit::act(self.clock.now(), &self.actor, operation, detail, cause)
+    }
+
+    /// Who changes the configuration.
+    fn by<'a>(&'a self, cause: &'a str) -> app::By<'a> {
+        app::By {
+            actor: &self.actor,
+            cause,
+        }
+    }
+
+    /// The engine, for commands that look or work once.
+    fn engine(&self) -> Engine {
+        Engine::new(
+            self.store.clone(),
+            self.clock.clone(),
+            app::connector(),
+            Arc::new(Notify::new()),
+            &Options::default(),
+        )
+    }
+
+    /// The targets, all or the one of that name; an error if there is none such.
+    async fn targets(&self, name: Option<&str>) -> anyhow::Result<Vec<Target>> {
+        let configuration = self.store.read(settings::load).await?;
+        let mut targets = configuration.targets;
+        if let Some(name) = name {
+            targets.retain(|target| target.settings.name == name);
+            if targets.is_empty() {
+                anyhow::bail!("there is no target {name:?}; `usher status` lists them");
+            }
+        }
+        Ok(targets)
+    }
+
+    /// The people of these names (user name, e-mail address or SCIM id); an error for a name that nobody has.
+    async fn people(&self, names: Vec<String>) -> anyhow::Result<Vec<UserId>> {
+        let found = self
+            .store
+            .read(
+                move |conn| -> Result<Vec<(String, Vec<UserId>)>, store::Error> {
+                    names
+                        .into_iter()
+                        .map(|name| Ok((name.clone(), users::named(conn, &name)?)))
+                        .collect()
+                },
+            )
+            .await?;
+        if let Some((name, _)) = found.iter().find(|(_, ids)| ids.is_empty()) {
+            anyhow::bail!("the mirror has no user {name:?}");
+        }
+        Ok(found.into_iter().flat_map(|(_, ids)| ids).collect())
+    }
+}
+
+/// The name that the system knows the person by; behind `sudo` the one who called it.
+fn actor() -> String {
+    ["SUDO_USER", "USER", "LOGNAME", "USERNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
 }

@@ -23,6 +23,11 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A part of the answer as one line of JSON.
+pub(super) fn json_line(value: &impl Serialize) {
+    line(&serde_json::to_string(value).unwrap_or_default());
+}
+
 /// The answer as a table.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();

@@ -1,10 +1,9 @@
 //! `usher retry`
 
-use anyhow::bail;
+use serde_json::json;
 
 use super::{Context, output};
-use crate::domain::{TargetId, UserId};
-use crate::store::{self, settings, users, work};
+use crate::store::{self, audit, work};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -17,40 +16,20 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { user, target } = arguments;
-    let (wanted_user, wanted_target) = (user.clone(), target.clone());
-    let (users, targets) = context
-        .store
-        .read(
-            move |conn| -> Result<(Vec<UserId>, Vec<TargetId>), store::Error> {
-                let people = match &wanted_user {
-                    Some(name) => users::named(conn, name)?,
-                    None => Vec::new(),
-                };
-                let targets = settings::load(conn)?
-                    .targets
-                    .into_iter()
-                    .filter(|t| Some(&t.settings.name) == wanted_target.as_ref())
-                    .map(|t| t.id)
-                    .collect();
-                Ok((people, targets))
-            },
-        )
-        .await?;
-    if let Some(user) = &user
-        && users.is_empty()
-    {
-        bail!("the mirror has no user {user:?}");
-    }
-    if let Some(target) = &target
-        && targets.is_empty()
-    {
-        bail!("there is no target {target:?}");
-    }
+    let detail = json!({"user": user, "target": target});
+    let users = context.people(user.into_iter().collect()).await?;
+    let target = match target {
+        Some(name) => context.targets(Some(&name)).await?.pop(),
+        None => None,
+    };
     let now = context.clock.now();
+    let mut act = context.act("retry", &detail, "usher retry");
+    act.target_id = target.as_ref().map(|target| target.id.clone());
     let marked = context
         .store
         .write(move |tx| -> Result<usize, store::Error> {
-            let target = targets.first();
+            audit::append(tx, &act)?;
+            let target = target.as_ref().map(|target| &target.id);
             if users.is_empty() {
                 return work::retry(tx, target, None, "usher retry", now);
             }

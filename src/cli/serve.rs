@@ -8,8 +8,10 @@ use secrecy::SecretString;
 
 use crate::app::{self, ServeOptions};
 use crate::config::server::DatabaseUrl;
-use crate::converge::{DEFAULT_LEASE, Options};
+use crate::converge::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Options};
 use crate::vault;
+
+use super::time;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -30,12 +32,44 @@ pub(super) struct Arguments {
     #[arg(long, env = "USHER_LEASE", default_value_t = DEFAULT_LEASE.as_secs(), value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(2..=3600))]
     lease: u64,
+    /// How long the audit is kept, as in 400d; `forever` keeps everything.
+    #[arg(long, env = "USHER_AUDIT_RETENTION", default_value_t = Retention(Some(DEFAULT_AUDIT_RETENTION)),
+          value_name = "TIME")]
+    audit_retention: Retention,
     /// File with the master key, which secrets in the database are encrypted with: 32 random bytes in Base64.
     /// Made if it is missing. Without: beside the SQLite file; with PostgreSQL none, and then no access tokens are
     /// made. Several servers on one database need the same key. The environment variable USHER_MASTER_KEY may hold
     /// the key itself instead.
     #[arg(long, env = "USHER_MASTER_KEY_FILE", value_name = "FILE")]
     master_key_file: Option<PathBuf>,
+}
+
+/// How long something is kept. `None`: for ever.
+#[derive(Debug, Clone, Copy)]
+struct Retention(Option<Duration>);
+
+impl std::fmt::Display for Retention {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(time) => write!(f, "{}d", time.as_secs() / 86_400),
+            None => f.write_str("forever"),
+        }
+    }
+}
+
+impl std::str::FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        match time::duration(text) {
+            Some(time) if time >= Duration::from_hours(24) => Ok(Self(Some(time))),
+            Some(_) => Err("less than a day would forget what is under way".to_owned()),
+            None => Err("expected a time such as 400d, or `forever`".to_owned()),
+        }
+    }
 }
 
 /// Where the master key is: in the environment, in a file, or else in one beside the SQLite file. Servers on one
@@ -71,6 +105,7 @@ pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::
         public_url,
         engine: Options {
             lease: Duration::from_secs(arguments.lease),
+            audit_retention: arguments.audit_retention.0,
         },
     })
     .await

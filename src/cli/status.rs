@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Context, output};
-use crate::clock::{Micros, rfc3339};
+use super::{Context, output, pause};
+use crate::clock::{ago, rfc3339};
 use crate::domain::Expiry;
 use crate::store::work::{self, TargetStatus};
 use crate::store::{self, settings};
@@ -52,6 +52,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             "HELD",
             "FAILED",
             "SHADOW",
+            "GRACE",
             "OLDEST",
             "LAST SUCCESS",
             "TOKEN",
@@ -61,14 +62,19 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             .map(|(t, expiry)| {
                 vec![
                     t.name.clone(),
-                    t.health.state.clone(),
+                    if t.pause.is_some() {
+                        "paused".to_owned()
+                    } else {
+                        t.health.state.clone()
+                    },
                     t.pending.to_string(),
                     t.waiting.to_string(),
                     t.held.to_string(),
                     t.failed.to_string(),
                     t.shadow.to_string(),
+                    t.grace.to_string(),
                     t.oldest_pending_at
-                        .map_or_else(|| "-".to_owned(), |at| age(now - at)),
+                        .map_or_else(|| "-".to_owned(), |at| ago(now - at)),
                     t.health
                         .last_success_at
                         .map_or_else(|| "never".to_owned(), rfc3339),
@@ -77,6 +83,21 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             })
             .collect(),
     );
+    for (target, _) in &targets {
+        if let Some(by) = &target.pause {
+            output::line(&format!(
+                "{}: {}; `usher resume` lets it go on",
+                target.name,
+                pause::words(by)
+            ));
+        }
+        if target.braked > 0 {
+            output::line(&format!(
+                "{}: brakes hold something of {} people; `usher held` shows it",
+                target.name, target.braked
+            ));
+        }
+    }
     for (target, _) in targets.iter().filter(|(t, _)| t.health.state != "up") {
         output::line(&format!(
             "{}: {}{}",
@@ -110,21 +131,19 @@ fn as_json(target: &TargetStatus, expiry: Option<&Expiry>) -> serde_json::Value 
         "pending": target.pending,
         "waiting": target.waiting,
         "held": target.held,
+        "held_by_brakes": target.braked,
+        "paused": target.pause.as_ref().map(|pause| json!({
+            "since": rfc3339(pause.at),
+            "by": pause.by,
+            "reason": pause.reason,
+        })),
         "failed": target.failed,
         "shadow": target.shadow,
+        "grace": target.grace,
         "oldest_pending_at": target.oldest_pending_at.map(rfc3339),
         "last_success_at": target.health.last_success_at.map(rfc3339),
         "last_error": target.health.last_error,
         "retry_at": target.health.retry_at.map(rfc3339),
         "token": expiry,
     })
-}
-
-fn age(micros: Micros) -> String {
-    let seconds = micros / 1_000_000;
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
 }

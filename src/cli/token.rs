@@ -2,10 +2,12 @@
 
 use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret;
+use serde_json::json;
 
 use super::{Context, output};
 use crate::auth;
 use crate::clock::{Micros, rfc3339};
+use crate::store::audit::{self, NewAudit};
 use crate::store::tokens::{self, CredentialScheme};
 use crate::store::{self};
 
@@ -22,6 +24,9 @@ pub(super) enum Command {
         /// the id, then the secret, a line each.
         #[arg(long, conflicts_with = "basic")]
         client: bool,
+        /// Make a bearer token that opens nothing but the login hook, for integrations and proxies.
+        #[arg(long, conflicts_with_all = ["basic", "client"])]
+        hook: bool,
         /// What it is for, as `usher token list` shows it.
         #[arg(long, default_value = "")]
         label: String,
@@ -48,12 +53,14 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
             connection,
             basic,
             client,
+            hook,
             label,
             expires_in_days,
         } => {
             let kind = match basic {
                 Some(username) => Kind::Basic(username),
                 None if client => Kind::Client,
+                None if hook => Kind::Hook(label),
                 None => Kind::Bearer(label),
             };
             create(context, connection, kind, expires_in_days).await
@@ -61,9 +68,16 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
         Command::List { json } => list(context, json).await,
         Command::Revoke { id } => {
             let wanted = id.clone();
+            let act = context.act("revoke_token", &json!({"id": id}), "usher token revoke");
             let ended = context
                 .store
-                .write(move |tx| -> Result<bool, store::Error> { tokens::revoke(tx, &wanted) })
+                .write(move |tx| -> Result<bool, store::Error> {
+                    let ended = tokens::revoke(tx, &wanted)?;
+                    if ended {
+                        audit::append(tx, &act)?;
+                    }
+                    Ok(ended)
+                })
                 .await?;
             if !ended {
                 bail!("there is no credential {id}");
@@ -82,6 +96,8 @@ enum Kind {
     Basic(String),
     /// A client id and secret.
     Client,
+    /// A bearer token for the login hook, with a label.
+    Hook(String),
 }
 
 async fn create(
@@ -122,6 +138,11 @@ async fn create(
             let digest = auth::client_digest(&client, &secret);
             (CredentialScheme::Client, client, digest)
         }
+        Kind::Hook(label) => (
+            CredentialScheme::Hook,
+            label.clone(),
+            auth::hook_digest(&secret),
+        ),
         Kind::Bearer(label) => (
             CredentialScheme::Bearer,
             label.clone(),
@@ -129,12 +150,20 @@ async fn create(
         ),
     };
     let now = context.clock.now();
+    let actor = context.actor.clone();
     let expires_at = expires_in_days.map(|days| now + Micros::from(days) * 86_400_000_000);
     let client = matches!(kind, Kind::Client).then(|| label.clone());
     context
         .store
         .write(move |tx| -> Result<String, store::Error> {
-            tokens::insert(tx, &id, scheme, &label, &digest, expires_at, now)
+            let token = tokens::insert(tx, &id, scheme, &label, &digest, expires_at, now)?;
+            let detail = json!({
+                "id": token, "scheme": scheme.as_str(), "label": label, "expires_at": expires_at.map(rfc3339),
+            });
+            let mut act = NewAudit::act(now, &actor, "create_token", &detail, "usher token create");
+            act.connection_id = Some(id.clone());
+            audit::append(tx, &act)?;
+            Ok(token)
         })
         .await?;
     if let Some(client) = client {

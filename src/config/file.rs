@@ -6,6 +6,7 @@
 //! protected whatever the file says.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use toml::de::DeTable;
 
@@ -13,9 +14,9 @@ use super::problem::{Position, Problem};
 use super::section::{At, Reader, Section, TextOrTable, nearest, shown};
 use super::shape;
 use crate::domain::{
-    ConnectionKind, ConnectionSettings, GroupAttribute, GroupRules, ManualRule, MappingSettings,
-    OnDelete, Operation, RewriteRule, SourceNames, TargetAuth, TargetKind, TargetSettings,
-    UserRules,
+    Brake, Brakes, ConnectionKind, ConnectionSettings, GroupAttribute, GroupRules, ManualRule,
+    MappingSettings, OnDelete, Operation, RewriteRule, Share, SourceNames, TargetAuth, TargetKind,
+    TargetSettings, UserRules,
 };
 
 /// Longest name of a connection or target, in characters.
@@ -26,6 +27,8 @@ const MAX_DELETE_AFTER_S: u64 = 3650 * 86_400;
 
 const DEFAULT_CONCURRENCY: u32 = 4;
 const DEFAULT_TIMEOUT_S: u64 = 20;
+/// The longest window of a brake: removals are remembered a little longer than that.
+const WEEK_S: u64 = 7 * 24 * 60 * 60;
 
 /// A mapping as the file states it, between names of the same file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,7 +235,7 @@ impl Names {
     }
 }
 
-fn required(
+pub(super) fn required(
     reader: &mut Reader<'_>,
     section: &Section<'_, '_>,
     key: &str,
@@ -254,10 +257,14 @@ fn connection(
     }
     let kind: Option<ConnectionKind> = section.word(reader, "kind", shape::CONNECTION_KINDS, &[]);
     let group_attributes = group_attributes(reader, section);
+    let pull = super::pull::read(reader, section, kind);
+    let login = super::login::read(reader, section);
     Some(ConnectionSettings {
         name: name?,
         kind: kind?,
         group_attributes,
+        pull,
+        login,
     })
 }
 
@@ -360,6 +367,7 @@ fn mapping(
     if let Some(mode) = section.word(reader, "mode", shape::MODES, &[]) {
         settings.mode = mode;
     }
+    settings.live_for = names(reader, section, "live_for").unwrap_or_default();
     if let Some(table) = section.table(reader, "users", &shape::USERS) {
         note_places(reader, &table, "users.", &mut places);
         settings.users = users(reader, &table);
@@ -367,6 +375,10 @@ fn mapping(
     if let Some(table) = section.table(reader, "groups", &shape::GROUPS) {
         note_places(reader, &table, "groups.", &mut places);
         settings.groups = groups(reader, &table);
+    }
+    if let Some(table) = section.table(reader, "brakes", &shape::BRAKES) {
+        note_places(reader, &table, "brakes.", &mut places);
+        settings.brakes = brakes(reader, &table);
     }
     (settings, places)
 }
@@ -462,6 +474,51 @@ fn groups(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> GroupRules {
     }
 }
 
+fn brakes(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> Brakes {
+    let default = Brakes::default();
+    let mut brake = |key, shape, default| brake(reader, section, key, shape, default);
+    Brakes {
+        deactivations: brake("deactivations", &shape::BRAKE, default.deactivations),
+        deletions: brake("deletions", &shape::BRAKE, default.deletions),
+        membership_removals: brake(
+            "membership_removals",
+            &shape::MEMBERSHIP_BRAKE,
+            default.membership_removals,
+        ),
+    }
+}
+
+/// One brake; what it leaves out is as by default.
+fn brake(
+    reader: &mut Reader<'_>,
+    section: &Section<'_, '_>,
+    key: &str,
+    shape: &shape::Shape,
+    default: Option<Brake>,
+) -> Option<Brake> {
+    const MANY: Range<u32> = 0..1_000_001;
+    if section.is_text(key) {
+        section.word(reader, key, shape::OFF, &[]);
+        return None;
+    }
+    let mut brake = default?;
+    let Some(table) = section.table(reader, key, shape) else {
+        return Some(brake);
+    };
+    brake.count = table.number(reader, "count", MANY).unwrap_or(brake.count);
+    brake.at_least = table
+        .number(reader, "at_least", MANY)
+        .unwrap_or(brake.at_least);
+    brake.share = table.share(reader, "share").map_or(brake.share, Share::new);
+    brake.window_s = table
+        .seconds(reader, "window", 60..WEEK_S + 1)
+        .unwrap_or(brake.window_s);
+    brake.group_size = table
+        .number(reader, "group_size", 1..1_000_001)
+        .unwrap_or(brake.group_size);
+    Some(brake)
+}
+
 fn manual(reader: &mut Reader<'_>, entry: &Section<'_, '_>) -> Option<ManualRule> {
     if !entry.has("to") {
         entry.missing(reader, "to", "to = [\"developers\"]");
@@ -526,7 +583,7 @@ fn names(reader: &mut Reader<'_>, section: &Section<'_, '_>, key: &str) -> Optio
 
 /// An absolute http address without query, user or final slash. The error does not repeat it:
 /// people put passwords into addresses.
-fn base_url(text: &str) -> Result<String, &'static str> {
+pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let (scheme, rest) = text
         .split_once("://")

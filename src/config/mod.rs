@@ -3,16 +3,22 @@
 //! Everything is checked here once and handed on as domain types. Secrets are referred to, never
 //! held: a value that is a secret is not repeated in any message.
 
+mod diff;
 pub mod file;
+mod login;
 mod print;
 mod problem;
+mod pull;
+pub mod schedule;
 pub mod secret;
 mod section;
 pub mod server;
 mod shape;
 
+pub use diff::diff;
 pub use file::{ConfigFile, MappingEntry, parse};
 pub use print::{print, print_manual};
 pub use problem::{Position, Problem};
 pub use secret::{SecretError, resolve};
 pub use server::{DatabaseUrl, DatabaseUrlError};
+pub use shape::keys;

@@ -8,11 +8,12 @@ use std::fmt::Write;
 use super::file::ConfigFile;
 use super::section::span_text;
 use super::shape::{
-    self, CONNECTION_KINDS, EXISTING_GROUPS, MATCH_KEYS, MODES, ON_DELETE, OPERATIONS, TARGET_KINDS,
+    self, CONNECTION_KINDS, EXISTING_GROUPS, GRANTS, LOGIN_FALLBACKS, MATCH_KEYS, MODES, ON_DELETE,
+    OPERATIONS, PULL_USERS, TARGET_KINDS,
 };
 use crate::domain::{
-    GroupAttribute, GroupRules, ManualRule, SecretRef, SourceNames, TargetAuth, TargetSettings,
-    UserRules,
+    Brake, Brakes, ClientAuth, GroupAttribute, GroupRules, LoginSettings, ManualRule, PullSettings,
+    SecretRef, SourceNames, TargetAuth, TargetSettings, UserRules,
 };
 
 /// The file in its usual form; [`super::parse`] reads it back to the same settings.
@@ -23,6 +24,10 @@ pub fn print(file: &ConfigFile) -> String {
         out.text("name", &connection.name);
         out.text("kind", shape::word(CONNECTION_KINDS, &connection.kind));
         out.group_attributes(&connection.group_attributes);
+        if let Some(pull) = &connection.pull {
+            out.pull(pull);
+        }
+        out.login(&connection.login);
     }
     for target in &file.targets {
         out.header("[[target]]");
@@ -33,10 +38,18 @@ pub fn print(file: &ConfigFile) -> String {
         out.text("connection", &mapping.connection);
         out.text("target", &mapping.target);
         out.text("mode", shape::word(MODES, &mapping.settings.mode));
+        if !mapping.settings.live_for.is_empty() {
+            out.list(
+                "live_for",
+                mapping.settings.live_for.iter().map(String::as_str),
+            );
+        }
         out.header("[mapping.users]");
         out.users(&mapping.settings.users);
         out.header("[mapping.groups]");
         out.groups(&mapping.settings.groups);
+        out.header("[mapping.brakes]");
+        out.brakes(&mapping.settings.brakes);
     }
     out.0
 }
@@ -127,6 +140,50 @@ impl Output {
         self.line(format_args!("{key} = {{ {kind} = {} }}", quoted(&place)));
     }
 
+    fn pull(&mut self, pull: &PullSettings) {
+        self.text("base_url", &pull.base_url);
+        self.text("client_id", &pull.client_id);
+        match &pull.auth {
+            ClientAuth::Secret(secret) => self.secret("client_secret", secret),
+            ClientAuth::PrivateKey { key, key_id } => {
+                self.secret("private_key", key);
+                self.optional("key_id", key_id.as_deref());
+            }
+        }
+        self.text("grant", shape::word(GRANTS, &pull.grant));
+        self.optional("app_id", pull.app_id.as_deref());
+        self.flag("only_granted", pull.only_granted);
+        self.text("pull_users", shape::word(PULL_USERS, &pull.users));
+        self.optional("pull_groups", pull.groups.as_deref());
+        self.optional("schedule", pull.schedule.as_deref());
+        self.text("full_every", &format!("{}s", pull.full_every_s));
+        self.line(format_args!(
+            "requests_per_second = {}",
+            pull.requests_per_second
+        ));
+    }
+
+    fn login(&mut self, login: &LoginSettings) {
+        if *login == LoginSettings::default() {
+            return;
+        }
+        self.text("login_deadline", &format!("{}s", login.deadline_ms / 1000));
+        self.text(
+            "login_fallback",
+            shape::word(LOGIN_FALLBACKS, &login.fallback),
+        );
+        self.text("login_user_header", &login.user_header);
+        self.list(
+            "token_audiences",
+            login.audiences.iter().map(String::as_str),
+        );
+        self.optional("token_tenant", login.tenant.as_deref());
+        self.list(
+            "push_clients",
+            login.push_clients.iter().map(String::as_str),
+        );
+    }
+
     fn target(&mut self, target: &TargetSettings) {
         self.text("name", &target.name);
         self.text("kind", shape::word(TARGET_KINDS, &target.kind));
@@ -205,6 +262,29 @@ impl Output {
         names(self, "for_all", &groups.for_all);
         names(self, "for_new", &groups.for_new);
         self.group_attributes(&groups.group_attributes);
+    }
+
+    fn brakes(&mut self, brakes: &Brakes) {
+        self.brake("deactivations", brakes.deactivations.as_ref());
+        self.brake("deletions", brakes.deletions.as_ref());
+        self.brake("membership_removals", brakes.membership_removals.as_ref());
+    }
+
+    fn brake(&mut self, key: &str, brake: Option<&Brake>) {
+        let Some(brake) = brake else {
+            return self.text(key, "off");
+        };
+        let group_size = match brake.group_size {
+            0 => String::new(),
+            size => format!(", group_size = {size}"),
+        };
+        self.line(format_args!(
+            "{key} = {{ count = {}, share = {}, at_least = {}, window = \"{}\"{group_size} }}",
+            brake.count,
+            brake.share,
+            brake.at_least,
+            span_text(brake.window_s)
+        ));
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

@@ -284,6 +284,30 @@ impl<'a, 't> Section<'a, 't> {
         None
     }
 
+    /// A part of a whole, from 0 to 1, in ten-thousandths.
+    pub(super) fn share(&self, reader: &mut Reader<'_>, key: &str) -> Option<u32> {
+        let (value, at) = self.get(key)?;
+        let share = match value {
+            DeValue::Float(number) => ten_thousandths(number.as_str()),
+            DeValue::Integer(number) => whole(number).and_then(|n| n.checked_mul(10_000)),
+            _ => {
+                self.wrong_type(reader, key, at, "a part of 1, as in 0.10", value);
+                return None;
+            }
+        };
+        let share = share.filter(|share| *share <= 10_000);
+        if share.is_none() {
+            let message = format!("`{key}` should be 0 to 1, as in 0.10 for a tenth");
+            reader.problem(at, self.path_of(key), message);
+        }
+        share
+    }
+
+    /// Whether the value of `key` is text.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|(value, _)| value.is_str())
+    }
+
     /// One of some words.
     pub(super) fn word<T: Copy>(
         &self,
@@ -572,7 +596,20 @@ fn whole(number: &DeInteger<'_>) -> Option<u32> {
     u32::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-fn span_of_time(text: &str) -> Option<u64> {
+/// `0.10` is 1,000; smaller parts than one in ten thousand are none.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is within 0 and 10,000"
+)]
+fn ten_thousandths(text: &str) -> Option<u32> {
+    let share: f64 = text.replace('_', "").parse().ok()?;
+    (0.0..=1.0)
+        .contains(&share)
+        .then(|| (share * 10_000.0).round() as u32)
+}
+
+pub(super) fn span_of_time(text: &str) -> Option<u64> {
     let unit = match text.chars().last()? {
         's' => 1,
         'm' => 60,
@@ -692,6 +729,23 @@ mod tests {
             "soon",
         ] {
             assert_eq!(date_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares() {
+        for (text, share) in [
+            ("0.10", Some(1_000)),
+            ("1e-1", Some(1_000)),
+            ("0.0025", Some(25)),
+            ("1.0", Some(10_000)),
+            ("0.0", Some(0)),
+            ("1.01", None),
+            ("-0.1", None),
+            ("nan", None),
+            ("inf", None),
+        ] {
+            assert_eq!(ten_thousandths(text), share, "{text}");
         }
     }
 

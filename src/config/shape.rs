@@ -4,7 +4,8 @@
 //! with other words than a slip of the pen, and never silently ignored.
 
 use crate::domain::{
-    ConnectionKind, ExistingGroups, MatchKey, Mode, OnDelete, Operation, TargetKind,
+    ConnectionKind, ExistingGroups, Grant, LoginFallback, MatchKey, Mode, OnDelete, Operation,
+    PullUsers, TargetKind,
 };
 
 /// The keys of one kind of table.
@@ -24,15 +25,31 @@ pub(super) const FILE: Shape = Shape {
 
 /// `[[connection]]`
 pub(super) const CONNECTION: Shape = Shape {
-    keys: &["name", "kind", "group_attributes"],
-    later: &[
+    keys: &[
+        "name",
+        "kind",
+        "group_attributes",
         "base_url",
         "client_id",
         "client_secret",
+        "private_key",
+        "key_id",
+        "grant",
         "app_id",
         "only_granted",
+        "pull_users",
+        "pull_groups",
         "schedule",
+        "full_every",
+        "requests_per_second",
+        "login_deadline",
+        "login_fallback",
+        "login_user_header",
+        "token_audiences",
+        "token_tenant",
+        "push_clients",
     ],
+    later: &[],
 };
 
 /// `[[target]]`
@@ -54,9 +71,38 @@ pub(super) const TARGET: Shape = Shape {
 
 /// `[[mapping]]`
 pub(super) const MAPPING: Shape = Shape {
-    keys: &["connection", "target", "mode", "users", "groups"],
-    later: &["brakes"],
+    keys: &[
+        "connection",
+        "target",
+        "mode",
+        "live_for",
+        "users",
+        "groups",
+        "brakes",
+    ],
+    later: &[],
 };
+
+/// `[mapping.brakes]`
+pub(super) const BRAKES: Shape = Shape {
+    keys: &["deactivations", "deletions", "membership_removals"],
+    later: &[],
+};
+
+/// A brake on accounts.
+pub(super) const BRAKE: Shape = Shape {
+    keys: &["count", "share", "at_least", "window"],
+    later: &[],
+};
+
+/// The brake on memberships.
+pub(super) const MEMBERSHIP_BRAKE: Shape = Shape {
+    keys: &["count", "share", "at_least", "window", "group_size"],
+    later: &[],
+};
+
+/// Instead of a brake.
+pub(super) const OFF: Words<()> = &[("off", ())];
 
 /// `[mapping.users]`
 pub(super) const USERS: Shape = Shape {
@@ -115,6 +161,46 @@ pub(super) const GROUP_ATTRIBUTE: Shape = Shape {
     later: &[],
 };
 
+/// Every key of the file that is supported, each with the header of its table in the guide.
+pub fn keys() -> Vec<(&'static str, String)> {
+    let within = |prefix: &'static str, shape: &Shape| {
+        let keys = shape.keys.iter();
+        keys.map(|key| format!("{prefix}{key}")).collect::<Vec<_>>()
+    };
+    let tables = [
+        (
+            "[[connection]]",
+            [
+                within("", &CONNECTION),
+                within("group_attributes.", &GROUP_ATTRIBUTE),
+            ]
+            .concat(),
+        ),
+        ("[[target]]", within("", &TARGET)),
+        ("[[mapping]]", within("", &MAPPING)),
+        ("[mapping.users]", within("", &USERS)),
+        (
+            "[mapping.groups]",
+            [
+                within("", &GROUPS),
+                within("manual.", &MANUAL),
+                within("rewrite.", &REWRITE),
+            ]
+            .concat(),
+        ),
+        (
+            "[mapping.brakes]",
+            [within("", &BRAKES), within("", &MEMBERSHIP_BRAKE)].concat(),
+        ),
+    ];
+    let is_table = |key: &String| ["users", "groups", "brakes"].contains(&key.as_str());
+    tables
+        .into_iter()
+        .flat_map(|(header, keys)| keys.into_iter().map(move |key| (header, key)))
+        .filter(|(header, key)| *header != "[[mapping]]" || !is_table(key))
+        .collect()
+}
+
 /// Words and what they stand for.
 pub(super) type Words<T> = &'static [(&'static str, T)];
 
@@ -125,6 +211,22 @@ pub(super) const CONNECTION_KINDS: Words<ConnectionKind> = &[
     ("entra-id", ConnectionKind::EntraId),
     ("okta", ConnectionKind::Okta),
 ];
+
+/// `connection.login_fallback`
+pub(super) const LOGIN_FALLBACKS: Words<LoginFallback> = &[
+    ("closed", LoginFallback::Closed),
+    ("open", LoginFallback::Open),
+];
+
+/// `connection.grant`
+pub(super) const GRANTS: Words<Grant> = &[("client-credentials", Grant::ClientCredentials)];
+
+/// Values of `connection.grant` that have no way to consent yet.
+pub(super) const LATER_GRANTS: &[&str] = &["refresh-token"];
+
+/// `connection.pull_users`
+pub(super) const PULL_USERS: Words<PullUsers> =
+    &[("all", PullUsers::All), ("pushed", PullUsers::Pushed)];
 
 /// `target.kind`
 pub(super) const TARGET_KINDS: Words<TargetKind> = &[
@@ -194,6 +296,9 @@ mod tests {
             }
         }
         check(CONNECTION_KINDS);
+        check(GRANTS);
+        check(LOGIN_FALLBACKS);
+        check(PULL_USERS);
         check(TARGET_KINDS);
         check(MODES);
         check(MATCH_KEYS);

@@ -1,7 +1,7 @@
 //! Items that are worked on together, for targets that take many members of a group in one request.
 //!
 //! Each item goes its own way up to its memberships, and waits there for the others. When all of them wait or have
-//! ended, or the first one has waited long enough, what they want is sent group by group, and each item gets the
+//! ended, or those that wait have waited long enough, what they want is sent group by group, and each item gets the
 //! answers to its own. A membership that fails fails only its own item.
 
 use std::collections::BTreeMap;
@@ -22,8 +22,11 @@ use crate::targets::{Member, Target};
 /// How many items are worked on together at most: so many people of one group may share a request.
 pub(super) const ITEMS: u32 = 300;
 
-/// The others are not waited for longer than this: one of them may be in for a time-out.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The others are not waited for when none of them has come any further for so long: one may be in for a time-out.
+const STANDSTILL: Duration = Duration::from_secs(3);
+
+/// Nobody waits for longer than this.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A membership that is wanted.
 #[derive(Debug, Clone)]
@@ -48,6 +51,17 @@ struct State {
     /// Items that neither wait nor have ended.
     under_way: usize,
     waiting: Vec<Waiting>,
+    /// When an item began to wait or ended last.
+    moved_at: Option<Instant>,
+}
+
+impl State {
+    /// When what waits is sent even if others are under way.
+    fn sent_at(&self) -> Option<Instant> {
+        let first = self.waiting.first()?.since;
+        let still = self.moved_at.unwrap_or(first) + STANDSTILL;
+        Some(still.min(first + LONGEST))
+    }
 }
 
 struct Waiting {
@@ -72,6 +86,7 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.under_way = state.under_way.saturating_sub(1);
+        state.moved_at = Some(Instant::now());
         drop(state);
         self.0.changed.notify_one();
     }
@@ -132,20 +147,17 @@ impl Batch {
     /// Sends what items wait for, until all of them have ended.
     pub(super) async fn run(self: Arc<Self>, engine: Engine, client: Arc<dyn Target>) {
         loop {
-            let (ready, first) = {
+            let (ready, at) = {
                 let mut state = self.state();
-                let first = state
-                    .waiting
-                    .first()
-                    .map(|waiting| waiting.since + PATIENCE);
-                let due = first.is_some_and(|at| at <= Instant::now());
+                let at = state.sent_at();
+                let due = at.is_some_and(|at| at <= Instant::now());
                 if state.under_way == 0 && state.waiting.is_empty() {
                     return;
                 }
                 let ready = state.under_way == 0 || due;
-                (ready.then(|| std::mem::take(&mut state.waiting)), first)
+                (ready.then(|| std::mem::take(&mut state.waiting)), at)
             };
-            match (ready, first) {
+            match (ready, at) {
                 (Some(waiting), _) => self.flush(&engine, &client, waiting).await,
                 (None, Some(at)) => {
                     let _ = tokio::time::timeout_at(at, self.changed.notified()).await;
@@ -300,6 +312,19 @@ mod tests {
                 .collect(),
             answer: oneshot::channel().0,
         }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_stands_still_or_for_ever() {
+        let mut state = State::default();
+        assert_eq!(state.sent_at(), None);
+        state.waiting.push(waiting("ada", &["devs"]));
+        let since = state.waiting[0].since;
+        assert_eq!(state.sent_at(), Some(since + STANDSTILL));
+        state.moved_at = Some(since + STANDSTILL);
+        assert_eq!(state.sent_at(), Some(since + STANDSTILL * 2));
+        state.moved_at = Some(since + LONGEST);
+        assert_eq!(state.sent_at(), Some(since + LONGEST));
     }
 
     #[test]

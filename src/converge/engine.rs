@@ -1,6 +1,6 @@
 //! Hands out work: claims what is due, within each target's concurrency and breaker, and waits for more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +13,12 @@ use tracing::Instrument;
 use super::batch::{self, Batch, Seat};
 use super::live::{Connect, Live, LiveTarget};
 use super::roster::Rosters;
+use super::sweep;
 use crate::clock::{Clock, Micros};
 use crate::domain::TargetId;
+use crate::store::group_work::ClaimedGroup;
 use crate::store::work::{Claimed, Wanted};
-use crate::store::{self, Store, settings, users, work};
+use crate::store::{self, Store, audit, brakes, group_work, pause, settings, users, work};
 
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
 /// other processes.
@@ -24,10 +26,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the engine rests between two looks: a thousand pushes in a second are worth a few looks, not one
 /// each.
 const REST: Duration = Duration::from_millis(5);
+/// How often the engine looks for grace periods that have ended.
+const WAKE_EVERY: Duration = Duration::from_secs(30);
+/// How often the engine asks which targets are paused: together with its own rhythm, less than a second passes
+/// between `usher pause` and the last operation that begins.
+const LOOK_FOR_PAUSES_EVERY: Duration = Duration::from_millis(250);
+/// How long removals stay written down: the longest window of a brake.
+const REMEMBER_REMOVALS: Micros = 8 * 24 * PURGE_EVERY;
 /// How often a target that has enough to do is looked at for somebody who loses access.
 const LOOK_FOR_LEAVERS: Duration = Duration::from_millis(100);
 /// How often tombstones that nothing needs any more are removed.
 const PURGE_EVERY: Micros = 60 * 60 * 1_000_000;
+
+/// How many rows of the audit are removed in one transaction.
+const PURGE_AT_A_TIME: i64 = 1000;
 
 /// What can be set.
 #[derive(Debug, Clone)]
@@ -35,16 +47,22 @@ pub struct Options {
     /// How long a worker may hold an item without a sign of life: so long is the work of a crashed server
     /// left alone by the others. Longer than the clocks of the servers may differ.
     pub lease: Duration,
+    /// How long the audit is kept. `None`: for ever.
+    pub audit_retention: Option<Duration>,
 }
 
 /// The lease unless something else is asked for. Workers renew it three times as often, so it limits how
 /// soon another server takes over, not how long an operation may take.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
+/// How long the audit is kept unless something else is asked for: a year and the time to look back at it.
+pub const DEFAULT_AUDIT_RETENTION: Duration = Duration::from_hours(400 * 24);
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             lease: DEFAULT_LEASE,
+            audit_retention: Some(DEFAULT_AUDIT_RETENTION),
         }
     }
 }
@@ -56,10 +74,13 @@ pub struct Engine {
     pub(super) clock: Clock,
     /// In microseconds.
     pub(super) lease: Micros,
+    /// In microseconds.
+    audit_retention: Option<Micros>,
     connect: Connect,
     wake: Arc<Notify>,
     live: Arc<Mutex<Arc<Live>>>,
     busy: Arc<Mutex<HashMap<TargetId, u32>>>,
+    paused: Arc<Mutex<HashSet<TargetId>>>,
     pub(super) rosters: Arc<Rosters>,
 }
 
@@ -75,7 +96,8 @@ impl Engine {
         Self {
             store,
             clock,
-            lease: i64::try_from(options.lease.as_micros()).unwrap_or(i64::MAX / 4),
+            lease: micros(options.lease),
+            audit_retention: options.audit_retention.map(micros),
             connect,
             wake,
             live: Arc::new(Mutex::new(Arc::new(Live {
@@ -83,6 +105,7 @@ impl Engine {
                 targets: Vec::new(),
             }))),
             busy: Arc::default(),
+            paused: Arc::default(),
             rosters: Arc::default(),
         }
     }
@@ -139,16 +162,44 @@ impl Engine {
             self.refresh().await?;
             known.configuration.holds_for(LOOK_EVERY);
         }
+        if !known.nothing_rests.still_holds() {
+            self.wake_what_rests().await?;
+            known.nothing_rests.holds_for(WAKE_EVERY);
+        }
+        if !known.pauses.still_holds() {
+            self.look_for_pauses().await?;
+            known.pauses.holds_for(LOOK_FOR_PAUSES_EVERY);
+        }
         let live = self.live();
         let mut started = 0;
         for target in &live.targets {
+            if self.is_paused(&target.id) {
+                continue;
+            }
             let Some(room) = self.room(target, known) else {
                 continue;
             };
             let down = known.down.entry(target.id.clone()).or_default();
             let items = self.claim(target, room, down).await?;
             started += items.len();
+            let is_full = items.len() >= usize::try_from(room.items).unwrap_or(usize::MAX);
+            let rests = down.still_holds();
             self.start(tasks, target, items, room);
+            // Groups come after people.
+            if is_full || room.leavers_only || rests {
+                continue;
+            }
+            let no_group = known.no_group.entry(target.id.clone()).or_default();
+            if no_group.still_holds() {
+                continue;
+            }
+            match self.claim_group(target).await? {
+                Some(item) => {
+                    started += 1;
+                    self.start_sweep(tasks, target.clone(), item);
+                }
+                None => no_group.holds_for(LOOK_EVERY),
+            }
         }
         Ok(started)
     }
@@ -230,6 +281,54 @@ impl Engine {
         Some(room(concurrency.min(most - running), true))
     }
 
+    async fn claim_group(&self, target: &LiveTarget) -> Result<Option<ClaimedGroup>, store::Error> {
+        let (id, now) = (target.id.clone(), self.clock.now());
+        let is_worth_it = self
+            .store
+            .read(move |conn| -> Result<bool, store::Error> {
+                // Whether a target is back is for people's items to find out.
+                let is_up = work::health(conn, &id)?.is_some_and(|health| health.state == "up");
+                // People first: what they are given tells who should be in a group.
+                Ok(is_up
+                    && group_work::is_due(conn, &id, now)?
+                    && (!work::is_busy(conn, &id, now)?
+                        || group_work::is_due(conn, &id, now - sweep::PATIENCE)?))
+            })
+            .await?;
+        if !is_worth_it {
+            return Ok(None);
+        }
+        let id = target.id.clone();
+        self.store
+            .write(move |tx| -> Result<_, store::Error> {
+                let owner = crate::domain::new_id();
+                let claimed = group_work::claim(tx, &id, &owner, now, now + sweep::LEASE)?;
+                if claimed.is_none() {
+                    tx.discard();
+                }
+                Ok(claimed)
+            })
+            .await
+    }
+
+    fn start_sweep(&self, tasks: &TaskTracker, target: Arc<LiveTarget>, item: ClaimedGroup) {
+        let place = Place::take(self, &target.id);
+        let span = tracing::info_span!(
+            "group_item",
+            target_name = %target.settings.name,
+            group = %item.name,
+            cause = %item.cause,
+        );
+        let engine = self.clone();
+        tasks.spawn(
+            async move {
+                engine.sweep(&target, item).await;
+                drop(place);
+            }
+            .instrument(span),
+        );
+    }
+
     /// Starts what was claimed: each item for itself or, where the target takes many members at once, together.
     fn start(
         &self,
@@ -279,11 +378,31 @@ impl Engine {
         );
     }
 
+    /// How targets are connected to.
+    pub(super) fn connector(&self) -> &Connect {
+        &self.connect
+    }
+
     fn live(&self) -> Arc<Live> {
         self.live
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    async fn look_for_pauses(&self) -> Result<(), store::Error> {
+        let paused = self.store.look_up(pause::paused).await?;
+        let paused = paused.into_iter().map(|(id, _)| id).collect();
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
+        Ok(())
+    }
+
+    /// Whether a person has stopped the target, as of a moment ago.
+    pub(super) fn is_paused(&self, target: &TargetId) -> bool {
+        self.paused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(target)
     }
 
     /// Reads the configuration again if it changed.
@@ -331,14 +450,31 @@ impl Engine {
             .unwrap_or(0)
     }
 
-    async fn purge(&self) {
+    /// Makes what waited for its hour due.
+    async fn wake_what_rests(&self) -> Result<(), store::Error> {
+        let now = self.clock.now();
+        if self
+            .store
+            .read(move |conn| work::is_time(conn, now))
+            .await?
+        {
+            let woken = self.store.write(move |tx| work::wake(tx, now)).await?;
+            tracing::info!(woken, "grace periods ended");
+        }
+        Ok(())
+    }
+
+    /// Removes what nothing needs any more.
+    pub async fn purge(&self) {
+        self.purge_audit().await;
         // Old enough that a worker which read it before cannot be at it any more.
         let before = self.clock.now() - PURGE_EVERY;
         let purged = self
             .store
             .write(move |tx| -> Result<usize, store::Error> {
                 let purged = users::purge(tx, before)?;
-                if purged == 0 {
+                let forgotten = brakes::purge(tx, before - REMEMBER_REMOVALS)?;
+                if purged + forgotten == 0 {
                     tx.discard();
                 }
                 Ok(purged)
@@ -350,6 +486,42 @@ impl Engine {
             Err(error) => tracing::error!(%error, "tombstones could not be removed"),
         }
     }
+
+    /// A few at a time, so that nobody waits long for the database.
+    async fn purge_audit(&self) {
+        let Some(retention) = self.audit_retention else {
+            return;
+        };
+        let before = self.clock.now() - retention;
+        let mut removed = 0;
+        loop {
+            let some = self
+                .store
+                .write(move |tx| -> Result<usize, store::Error> {
+                    let some = audit::purge(tx, before, PURGE_AT_A_TIME)?;
+                    if some == 0 {
+                        tx.discard();
+                    }
+                    Ok(some)
+                })
+                .await;
+            match some {
+                Ok(0) => break,
+                Ok(some) => removed += some,
+                Err(error) => {
+                    tracing::error!(%error, "old rows of the audit could not be removed");
+                    break;
+                }
+            }
+        }
+        if removed > 0 {
+            tracing::info!(removed, "old rows of the audit removed");
+        }
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 /// What the engine read a moment ago and need not read again for every push. Other processes change it
@@ -358,6 +530,12 @@ impl Engine {
 struct Known {
     /// The configuration.
     configuration: Fresh,
+    /// That nothing has rested for as long as it should.
+    nothing_rests: Fresh,
+    /// Which targets are paused.
+    pauses: Fresh,
+    /// That no group of a target is due.
+    no_group: HashMap<TargetId, Fresh>,
     /// That a target is down and not to be asked yet.
     down: HashMap<TargetId, Fresh>,
     /// That nobody loses access at a target which has enough to do.

@@ -2,24 +2,29 @@
 
 use serde::Serialize;
 
-use super::load;
-use super::plan::Protection;
+use std::collections::BTreeMap;
+
+use super::load::{self, Entry};
+use super::look;
+use super::plan::{Current, GroupState, Means, plan};
+use super::record::describe;
 use super::worker::Shield;
-use crate::clock::rfc3339;
+use crate::clock::{Micros, rfc3339};
 use crate::domain::{
-    Desired, DesiredAccount, DesiredGroup, Holdings, MappingSettings, MatchKey, Mode, Presence,
-    UserId,
+    Action, Desired, DesiredAccount, DesiredGroup, Holdings, MappingSettings, MatchKey, Mode,
+    Presence, Standing, TargetKind, UserId,
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
+use crate::store::work::Health;
 use crate::store::{AnyConn, Error, audit, settings, work};
-use crate::targets::{ByEmail, Capabilities, Protected, capabilities};
+use crate::targets::{self, ByEmail, Capabilities, Protected};
 
 /// How many past operations are shown for each person.
 const HISTORY: i64 = 50;
 
 /// One person across every target.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Explanation {
     /// SCIM id.
     pub id: String,
@@ -36,7 +41,7 @@ pub struct Explanation {
 }
 
 /// One person at one target.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct TargetView {
     /// Name of the target.
     pub target: String,
@@ -48,12 +53,13 @@ pub struct TargetView {
     pub account: Option<AccountView>,
     /// What is still to be done, and why it is not done.
     pub work: Option<WorkView>,
-    /// What keeps Usher from changing something here.
+    /// What keeps Usher from changing something here: rules, protections, what the product cannot do, and what
+    /// stops the whole target.
     pub notes: Vec<String>,
 }
 
 /// What the rules want.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct DesiredView {
     /// `active`, `inactive`, `deleted` or `out_of_scope`.
     pub presence: Presence,
@@ -84,7 +90,7 @@ impl From<Desired> for DesiredView {
 }
 
 /// The ledger's account.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct AccountView {
     /// The product's own stable key.
     pub remote_id: Option<String>,
@@ -108,7 +114,7 @@ pub struct AccountView {
 }
 
 /// One membership.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct MembershipView {
     /// Name of the group.
     pub group: String,
@@ -119,7 +125,7 @@ pub struct MembershipView {
 }
 
 /// An open work item.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct WorkView {
     /// `pending`, `waiting`, `held`, `rejected` or `shadow`.
     pub state: String,
@@ -134,7 +140,7 @@ pub struct WorkView {
 }
 
 /// One operation of the past.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Operation {
     /// When.
     pub at: String,
@@ -142,6 +148,8 @@ pub struct Operation {
     pub target: String,
     /// `create_user`, `add_member`, …
     pub operation: String,
+    /// The same in words, with what it was done to.
+    pub text: String,
     /// The operation in full.
     pub detail: serde_json::Value,
     /// `done`, `already`, `recovered` or `rejected`.
@@ -153,7 +161,11 @@ pub struct Operation {
 }
 
 /// Explains one person. Reads the store alone, never a target.
-pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>, Error> {
+pub fn explain(
+    conn: &mut AnyConn,
+    user: &UserId,
+    now: Micros,
+) -> Result<Option<Explanation>, Error> {
     let Some(person) = load::person(conn, user)? else {
         return Ok(None);
     };
@@ -183,9 +195,24 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
                 state: item.state.clone(),
                 reason: item.last_error.clone(),
                 attempts: item.attempts,
-                due_at: (item.state == "pending").then(|| rfc3339(item.due_at)),
+                due_at: matches!(item.state.as_str(), "pending" | "grace")
+                    .then(|| rfc3339(item.due_at)),
                 cause: item.cause.clone(),
             });
+        let mut notes = Vec::new();
+        if let Some(target) = configuration
+            .targets
+            .iter()
+            .find(|t| t.id == mapping.target_id)
+        {
+            let health = work::health(conn, &mapping.target_id)?;
+            notes.extend(stops(mapping.settings.mode, health.as_ref()));
+            notes.extend(limits(&rules, target.settings.kind, &desired, &entry, now));
+            if entry.account.is_none() {
+                let can = targets::capabilities(target.settings.kind);
+                notes.extend(unfound(&mapping.settings, can));
+            }
+        }
         let account = entry.account.map(|account| AccountView {
             groups: entry
                 .memberships
@@ -208,17 +235,9 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
             owner: account.owner.as_str().to_owned(),
             standing: format!("{:?}", account.standing).to_lowercase(),
         });
-        let mut notes = notes(&rules, &desired, account.as_ref());
-        let mut all = configuration.targets.iter();
-        if let Some(target) = all.find(|target| target.id == mapping.target_id)
-            && account.is_none()
-        {
-            let can = capabilities(target.settings.kind);
-            notes.extend(unfound(&mapping.settings, can));
-        }
         targets.push(TargetView {
             target: target_name(mapping.target_id.as_str()),
-            mode: mapping.settings.mode,
+            mode: person.mode(&rules, &desired),
             notes,
             desired: desired.into(),
             account,
@@ -233,6 +252,8 @@ pub fn explain(conn: &mut AnyConn, user: &UserId) -> Result<Option<Explanation>,
                 .target_id
                 .as_deref()
                 .map_or_else(String::new, target_name),
+            text: serde_json::from_str::<Action>(&row.detail)
+                .map_or_else(|_| row.operation.clone(), |action| describe(&action)),
             operation: row.operation,
             detail: serde_json::from_str(&row.detail).unwrap_or_default(),
             outcome: row.outcome,
@@ -270,22 +291,65 @@ fn unfound(settings: &MappingSettings, can: &Capabilities) -> Option<String> {
     asked.then(|| format!("match_by: {} {how}", can.product))
 }
 
-/// What the rules themselves protect; what the target protects is known to the engine alone.
-fn notes(rules: &Rules, desired: &Desired, account: Option<&AccountView>) -> Vec<String> {
+/// What stops everyone at a target.
+fn stops(mode: Mode, health: Option<&Health>) -> Vec<String> {
+    let mut notes = Vec::new();
+    match mode {
+        Mode::Live => {}
+        Mode::Shadow => notes.push(
+            "the mapping is in shadow mode: nothing is written; `usher plan` shows what would be"
+                .to_owned(),
+        ),
+        Mode::Paused => notes.push(
+            "the mapping is paused: changes queue up and nothing is written; mode = \"live\" goes on"
+                .to_owned(),
+        ),
+    }
+    if let Some(health) = health.filter(|health| health.state != "up") {
+        notes.push(format!(
+            "the target is {}: {}{}",
+            health.state,
+            health.last_error.as_deref().unwrap_or("no reason recorded"),
+            health.retry_at.map_or_else(String::new, |at| format!(
+                "; tried again at {}",
+                rfc3339(at)
+            )),
+        ));
+    }
+    notes
+}
+
+/// What the rules, their protections and the product's nature keep from being done, as far as the ledger shows;
+/// what the target itself protects is known to the engine alone.
+fn limits(
+    rules: &Rules,
+    kind: TargetKind,
+    desired: &Desired,
+    entry: &Entry,
+    now: Micros,
+) -> Vec<String> {
     let shield = Shield {
         rules,
         target: Protected::default(),
     };
-    let mut notes = Vec::new();
-    let name = account
-        .map(|a| a.username.clone())
-        .or_else(|| desired.account.as_ref().ok().map(|a| a.username.clone()));
-    if let Some(name) = name
-        && let Some(pattern) = shield.user(&name)
-    {
-        notes.push(format!(
-            "{name:?} is protected by {pattern:?}: nothing is changed"
-        ));
-    }
-    notes
+    let account = entry
+        .account
+        .as_ref()
+        .filter(|a| a.standing != Standing::Absent);
+    let current = account.map_or_else(Current::default, |account| {
+        look::trusted(account, entry, rules)
+    });
+    // Whether a group is there shows when it is needed; here it is assumed.
+    let groups: BTreeMap<String, GroupState> = desired
+        .groups
+        .iter()
+        .map(|group| (fold_text(&group.name), GroupState::Exists))
+        .collect();
+    let means = Means {
+        settings: rules.settings(),
+        capabilities: targets::capabilities(kind),
+        now,
+    };
+    let plan = plan(desired, means, &current, &groups, &shield);
+    plan.notes.into_iter().chain(plan.waiting).collect()
 }

@@ -24,6 +24,8 @@ pub(super) struct LiveTarget {
     pub client: Result<Arc<dyn Target>, String>,
     /// Compiled rules by connection.
     pub rules: BTreeMap<ConnectionId, Rules>,
+    /// Whether all of them compiled.
+    pub complete: bool,
     /// How many items are at the target at the same time, where they are worked on in batches.
     pub slots: Arc<Semaphore>,
 }
@@ -58,6 +60,7 @@ impl Live {
         let mut targets = Vec::new();
         for target in configuration.targets {
             let mut rules = BTreeMap::new();
+            let mut complete = true;
             for mapping in configuration
                 .mappings
                 .iter()
@@ -67,12 +70,15 @@ impl Live {
                     Ok(compiled) => {
                         rules.insert(mapping.connection_id.clone(), compiled);
                     }
-                    Err(e) => tracing::error!(
-                        target_name = %target.settings.name,
-                        key = %e.key,
-                        error = %e.text,
-                        "the rules of a mapping do not compile; it rests"
-                    ),
+                    Err(e) => {
+                        complete = false;
+                        tracing::error!(
+                            target_name = %target.settings.name,
+                            key = %e.key,
+                            error = %e.text,
+                            "the rules of a mapping do not compile; it rests"
+                        );
+                    }
                 }
             }
             let client = connect(&target.settings);
@@ -86,6 +92,7 @@ impl Live {
                 settings: target.settings,
                 client,
                 rules,
+                complete,
             }));
         }
         Self {

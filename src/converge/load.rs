@@ -1,13 +1,18 @@
 //! Everything that the store knows about one user at one target, read in one go.
 
+use std::collections::HashMap;
+
 use crate::clock::{Micros, rfc3339};
-use crate::domain::{Account, ConnectionId, Desired, TargetId, UserId};
+use crate::domain::{
+    Account, Action, ConnectionId, Desired, Mode, Owner, Standing, TargetId, UserId,
+};
 use crate::mapping::{self, Rules, SourceGroup, SourceUser};
 use crate::scim::resource::Meta;
 use crate::scim::{self, Doc, ResourceType};
+use crate::store::brakes::{self, Hold};
 use crate::store::ledger::Membership;
 use crate::store::users::Reached;
-use crate::store::{AnyConn, Error, Stored, ledger, users};
+use crate::store::{AnyConn, Error, Stored, groups, ledger, users};
 
 /// What the mirror states about a user.
 #[derive(Debug, Clone)]
@@ -15,6 +20,7 @@ pub(super) struct Person {
     pub(super) connection_id: ConnectionId,
     pub(super) user_name: String,
     pub(super) deleted: bool,
+    granted: bool,
     doc: Doc,
     reached: Vec<Reached>,
 }
@@ -26,6 +32,14 @@ pub(super) struct Entry {
     pub(super) memberships: Vec<Membership>,
     /// Since when the account is in flight, if it is.
     pub(super) in_flight_since: Option<Micros>,
+    /// What a plan assumes to be done before: neither the ledger nor the target shows it yet.
+    pub(super) done: Vec<Action>,
+    /// Since when the person is not wanted, as far as is known.
+    pub(super) unwanted_since: Option<Micros>,
+    /// Default groups that the account was given when Usher made it.
+    given: Vec<String>,
+    /// What brakes hold of this user here, and what a person decided about it.
+    pub(super) holds: Vec<Hold>,
     /// Source group id to the name that the rules know it by.
     aliases: Vec<(String, String)>,
 }
@@ -36,12 +50,14 @@ pub(super) fn person(conn: &mut AnyConn, user: &UserId) -> Result<Option<Person>
         return Ok(None);
     };
     let reached = users::all_groups_of(conn, user)?;
+    let granted = users::is_granted(conn, user)?;
     let user_name = scim::resource::keys(ResourceType::User, &stored.doc).name;
     let deleted = stored.deleted_at.is_some();
     Ok(Some(Person {
         connection_id,
         user_name,
         deleted,
+        granted,
         doc: rendered(&stored, &reached),
         reached,
     }))
@@ -72,6 +88,11 @@ fn rendered(stored: &Stored, reached: &[Reached]) -> Doc {
 impl Person {
     /// What the rules want, given the names under which source groups are known at the target.
     pub(super) fn desired(&self, rules: &Rules, entry: &Entry) -> Desired {
+        self.desired_for(rules, entry, entry.stage())
+    }
+
+    /// The same for an account that turned out to be something else than the ledger knows.
+    pub(super) fn desired_for(&self, rules: &Rules, entry: &Entry, stage: Stage) -> Desired {
         let groups: Vec<SourceGroup> = self
             .reached
             .iter()
@@ -91,12 +112,51 @@ impl Person {
             &SourceUser {
                 doc: &self.doc,
                 deleted: self.deleted,
-                new_account: false,
-                given: &[],
+                granted: self.granted,
+                new_account: stage == Stage::New,
+                given: match stage {
+                    Stage::Found => &[],
+                    Stage::New | Stage::Made => &entry.given,
+                },
             },
             &groups,
         )
     }
+
+    /// Whether the rules write for this person: where a mapping is in shadow mode, a few may be live.
+    pub(super) fn mode(&self, rules: &Rules, desired: &Desired) -> Mode {
+        let account = desired.account.as_ref().ok();
+        let names = [
+            Some(self.user_name.as_str()),
+            account.map(|account| account.username.as_str()),
+            account.and_then(|account| account.email.as_deref()),
+        ];
+        let groups = self.reached.iter().map(|group| group.name.as_str());
+        rules.mode_for(names.into_iter().flatten(), groups)
+    }
+}
+
+/// The next groups of a connection after the one of id `after`, as the rules know them at a target.
+pub fn source_groups(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    target: &TargetId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<SourceGroup>, Error> {
+    let names = groups::names(conn, connection, after, limit)?;
+    let ids: Vec<String> = names.iter().map(|(id, _)| id.clone()).collect();
+    let mut aliases: HashMap<String, String> =
+        ledger::aliases(conn, target, &ids)?.into_iter().collect();
+    Ok(names
+        .into_iter()
+        .map(|(id, name)| SourceGroup {
+            alias: aliases.remove(&id),
+            id,
+            name,
+            via: None,
+        })
+        .collect())
 }
 
 /// Reads the ledger.
@@ -107,23 +167,58 @@ pub(super) fn entry(
     person: &Person,
 ) -> Result<Entry, Error> {
     let account = ledger::account(conn, target, user)?;
-    let (memberships, in_flight_since) = match &account {
-        Some(account) => (
-            ledger::memberships(conn, &account.id)?,
-            ledger::in_flight_since(conn, &account.id)?,
-        ),
-        None => (Vec::new(), None),
-    };
+    let (mut memberships, mut given) = (Vec::new(), Vec::new());
+    let (mut in_flight_since, mut unwanted_since) = (None, None);
+    if let Some(account) = &account {
+        memberships = ledger::memberships(conn, &account.id)?;
+        given = ledger::given_groups(conn, &account.id)?;
+        in_flight_since = ledger::in_flight_since(conn, &account.id)?;
+        unwanted_since = ledger::unwanted_since(conn, &account.id)?;
+    }
     let source_groups: Vec<String> = person.reached.iter().map(|g| g.id.clone()).collect();
     Ok(Entry {
         account,
         memberships,
         in_flight_since,
+        done: Vec::new(),
+        unwanted_since,
+        given,
+        holds: brakes::of_subject(conn, target, user.as_str())?,
         aliases: ledger::aliases(conn, target, &source_groups)?,
     })
 }
 
+/// What the default groups depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There is no account: Usher would make one.
+    New,
+    /// Usher made it.
+    Made,
+    /// It was there before Usher.
+    Found,
+}
+
 impl Entry {
+    /// The same for the user who takes the account over, after `done` was done to it.
+    pub(super) fn handed_over(mut self, to: &UserId, done: &[Action]) -> Self {
+        if let Some(account) = &mut self.account {
+            account.user_id = to.clone();
+        }
+        self.done = done.to_vec();
+        self
+    }
+
+    /// As the ledger knows it.
+    pub(super) fn stage(&self) -> Stage {
+        match &self.account {
+            None => Stage::New,
+            Some(account) if account.standing == Standing::Absent => Stage::New,
+            Some(account) if account.owner == Owner::Created => Stage::Made,
+            Some(_) => Stage::Found,
+        }
+    }
+
     /// Whether this source group is bound to a name already.
     pub(super) fn has_alias(&self, source_group: &str) -> bool {
         self.aliases

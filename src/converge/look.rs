@@ -12,8 +12,8 @@ use super::worker::{Shield, Stop, Work};
 use crate::domain::{Account, Lookup, MatchKey, Observed, Owner, Presence, Standing};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
-use crate::store::work::{Claimed, Parked};
-use crate::store::{self, audit, ledger, users, work};
+use crate::store::work::{Claimed, Parked, Priority};
+use crate::store::{self, audit, brakes, ledger, users, work};
 use crate::targets::Target;
 
 /// What looking ran into. Looking itself writes nothing, so that a plan can look as a run does.
@@ -34,7 +34,7 @@ impl<T: Into<Stop>> From<T> for Obstacle {
 
 /// What a plan of many people assumes to be done for those before: a run finds it in the ledger and at the
 /// target instead.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ahead {
     /// Target groups that were asked about or will be made, by folded name.
     pub(super) groups: BTreeMap<String, GroupState>,
@@ -58,7 +58,7 @@ impl Engine {
             .filter(|a| a.standing != Standing::Absent);
         match known {
             Some(account) if !account.in_flight && rules.settings().groups.keep_existing => {
-                job.current = trusted(&account, &job.entry);
+                job.current = trusted(&account, &job.entry, rules);
                 Ok(())
             }
             Some(account) => {
@@ -295,6 +295,10 @@ impl Engine {
                     && ledger::hand_over(tx, &id, &from, &to)?;
                 if done {
                     audit::append(tx, &row)?;
+                    if !brakes::of_subject(tx.conn(), &target, from.as_str())?.is_empty() {
+                        // Nothing is left to be taken from the former user.
+                        work::mark_one(tx, &target, &from, Priority::Push, &row.cause, now)?;
+                    }
                 }
                 Ok(Some(done))
             })
@@ -322,40 +326,58 @@ impl Engine {
         if job.desired.presence != Presence::Active {
             return Ok(states);
         }
+        let skips = job.skips_foreign_groups();
         for group in &job.desired.groups {
             let folded = fold_text(&group.name);
-            if job.current.groups.contains_key(&folded) {
-                continue;
+            match job.current.groups.get(&folded) {
+                Some((_, owner)) if owner.is_ours() || !skips || group.express => continue,
+                _ => {}
             }
             if let Some(state) = ahead.groups.get(&folded) {
                 states.insert(folded, *state);
                 continue;
             }
             let (target, name) = (job.item.target_id.clone(), group.name.clone());
-            let known = self
+            let owner = self
                 .store
-                .read(move |conn| ledger::target_group(conn, &target, &name))
+                .read(move |conn| ledger::group_owner(conn, &target, &name))
                 .await?;
-            let listed = if known.is_none() {
+            // What a list says is old; only where a group of somebody else's may be used does that not matter.
+            let listed = if owner.is_none() && !skips {
                 let target = &job.item.target_id;
                 self.listed_group(target, client, &group.name).await
             } else {
                 Err(())
             };
-            let state = if known.is_some() {
-                GroupState::Exists
-            } else if let Ok(Some(written)) = listed {
-                job.groups_seen.push((written, Owner::Foreign));
-                GroupState::Exists
-            } else if listed == Ok(None) && rules.settings().groups.create_missing {
+            let state = match (owner, listed) {
+                (Some(Owner::Created), _) => GroupState::Exists,
+                (Some(Owner::Adopted), _) => GroupState::Foreign,
+                (Some(Owner::Foreign), _) => {
+                    // Left alone so far.
+                    if !skips || group.express {
+                        job.groups_seen.push((group.name.clone(), Owner::Adopted));
+                    }
+                    GroupState::Foreign
+                }
+                (None, Ok(Some(written))) => {
+                    job.groups_seen.push((written, Owner::Adopted));
+                    GroupState::Foreign
+                }
                 // Should it be there by now, making it says so.
-                GroupState::Missing
-            } else if let Some(written) = client.group_exists(&group.name).await? {
-                job.answered = true;
-                job.groups_seen.push((written, Owner::Foreign));
-                GroupState::Exists
-            } else {
-                GroupState::Missing
+                (None, Ok(None)) if rules.settings().groups.create_missing => GroupState::Missing,
+                (None, _) => match client.group_exists(&group.name).await? {
+                    Some(written) => {
+                        job.answered = true;
+                        let owner = if skips && !group.express {
+                            Owner::Foreign
+                        } else {
+                            Owner::Adopted
+                        };
+                        job.groups_seen.push((written, owner));
+                        GroupState::Foreign
+                    }
+                    None => GroupState::Missing,
+                },
             };
             ahead.groups.insert(folded.clone(), state);
             states.insert(folded, state);
@@ -429,8 +451,9 @@ pub(super) fn formers(account: &Account) -> String {
 }
 
 /// The ledger as the state of the target. Foreign memberships are left out: nobody watches them, so whether
-/// they still hold is unknown, and adding what is there already is harmless.
-pub(super) fn trusted(account: &Account, entry: &Entry) -> Current {
+/// they still hold is unknown, and adding what is there already is harmless. Where the rules end them, the one
+/// who wrote them down has just seen them.
+pub(super) fn trusted(account: &Account, entry: &Entry, rules: &Rules) -> Current {
     Current {
         account: account.remote_id.as_ref().map(|remote_id| CurrentAccount {
             remote_id: remote_id.clone(),
@@ -444,9 +467,10 @@ pub(super) fn trusted(account: &Account, entry: &Entry) -> Current {
         groups: entry
             .memberships
             .iter()
-            .filter(|m| m.owner.is_ours())
+            .filter(|m| m.owner.is_ours() || !rules.settings().groups.keeps_members(&m.group))
             .map(|m| (fold_text(&m.group), (m.group.clone(), m.owner)))
             .collect(),
+        unwanted_since: None,
     }
 }
 

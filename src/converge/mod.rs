@@ -5,6 +5,7 @@
 //! are the same code.
 
 mod batch;
+mod brakes;
 mod engine;
 mod explain;
 mod live;
@@ -12,11 +13,15 @@ mod load;
 mod look;
 mod memory;
 mod plan;
+mod preview;
 mod record;
 mod retry;
 mod roster;
+mod sweep;
 mod worker;
 
-pub use engine::{DEFAULT_LEASE, Engine, Options};
+pub use engine::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Engine, Options};
 pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;
+pub use load::source_groups;
+pub use preview::{Foreseen, Outlook, Scope, Summary, Verdict};

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::{Micros, rfc3339};
 use crate::domain::{
-    Action, Desired, DesiredAccount, Holdings, MappingSettings, OnDelete, Operation, Owner,
-    Presence,
+    Action, Desired, DesiredAccount, ExistingGroups, Holdings, MappingSettings, OnDelete,
+    Operation, Owner, Presence,
 };
 use crate::scim::fold::fold_text;
 use crate::targets::Capabilities;
@@ -16,6 +17,29 @@ pub(super) struct Current {
     pub account: Option<CurrentAccount>,
     /// Its memberships by folded group name: the name as the target writes it, and whose it is.
     pub groups: BTreeMap<String, (String, Owner)>,
+    /// Since when the person is not wanted, as far as is known.
+    pub unwanted_since: Option<Micros>,
+}
+
+impl Current {
+    /// What is there once access or a membership was given or taken as `action` says.
+    pub(super) fn assume(&mut self, action: &Action) {
+        match action {
+            Action::Deactivate { .. } | Action::Reactivate { .. } => {
+                if let Some(account) = &mut self.account {
+                    account.active = matches!(action, Action::Reactivate { .. });
+                }
+            }
+            Action::RemoveMember { group, .. } => {
+                self.groups.remove(&fold_text(group));
+            }
+            Action::AddMember { group, .. } => {
+                self.groups
+                    .insert(fold_text(group), (group.clone(), Owner::Created));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The account part of [`Current`].
@@ -42,6 +66,8 @@ pub(super) struct CurrentAccount {
 pub(super) enum GroupState {
     /// The target has it.
     Exists,
+    /// The target has it, and Usher did not make it.
+    Foreign,
     /// The target does not have it.
     Missing,
 }
@@ -57,6 +83,10 @@ pub(super) struct Plan {
     pub notes: Vec<String>,
     /// The account cannot be made yet: what the source has not sent.
     pub waiting: Option<String>,
+    /// When the account is to be deleted, if that is not now.
+    pub delete_at: Option<Micros>,
+    /// What a brake holds of it, and why. It is not among the actions any more.
+    pub held: Option<String>,
 }
 
 /// The protections that hold for one target: names that are never changed.
@@ -74,6 +104,8 @@ pub(super) struct Means<'a> {
     pub(super) settings: &'a MappingSettings,
     /// The product.
     pub(super) capabilities: &'a Capabilities,
+    /// The present.
+    pub(super) now: Micros,
 }
 
 impl Means<'_> {
@@ -311,15 +343,23 @@ fn memberships(
         if wanted.contains(folded) {
             continue;
         }
-        if !owner.is_ours() && means.settings.groups.keep_existing {
+        if !owner.is_ours() && means.settings.groups.keeps_members(name) {
             continue;
         }
         remove_member(name, protection, (remote_id, username), plan);
     }
     for group in &desired.groups {
         let folded = fold_text(&group.name);
+        let skips = means.settings.groups.existing_groups == ExistingGroups::Skip
+            && !group.express
+            && groups.get(&folded) == Some(&GroupState::Foreign);
         match current.groups.get(&folded) {
             Some((_, owner)) if owner.is_ours() => {}
+            _ if skips => plan.notes.push(format!(
+                "group {:?} is there and not Usher's: existing_groups = \"skip\" leaves it alone; a manual rule \
+                 that leads to it would use it",
+                group.name
+            )),
             Some((name, _)) => {
                 if protection.group(name).is_none() {
                     plan.adopt.push(name.clone());
@@ -438,10 +478,23 @@ fn deprovision(
         OnDelete::Delete
             if account.owner == Owner::Created && means.may(Operation::Delete).is_ok() =>
         {
-            plan.actions.push(Action::DeleteUser {
-                remote_id: account.remote_id.clone(),
-                username: account.username.clone(),
-            });
+            let since = current.unwanted_since.unwrap_or(means.now);
+            let grace = means.settings.users.delete_after_s.unwrap_or(0);
+            let at = i64::try_from(grace.saturating_mul(1_000_000))
+                .map_or(Micros::MAX, |grace| since.saturating_add(grace));
+            if at > means.now {
+                plan.delete_at = Some(at);
+                plan.notes.push(format!(
+                    "deactivated now, deleted at {} unless the person comes back (delete_after)",
+                    rfc3339(at)
+                ));
+                deactivate(means, current, account, protection, plan);
+            } else {
+                plan.actions.push(Action::DeleteUser {
+                    remote_id: account.remote_id.clone(),
+                    username: account.username.clone(),
+                });
+            }
         }
         OnDelete::Delete => {
             plan.notes.push(
@@ -469,44 +522,149 @@ mod tests {
         }
     }
 
+    fn capabilities() -> Capabilities {
+        *crate::targets::Target::capabilities(&crate::targets::memory::Memory::new())
+    }
+
+    fn ada(presence: Presence, groups: &[(&str, bool)]) -> Desired {
+        Desired {
+            presence,
+            account: Ok(DesiredAccount {
+                username: "ada".to_owned(),
+                display_name: "Ada".to_owned(),
+                email: Some("ada@example.com".to_owned()),
+            }),
+            groups: groups
+                .iter()
+                .map(|(name, express)| DesiredGroup {
+                    name: (*name).to_owned(),
+                    because: String::new(),
+                    source_group_id: None,
+                    express: *express,
+                })
+                .collect(),
+            bindings: Vec::new(),
+            because: Vec::new(),
+            rules: crate::domain::AccountRules::default(),
+        }
+    }
+
+    fn account() -> CurrentAccount {
+        CurrentAccount {
+            remote_id: "1".to_owned(),
+            username: "ada".to_owned(),
+            display_name: "Ada".to_owned(),
+            email: "ada@example.com".to_owned(),
+            active: true,
+            owner: Owner::Created,
+            taken: None,
+        }
+    }
+
+    #[test]
+    fn a_foreign_group_is_skipped_unless_a_rule_names_it() {
+        let settings = MappingSettings {
+            groups: crate::domain::GroupRules {
+                existing_groups: ExistingGroups::Skip,
+                ..crate::domain::GroupRules::default()
+            },
+            ..MappingSettings::default()
+        };
+        let current = Current {
+            account: Some(account()),
+            // In one of them by hand.
+            groups: BTreeMap::from([("b".to_owned(), ("b".to_owned(), Owner::Foreign))]),
+            unwanted_since: None,
+        };
+        let states = ["a", "b", "c"].map(|name| (name.to_owned(), GroupState::Foreign));
+        let means = Means {
+            settings: &settings,
+            capabilities: &capabilities(),
+            now: 0,
+        };
+        let wanted = ada(
+            Presence::Active,
+            &[("a", false), ("b", false), ("c", true), ("d", false)],
+        );
+        let plan = plan(&wanted, means, &current, &states.into(), &Nobody);
+        let joined: Vec<_> = plan
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::AddMember { group, .. } => Some(group.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(joined, ["c", "d"]);
+        assert!(plan.adopt.is_empty());
+        assert_eq!(plan.notes.len(), 2);
+        assert!(plan.notes[0].contains("existing_groups = \"skip\""));
+    }
+
+    #[test]
+    fn a_deletion_waits_for_the_end_of_the_grace_period() {
+        let mut settings = MappingSettings::default();
+        settings.users.on_delete = OnDelete::Delete;
+        settings.users.operations.push(Operation::Delete);
+        settings.users.delete_after_s = Some(60);
+        let at = |unwanted_since, now, owner| {
+            let current = Current {
+                account: Some(CurrentAccount { owner, ..account() }),
+                groups: BTreeMap::new(),
+                unwanted_since,
+            };
+            let means = Means {
+                settings: &settings,
+                capabilities: &capabilities(),
+                now,
+            };
+            let wanted = ada(Presence::OutOfScope, &[]);
+            let plan = plan(&wanted, means, &current, &BTreeMap::new(), &Nobody);
+            (plan.actions[0].name(), plan.delete_at)
+        };
+        let minute = 60_000_000;
+        assert_eq!(
+            at(None, 5, Owner::Created),
+            ("deactivate", Some(5 + minute))
+        );
+        assert_eq!(
+            at(Some(5), 4 + minute, Owner::Created),
+            ("deactivate", Some(5 + minute))
+        );
+        assert_eq!(
+            at(Some(5), 5 + minute, Owner::Created),
+            ("delete_user", None)
+        );
+        // What was there before is not Usher's to destroy, however long it takes.
+        assert_eq!(
+            at(Some(5), 9 * minute, Owner::Adopted),
+            ("deactivate", None)
+        );
+    }
+
     #[test]
     fn what_a_product_cannot_do_is_noted_and_keeps_nothing_else_from_being_done() {
         let capabilities = Capabilities {
             rename: false,
-            ..*crate::targets::Target::capabilities(&crate::targets::memory::Memory::new())
+            ..capabilities()
         };
         let settings = MappingSettings::default();
         let desired = Desired {
-            presence: Presence::Active,
             account: Ok(DesiredAccount {
                 username: "augusta".to_owned(),
                 display_name: "Augusta".to_owned(),
                 email: Some("ada@example.com".to_owned()),
             }),
-            groups: vec![DesiredGroup {
-                name: "users".to_owned(),
-                because: String::new(),
-                source_group_id: None,
-                express: false,
-            }],
-            bindings: Vec::new(),
-            because: Vec::new(),
+            ..ada(Presence::Active, &[("users", false)])
         };
         let current = Current {
-            account: Some(CurrentAccount {
-                remote_id: "1".to_owned(),
-                username: "ada".to_owned(),
-                display_name: "Ada".to_owned(),
-                email: "ada@example.com".to_owned(),
-                active: true,
-                owner: Owner::Created,
-                taken: None,
-            }),
-            groups: BTreeMap::new(),
+            account: Some(account()),
+            ..Current::default()
         };
         let means = Means {
             settings: &settings,
             capabilities: &capabilities,
+            now: 0,
         };
         let states = BTreeMap::from([("users".to_owned(), GroupState::Exists)]);
         let plan = plan(&desired, means, &current, &states, &Nobody);

@@ -8,13 +8,14 @@ use super::engine::Engine;
 use super::live::LiveTarget;
 use super::plan::Current;
 use super::retry::{self, Verdict};
-use super::worker::{Stop, Work};
-use crate::clock::Micros;
-use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Standing};
+use super::sweep;
+use super::worker::{PAUSED, Stop, Work};
+use crate::clock::{Micros, rfc3339};
+use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Presence, Standing};
 use crate::scim::fold::fold_text;
 use crate::store::audit::NewAudit;
 use crate::store::work::{Claimed, Parked};
-use crate::store::{self, Tx, audit, ledger, work};
+use crate::store::{self, Tx, audit, brakes, group_work, ledger, work};
 use crate::targets::Target;
 
 /// Why an item is looked at again that has come to its end.
@@ -70,6 +71,10 @@ impl Engine {
             self.rosters.forget_group(&target.id, group);
             writes.groups_gone.push(group.clone());
         }
+        if let Some((Action::CreateGroup { name }, Failure::Rejected { .. })) = &failed {
+            // It may have been written down before it was tried.
+            writes.groups_gone.push(name.clone());
+        }
         let blocked = match &failed {
             Some((Action::CreateUser { username, .. }, Failure::Rejected { .. })) => {
                 self.waits_for_name(job.item, username).await?
@@ -85,7 +90,10 @@ impl Engine {
         let waiting = job.plan.waiting.clone();
         // A product may have put a new account into groups that are not wanted.
         let again = job.plan.waiting.is_none() && job.has_more_to_remove();
+        let over = job.holds_done(done.iter().map(|(action, _)| action));
+        let (held, cut_short) = (job.plan.held.clone(), job.cut_short);
         let look_again_at = job.unsettled_until;
+        let delete_at = job.plan.delete_at;
         let item = job.item.clone();
         let answered = job.answered || !done.is_empty();
         let bookkeeping = {
@@ -96,6 +104,7 @@ impl Engine {
                     return Ok(false);
                 }
                 writes.write(tx, &item, now)?;
+                brakes::end(tx, &over, &item.cause, now)?;
                 for row in &rows {
                     audit::append(tx, row)?;
                 }
@@ -134,9 +143,19 @@ impl Engine {
                         }
                         match (&waiting, look_again_at) {
                             (Some(why), _) => work::park(tx, &item, Parked::Waiting, why)?,
+                            (None, _) if cut_short => {
+                                work::postpone(tx, &item, now, PAUSED, false)?
+                            }
                             (None, _) if again => work::postpone(tx, &item, now, AGAIN, false)?,
                             (None, Some(at)) => work::postpone(tx, &item, at, LATE, false)?,
-                            (None, None) => work::finish(tx, &item)?,
+                            (None, None) => match (&held, delete_at) {
+                                (Some(why), _) => work::park(tx, &item, Parked::Held, why)?,
+                                (None, Some(at)) => {
+                                    let why = format!("deactivated, deleted at {}", rfc3339(at));
+                                    work::rest(tx, &item, at, &why)?;
+                                }
+                                (None, None) => work::finish(tx, &item)?,
+                            },
                         }
                         Ok(true)
                     })
@@ -302,6 +321,12 @@ struct Writes {
     remove: Vec<String>,
     groups: Vec<(String, Owner)>,
     aliases: Vec<(String, String)>,
+    /// Groups met for the first time whose members are to be compared with the source.
+    compare: Vec<String>,
+    /// Groups of which the same is asked and that the account is in now by Usher.
+    joined: Vec<String>,
+    /// Since when the person is not wanted, if that has changed.
+    unwanted_since: Option<Option<Micros>>,
 }
 
 impl Writes {
@@ -364,6 +389,7 @@ impl Writes {
             // What was read replaces the ledger's foreign rows; what was trusted says nothing about them.
             let keep_foreign = owner == Owner::Foreign
                 && !job.read
+                && !job.before.groups.contains_key(&folded)
                 && !intended.iter().any(|g| fold_text(g) == folded);
             // Of an account that may still come into being nothing is known.
             let keep_expected = job
@@ -378,13 +404,20 @@ impl Writes {
                 remove.push(name);
             }
         }
-        let put = groups
+        let put: Vec<(String, Owner)> = groups
             .iter()
             .filter(|(folded, row)| {
                 before.get(*folded) != Some(row)
                     || intended.iter().any(|g| fold_text(g) == **folded)
             })
             .map(|(_, row)| row.clone())
+            .collect();
+        let joined = put
+            .iter()
+            .filter(|(name, owner)| {
+                owner.is_ours() && !job.rules.settings().groups.keeps_members(name)
+            })
+            .map(|(name, _)| name.clone())
             .collect();
         // A source group that has taken part in the plan is bound to its name.
         let mut aliases: Vec<(String, String)> = job
@@ -396,6 +429,10 @@ impl Writes {
             .map(|binding| (binding.source_group_id.clone(), binding.known_as.clone()))
             .collect();
         aliases.dedup();
+        let unwanted_since = match job.desired.presence {
+            Presence::Active | Presence::Inactive => None,
+            Presence::Deleted | Presence::OutOfScope => job.entry.unwanted_since.or(Some(now)),
+        };
         Self {
             account,
             account_changed,
@@ -403,8 +440,18 @@ impl Writes {
             groups_gone: Vec::new(),
             put,
             remove,
+            joined,
+            compare: job
+                .groups_seen
+                .iter()
+                .filter(|(name, owner)| {
+                    *owner == Owner::Adopted || !job.rules.settings().groups.keeps_members(name)
+                })
+                .map(|(name, _)| name.clone())
+                .collect(),
             groups: job.groups_seen.clone(),
             aliases,
+            unwanted_since: (unwanted_since != job.entry.unwanted_since).then_some(unwanted_since),
         }
     }
 
@@ -415,6 +462,9 @@ impl Writes {
                 let at = if account.in_flight { self.since } else { now };
                 ledger::put_account(tx, account, at)?;
             }
+            if let Some(since) = self.unwanted_since {
+                ledger::set_unwanted_since(tx, &account.id, since)?;
+            }
             for group in &self.remove {
                 ledger::remove_membership(tx, &account.id, group)?;
             }
@@ -424,6 +474,18 @@ impl Writes {
         }
         for (name, owner) in &self.groups {
             ledger::put_group(tx, target, name, *owner)?;
+        }
+        for name in &self.joined {
+            group_work::hasten(tx, target, name, now + sweep::SOON)?;
+        }
+        for name in &self.compare {
+            group_work::mark(
+                tx,
+                target,
+                name,
+                "the group is used for the first time",
+                now,
+            )?;
         }
         for name in &self.groups_gone {
             ledger::remove_group(tx, target, name)?;

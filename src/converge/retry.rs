@@ -107,7 +107,7 @@ pub(super) fn behind(attempts: i32, now: Micros, random: f64) -> Option<Micros> 
 
 /// Exponential with jitter: 1 s, 2 s, 4 s, … up to `longest`, each shortened by up to a half, so that
 /// records that failed together do not come back together.
-fn backoff(attempts: i32, longest: Duration, random: f64) -> Duration {
+pub(super) fn backoff(attempts: i32, longest: Duration, random: f64) -> Duration {
     let exponent = attempts.clamp(-1, 16);
     let full = Duration::from_secs_f64(2f64.powi(exponent)).min(longest);
     full.mul_f64(1.0 - random / 2.0)

@@ -7,18 +7,23 @@ use tokio::time::Instant;
 use super::batch::{Seat, Wish};
 use super::engine::Engine;
 use super::live::LiveTarget;
-use super::load::{self, Entry, Person};
+use super::load::{self, Entry, Person, Stage};
 use super::look::{Ahead, Obstacle};
 use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
 use super::record::describe;
 use super::retry::{self};
 use crate::clock::Micros;
-use crate::domain::{Account, Action, Applied, Desired, Failure, Mode, Owner, Standing};
+use crate::domain::{
+    Account, Action, Applied, Desired, ExistingGroups, Failure, Mode, Owner, Standing, UserId,
+};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked, Priority};
 use crate::store::{self, ledger, work};
 use crate::targets::{Member, Protected, Target};
+
+/// Why an item is put off whose target was paused while it was worked on.
+pub(super) const PAUSED: &str = "the target is paused";
 
 /// How long an item is put off that something passing is in the way of.
 const MOMENT: Micros = 1_000_000;
@@ -111,10 +116,12 @@ pub(super) struct Work<'a> {
     pub(super) read: bool,
     /// The target answered something.
     pub(super) answered: bool,
-    /// Whether the rules leave memberships alone that the source does not know of.
-    pub(super) keep_existing: bool,
+    /// The rules of the mapping that the person comes by.
+    pub(super) rules: Rules,
     /// Until when a request whose answer never came may still be carried out.
     pub(super) unsettled_until: Option<Micros>,
+    /// A pause kept the rest of the plan from being done.
+    pub(super) cut_short: bool,
     /// That there is no account was concluded from a list, not asked for.
     pub(super) unlisted: bool,
     /// Folded names of further groups of which it is not known whether the account was put into them.
@@ -200,7 +207,7 @@ impl Engine {
 
     /// Renews the lease for as long as it is polled; returns when the lease is lost, or cannot be known to
     /// hold until the next renewal. Runs beside the work, so that no operation, however slow, outlives it.
-    async fn keep(&self, item: &Claimed) {
+    pub(super) async fn keep(&self, item: &Claimed) {
         let lease = Duration::from_micros(u64::try_from(self.lease).unwrap_or(0));
         // A little earlier than the others see it run out.
         let held = lease * 5 / 6;
@@ -264,7 +271,7 @@ impl Engine {
                 "there is no mapping any more".to_owned(),
             ));
         };
-        let Some((person, entry)) = self.read(item).await? else {
+        let Some((person, entry)) = self.read(item, &item.user_id).await? else {
             // Not even a tombstone: there is nothing to converge.
             let item = item.clone();
             self.store.write(move |tx| work::finish(tx, &item)).await?;
@@ -279,9 +286,11 @@ impl Engine {
             Ok(job) => job,
             Err(obstacle) => return Err(self.met(item, &name, obstacle).await),
         };
-        if rules.settings().mode == Mode::Shadow {
+        if job.person.mode(rules, &job.desired) == Mode::Shadow {
             return self.end_in_shadow(job).await;
         }
+        self.put_brakes_on(&mut job, rules, client.as_ref()).await?;
+        // After the brakes: what is not done must not be written down as taken.
         self.remember(&mut job, rules, client.as_ref()).await?;
         self.carry_out(target, client.as_ref(), job, seat).await
     }
@@ -300,58 +309,58 @@ impl Engine {
             rules,
             target: client.protected().await?,
         };
-        let mut job = Work {
-            item,
-            account: entry.account.clone(),
-            person,
-            desired,
-            entry,
-            current: Current::default(),
-            before: Current::default(),
-            plan: Plan::default(),
-            groups_seen: Vec::new(),
-            adopted: false,
-            recovered: None,
-            read: false,
-            answered: false,
-            keep_existing: rules.settings().groups.keep_existing,
-            unsettled_until: None,
-            unlisted: false,
-            unknown_groups: Vec::new(),
-        };
+        let mut job = Work::new(item, (person, entry), desired, rules.clone());
         job.unsettled_until = job
             .entry
             .in_flight_since
             .map(|since| since + settling(target))
             .filter(|until| *until > self.clock.now());
         self.look(&mut job, rules, &shield, client, ahead).await?;
+        for action in &job.entry.done {
+            job.current.assume(action);
+        }
+        job.current.unwanted_since = job.entry.unwanted_since;
+        // Default groups depend on whose the account is, and that is known only now.
+        let stage = match &job.current.account {
+            None => Stage::New,
+            Some(account) if account.owner == Owner::Created => Stage::Made,
+            Some(_) => Stage::Found,
+        };
+        if stage != job.entry.stage() {
+            job.desired = job.person.desired_for(rules, &job.entry, stage);
+        }
         let states = self.group_states(&mut job, rules, client, ahead).await?;
         let means = Means {
             settings: rules.settings(),
             capabilities: client.capabilities(),
+            now: self.clock.now(),
         };
         job.plan = plan(&job.desired, means, &job.current, &states, &shield);
         job.before = job.current.clone();
         Ok(job)
     }
 
-    async fn read(&self, item: &Claimed) -> Result<Option<(Person, Entry)>, Stop> {
-        let (target, user) = (item.target_id.clone(), item.user_id.clone());
-        let read = self
-            .store
-            .read(move |conn| -> Result<_, store::Error> {
+    /// What is stated and known about a user at the target of an item.
+    pub(super) async fn read(
+        &self,
+        item: &Claimed,
+        user: &UserId,
+    ) -> Result<Option<(Person, Entry)>, store::Error> {
+        let (target, user) = (item.target_id.clone(), user.clone());
+        self.store
+            .read(move |conn| {
                 let Some(person) = load::person(conn, &user)? else {
                     return Ok(None);
                 };
                 let entry = load::entry(conn, &target, &user, &person)?;
                 Ok(Some((person, entry)))
             })
-            .await?;
-        Ok(read)
+            .await
     }
 
     /// Records what would be done.
     async fn end_in_shadow(&self, job: Work<'_>) -> Result<(), Stop> {
+        self.take_brakes_off(&job).await?;
         let item = job.item.clone();
         if job.plan.actions.is_empty() && job.plan.waiting.is_none() {
             self.store.write(move |tx| work::finish(tx, &item)).await?;
@@ -360,14 +369,16 @@ impl Engine {
         let mut would: Vec<String> = job.plan.actions.iter().map(describe).collect();
         would.extend(job.plan.waiting);
         let text = format!("would: {}", would.join("; "));
+        let names = job.plan.actions.iter().map(Action::name);
+        let backlog = names.collect::<Vec<_>>().join(" ");
         self.store
-            .write(move |tx| work::park(tx, &item, Parked::Shadow, &text))
+            .write(move |tx| work::park_in_shadow(tx, &item, &text, &backlog))
             .await?;
         Ok(())
     }
 
     /// Marks in flight, applies, records.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         target: &LiveTarget,
         client: &dyn Target,
@@ -375,6 +386,9 @@ impl Engine {
         seat: Option<&mut Seat>,
     ) -> Result<(), Stop> {
         if !job.plan.actions.is_empty() {
+            if self.is_paused(&target.id) {
+                return Err(Stop::Later(PAUSED.to_owned()));
+            }
             self.begin(&mut job).await?;
         }
         let mut done: Vec<(Action, Applied)> = Vec::new();
@@ -384,6 +398,10 @@ impl Engine {
         let actions = job.plan.actions.clone();
         let mut renewed_at = self.clock.now();
         for action in actions {
+            if self.is_paused(&target.id) {
+                job.cut_short = true;
+                break;
+            }
             // Beside the renewals of `keep`: after a halt of the whole process an operation may get its answer
             // before that one gets its turn.
             if self.clock.now() - renewed_at > self.lease / 3 {
@@ -415,7 +433,9 @@ impl Engine {
                 }
             }
         }
-        if let Some(seat) = seat
+        if !together.is_empty() && self.is_paused(&target.id) {
+            job.cut_short = true;
+        } else if let Some(seat) = seat
             && !together.is_empty()
         {
             let failures = self
@@ -448,7 +468,7 @@ impl Engine {
                     });
                 }
                 self.rosters.learn(target, username, Some(email));
-                if !job.keep_existing
+                if !job.rules.settings().groups.keep_existing
                     && let Some(made) = &applied.account
                 {
                     // Products put new accounts into groups of their own accord, and do not all say so.
@@ -588,15 +608,26 @@ impl Engine {
             _ => account,
         };
         job.account = Some(account.clone());
-        let intended: Vec<String> = job
-            .plan
-            .actions
-            .iter()
+        let actions = job.plan.actions.iter();
+        let intended: Vec<String> = actions
+            .clone()
             .filter_map(|action| match action {
                 Action::AddMember { group, .. } => Some(group.clone()),
                 _ => None,
             })
             .collect();
+        // Where foreign groups are left alone, one that was made before a crash must not be taken for one.
+        let new_groups: Vec<String> = actions
+            .clone()
+            .filter_map(|action| match action {
+                Action::CreateGroup { name } if job.skips_foreign_groups() => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        let given: Vec<String> = match job.plan.actions.first() {
+            Some(Action::CreateUser { .. }) => job.rules.settings().groups.for_new.clone(),
+            _ => Vec::new(),
+        };
         let (item, until, known) = (
             job.item.clone(),
             now + self.lease,
@@ -617,6 +648,12 @@ impl Engine {
                 ledger::put_account(tx, &account, now)?;
                 for group in &intended {
                     ledger::put_membership(tx, &account.id, group, Owner::Created)?;
+                }
+                for group in &new_groups {
+                    ledger::put_group(tx, &item.target_id, group, Owner::Created)?;
+                }
+                for group in &given {
+                    ledger::give_group(tx, &account.id, group.trim())?;
                 }
                 Ok(Ok(()))
             })
@@ -647,6 +684,37 @@ fn wish(action: &Action) -> Option<Wish> {
             },
         }),
         _ => None,
+    }
+}
+
+impl<'a> Work<'a> {
+    /// Before anything was looked at.
+    pub(super) fn new(
+        item: &'a Claimed,
+        (person, entry): (Person, Entry),
+        desired: Desired,
+        rules: Rules,
+    ) -> Self {
+        Self {
+            item,
+            account: entry.account.clone(),
+            person,
+            desired,
+            entry,
+            current: Current::default(),
+            before: Current::default(),
+            plan: Plan::default(),
+            groups_seen: Vec::new(),
+            adopted: false,
+            recovered: None,
+            read: false,
+            answered: false,
+            rules,
+            unsettled_until: None,
+            cut_short: false,
+            unlisted: false,
+            unknown_groups: Vec::new(),
+        }
     }
 }
 
@@ -721,6 +789,11 @@ impl Work<'_> {
         false
     }
 
+    /// Whether the rules leave groups alone that Usher did not make.
+    pub(super) fn skips_foreign_groups(&self) -> bool {
+        self.rules.settings().groups.existing_groups == ExistingGroups::Skip
+    }
+
     /// Whether there are memberships now that the rules do not leave alone, and that the plan did not know.
     pub(super) fn has_more_to_remove(&self) -> bool {
         let is_wanted = |folded: &str| {
@@ -730,24 +803,22 @@ impl Work<'_> {
                 .any(|g| fold_text(&g.name) == folded)
         };
         self.is_new()
-            && !self.keep_existing
-            && self
-                .current
-                .groups
-                .iter()
-                .any(|(folded, (_, owner))| *owner == Owner::Foreign && !is_wanted(folded))
+            && self.current.groups.iter().any(|(folded, (name, owner))| {
+                *owner == Owner::Foreign
+                    && !self.rules.settings().groups.keeps_members(name)
+                    && !is_wanted(folded)
+            })
     }
 
     /// Keeps `current` and the ledger row in step with what was applied.
     fn applied(&mut self, action: &Action, applied: &Applied) {
         match action {
             Action::CreateGroup { name } => {
-                let owner = if applied.already {
-                    Owner::Foreign
-                } else {
-                    Owner::Created
-                };
-                self.groups_seen.push((name.clone(), owner));
+                if !applied.already {
+                    self.groups_seen.push((name.clone(), Owner::Created));
+                } else if !self.skips_foreign_groups() {
+                    self.groups_seen.push((name.clone(), Owner::Adopted));
+                }
             }
             Action::AddMember { group, .. } => {
                 let owner = if applied.already {

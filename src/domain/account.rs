@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Holdings, LeadSuccessors, TargetId, UserId};
 
 /// Whether the person should have an account at the target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// An active account.
@@ -19,7 +19,7 @@ pub enum Presence {
 }
 
 /// What the rules want an account to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DesiredAccount {
     /// User name.
     pub username: String,
@@ -30,7 +30,7 @@ pub struct DesiredAccount {
 }
 
 /// A group that the person should be in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DesiredGroup {
     /// Name at the target.
     pub name: String,
@@ -67,6 +67,21 @@ pub struct Desired {
     pub bindings: Vec<GroupBinding>,
     /// One line a rule: what it gave and why.
     pub because: Vec<String>,
+    /// Those of the lines that an account goes back to.
+    pub rules: AccountRules,
+}
+
+/// The rule behind each part of an account, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccountRules {
+    /// Why the person should, or should not, have an account.
+    pub presence: String,
+    /// What gave the user name.
+    pub username: String,
+    /// What gave the display name.
+    pub display_name: String,
+    /// What gave the e-mail address.
+    pub email: String,
 }
 
 /// Whom something at a target belongs to.

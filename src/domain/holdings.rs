@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Owner;
 
 /// What gives an account its access: taken from it when the person leaves, and given back on return.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Holdings {
     /// The groups that it is a direct member of.
     #[serde(default)]
@@ -19,7 +19,7 @@ pub struct Holdings {
 }
 
 /// A membership that is taken away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HeldGroup {
     /// Name of the group, as the target writes it.
     pub name: String,

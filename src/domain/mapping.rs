@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, MappingId, TargetId};
+use super::{Brakes, ConnectionId, MappingId, TargetId};
 
 /// Whether a mapping writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Compute and record what would be done, write nothing.
@@ -249,10 +251,15 @@ impl GroupRules {
 pub struct MappingSettings {
     /// Whether it writes.
     pub mode: Mode,
+    /// In shadow mode: for whom it writes all the same. Wildcards over user names and addresses, or, as
+    /// `group:NAME`, over names of source groups.
+    pub live_for: Vec<String>,
     /// Rules for accounts.
     pub users: UserRules,
     /// Rules for groups and memberships.
     pub groups: GroupRules,
+    /// When removals wait for a person.
+    pub brakes: Brakes,
 }
 
 impl MappingSettings {

@@ -3,20 +3,26 @@
 //! Pure data: no I/O, no clock, no framework. Every other layer speaks in these types.
 
 mod account;
+mod brakes;
 mod connection;
 mod expiry;
 mod failure;
 mod holdings;
 mod id;
 mod mapping;
+mod role;
 mod secret;
 mod target;
 
 pub use account::{
-    Account, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding, Lookup,
-    Observed, Owner, Presence, Standing,
+    Account, AccountRules, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding,
+    Lookup, Observed, Owner, Presence, Standing,
 };
-pub use connection::{Connection, ConnectionKind, ConnectionSettings};
+pub use brakes::{Brake, Brakes, Removal, RemovalKind, Share, WHOLE_TARGET};
+pub use connection::{
+    ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, LoginFallback,
+    LoginSettings, PullSettings, PullUsers,
+};
 pub use expiry::Expiry;
 pub use failure::Failure;
 pub use holdings::{HeldGroup, Holdings};
@@ -25,5 +31,6 @@ pub use mapping::{
     ExistingGroups, GroupAttribute, GroupRules, LeadSuccessors, ManualRule, Mapping,
     MappingSettings, MatchKey, Mode, OnDelete, Operation, RewriteRule, SourceNames, UserRules,
 };
+pub use role::Role;
 pub use secret::SecretRef;
 pub use target::{Target, TargetAuth, TargetKind, TargetSettings};

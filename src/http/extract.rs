@@ -12,8 +12,7 @@ use super::State;
 use super::error::Failure;
 use super::trace::RequestId;
 use crate::auth;
-use crate::domain::ConnectionKind;
-use crate::intake::{Preconditions, Source, Versions};
+use crate::intake::{self, Preconditions, Source, Versions};
 use crate::scim::{self, Dialect};
 
 /// The largest body, in bytes: a PUT of a group with 100,000 members has about 10 MB.
@@ -30,12 +29,7 @@ pub(super) struct Caller {
 impl Caller {
     /// How its input is to be understood.
     pub(super) fn dialect(&self) -> Dialect {
-        match self.caller.kind {
-            ConnectionKind::OracleIdcs => Dialect::Idcs,
-            ConnectionKind::Scim => Dialect::Rfc,
-            ConnectionKind::EntraId => Dialect::EntraId,
-            ConnectionKind::Okta => Dialect::Okta,
-        }
+        intake::dialect(self.caller.kind)
     }
 
     /// For writes.

@@ -9,13 +9,18 @@ pub const PAGES: &[(&str, &str)] = &[
     ("", include_str!("../help/index.md")),
     ("idcs", include_str!("../help/idcs.md")),
     ("scim", include_str!("../help/scim.md")),
+    ("pull", include_str!("../help/pull.md")),
+    ("login", include_str!("../help/login.md")),
     ("jira", include_str!("../help/jira.md")),
     ("confluence", include_str!("../help/confluence.md")),
     ("bitbucket", include_str!("../help/bitbucket.md")),
     ("crowd", include_str!("../help/crowd.md")),
     ("guard", include_str!("../help/guard.md")),
     ("configuration", include_str!("../help/configuration.md")),
+    ("settings", include_str!("../help/settings.md")),
+    ("brakes", include_str!("../help/brakes.md")),
     ("operation", include_str!("../help/operation.md")),
+    ("seat", include_str!("../help/seat.md")),
 ];
 
 const STYLE: &str = "\
@@ -81,7 +86,8 @@ fn document(text: &str) -> String {
          <nav><a href=\"/help\">Guide</a><a href=\"idcs\">IDCS</a><a href=\"scim\">SCIM</a><a href=\"jira\">Jira</a>\
          <a href=\"confluence\">Confluence</a><a href=\"bitbucket\">Bitbucket</a><a href=\"crowd\">Crowd</a>\
          <a href=\"guard\">Guard</a>\
-         <a href=\"configuration\">Configuration</a><a href=\"operation\">Day by day</a></nav>\
+         <a href=\"configuration\">Configuration</a><a href=\"brakes\">Brakes</a><a href=\"operation\">Day by day</a>\
+         <a href=\"seat\">Pages and API</a></nav>\
          <main>{body}</main></body></html>"
     )
 }

@@ -1,21 +1,36 @@
 //! actix-web: extract, check, call, render. No SQL and no rules live here.
 
+pub mod access;
+mod accounts;
+mod api;
 mod error;
 mod extract;
 mod health;
+mod held;
 mod help;
+mod hook;
 mod oauth;
 mod paging;
+mod people;
+mod problem;
 mod scim;
+mod status;
 mod trace;
+mod trail;
+mod ui;
 
-use actix_web::web;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpRequest, web};
 
+use crate::auth::seat::Seat;
 use crate::auth::{Authenticator, Issuer};
 use crate::clock::Clock;
+use crate::converge::Engine;
 use crate::intake::Intake;
+use crate::login::Login;
 use crate::store::Store;
 
+pub use api::document;
 pub use help::PAGES as HELP_PAGES;
 pub use trace::request_span;
 
@@ -26,38 +41,82 @@ pub struct State {
     pub store: Store,
     /// For writes.
     pub intake: Intake,
+    /// For plans.
+    pub engine: Engine,
     /// For callers.
     pub auth: Authenticator,
+    /// For people and programs at the seat.
+    pub seat: Seat,
     /// For time.
     pub clock: Clock,
     /// The address under which identity providers see this server, if it is not the one they send.
     pub public_url: Option<String>,
+    /// For logins.
+    pub login: Option<Login>,
     /// Where list pages ended.
     hints: paging::Hints,
 }
 
 impl State {
     /// State of a server.
-    pub fn new(store: Store, intake: Intake, clock: Clock, public_url: Option<String>) -> Self {
+    pub fn new(
+        store: Store,
+        intake: Intake,
+        engine: Engine,
+        clock: Clock,
+        public_url: Option<String>,
+    ) -> Self {
         let auth = Authenticator::new(store.clone(), clock.clone());
+        let seat = Seat::new(store.clone(), clock.clone());
         Self {
+            seat,
             store,
             intake,
+            engine,
             auth,
             clock,
             public_url,
+            login: None,
             hints: paging::Hints::default(),
         }
     }
 }
 
 impl State {
+    /// The same, with the login hook and access tokens of domains.
+    #[must_use]
+    pub fn with_login(mut self, login: Login) -> Self {
+        self.auth = self.auth.with_domains(std::sync::Arc::new(login.clone()));
+        self.login = Some(login);
+        self
+    }
+
     /// The same, with access tokens.
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
         self.auth = self.auth.with_issuer(issuer);
         self
     }
+
+    /// Whether browsers reach this server over HTTPS.
+    fn is_secure(&self, request: &HttpRequest) -> bool {
+        match &self.public_url {
+            Some(url) => url.starts_with("https://"),
+            None => request.connection_info().scheme() == "https",
+        }
+    }
+}
+
+/// Text as a value in a query.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 /// All routes.
@@ -65,8 +124,21 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::scope("/scim/v2").configure(scim::routes))
         .service(web::scope("/oauth2/v1").configure(oauth::routes))
+        .service(web::scope("/hooks").configure(hook::routes))
         .route("/help", web::get().to(help::index))
         .route("/help/{page}", web::get().to(help::page))
         .route("/healthz", web::get().to(health::live))
-        .route("/readyz", web::get().to(health::ready));
+        .route("/readyz", web::get().to(health::ready))
+        .configure(ui::asset_routes)
+        .service(
+            web::scope("/api/v1")
+                .wrap(from_fn(access::guard))
+                .configure(api::routes),
+        )
+        // The last one: it takes whatever nobody else does.
+        .service(
+            web::scope("")
+                .wrap(from_fn(access::guard))
+                .configure(ui::routes),
+        );
 }

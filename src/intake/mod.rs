@@ -6,6 +6,7 @@
 
 mod error;
 mod members;
+pub mod pull;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 pub use self::error::Error;
 use self::members::Affected;
 use crate::clock::{Clock, Micros};
-use crate::domain::{ConnectionId, UserId};
+use crate::domain::{ConnectionId, ConnectionKind, UserId};
 use crate::scim::patch::PatchOp;
 use crate::scim::{self, Dialect, ResourceType};
 use crate::store::work::Priority;
@@ -30,6 +31,16 @@ pub struct Source {
     pub dialect: Dialect,
     /// What set it off, for the audit: the request, the run, the person.
     pub cause: String,
+}
+
+/// How the input of such a connection is to be understood.
+pub fn dialect(kind: ConnectionKind) -> Dialect {
+    match kind {
+        ConnectionKind::OracleIdcs => Dialect::Idcs,
+        ConnectionKind::Scim => Dialect::Rfc,
+        ConnectionKind::EntraId => Dialect::EntraId,
+        ConnectionKind::Okta => Dialect::Okta,
+    }
 }
 
 /// A change of a resource that exists.
@@ -90,6 +101,11 @@ impl Intake {
     /// `wake` is notified after each change, so that the engine need not wait for its next look.
     pub fn new(store: Store, clock: Clock, wake: Arc<Notify>) -> Self {
         Self { store, clock, wake }
+    }
+
+    /// Lets the engine look at once: somebody marked work.
+    pub fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// Takes in a new resource.
@@ -233,6 +249,7 @@ impl Intake {
                 match rt {
                     ResourceType::User => {
                         users::bury(tx, &locked, now)?;
+                        crate::store::source::revoke(tx, &source.connection, &id)?;
                         let user = UserId(id.clone());
                         work::mark(
                             tx,
@@ -259,6 +276,25 @@ impl Intake {
             })
             .await?;
         self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Puts what is pending of a user ahead of everything else: somebody waits for it.
+    pub async fn hurry(&self, user: &UserId) -> Result<(), Error> {
+        let (user, now) = (user.clone(), self.clock.now());
+        let hurried = self
+            .store
+            .write(move |tx| -> Result<usize, Error> {
+                let hurried = work::hurry(tx, &user, now)?;
+                if hurried == 0 {
+                    tx.discard();
+                }
+                Ok(hurried)
+            })
+            .await?;
+        if hurried > 0 {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 

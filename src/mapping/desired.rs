@@ -9,7 +9,7 @@ use super::context::{self, IDCS_USER, attribute};
 use super::expression::Expression;
 use super::groups::{Candidate, SourceGroup, Way};
 use super::rules::Rules;
-use crate::domain::{Desired, DesiredAccount, DesiredGroup, GroupBinding, Presence};
+use crate::domain::{AccountRules, Desired, DesiredAccount, DesiredGroup, GroupBinding, Presence};
 use crate::scim::fold::{self, fold_text};
 use crate::scim::{Doc, ResourceType};
 
@@ -20,6 +20,8 @@ pub struct SourceUser<'a> {
     pub doc: &'a Doc,
     /// Whether the source deleted it.
     pub deleted: bool,
+    /// Whether the source grants the application to it, where only that counts.
+    pub granted: bool,
     /// Whether Usher is about to make the account.
     pub new_account: bool,
     /// Default groups that the account was given when Usher made it.
@@ -33,7 +35,11 @@ pub struct SourceUser<'a> {
 pub fn desired(rules: &Rules, user: &SourceUser<'_>, groups: &[SourceGroup]) -> Desired {
     let mut because = Vec::new();
     let presence = presence(rules, user, &mut because);
-    let account = account(rules, user.doc, &mut because);
+    let mut told = AccountRules {
+        presence: because.last().cloned().unwrap_or_default(),
+        ..AccountRules::default()
+    };
+    let account = account(rules, user.doc, &mut because, &mut told);
     // Someone inactive keeps the memberships, so these stay wanted.
     let (groups, bindings) = match presence {
         Presence::Active | Presence::Inactive => wanted_groups(rules, user, groups, &mut because),
@@ -45,6 +51,7 @@ pub fn desired(rules: &Rules, user: &SourceUser<'_>, groups: &[SourceGroup]) -> 
         groups,
         bindings,
         because,
+        rules: told,
     }
 }
 
@@ -57,6 +64,10 @@ fn presence(rules: &Rules, user: &SourceUser<'_>, because: &mut Vec<String>) -> 
     if flag("deleteInProgress") == Some(true) {
         because.push("deleted: the source is deleting the user (deleteInProgress)".to_owned());
         return Presence::Deleted;
+    }
+    if !user.granted {
+        because.push("out of scope: the application is not granted to the user".to_owned());
+        return Presence::OutOfScope;
     }
     let service_user = attribute(user.doc, IDCS_USER)
         .and_then(Json::as_object)
@@ -83,13 +94,27 @@ fn presence(rules: &Rules, user: &SourceUser<'_>, because: &mut Vec<String>) -> 
     Presence::Active
 }
 
-fn account(rules: &Rules, doc: &Doc, because: &mut Vec<String>) -> Result<DesiredAccount, String> {
+fn account(
+    rules: &Rules,
+    doc: &Doc,
+    because: &mut Vec<String>,
+    told: &mut AccountRules,
+) -> Result<DesiredAccount, String> {
     let compiled = rules.compiled();
     let variables = context::variables(doc);
     // All three are evaluated, so that the preview shows everything that is wrong.
-    let username = result("username", &compiled.username, &variables, because);
-    let display_name = result("display_name", &compiled.display_name, &variables, because);
-    let email = result("email", &compiled.email, &variables, because);
+    let mut part = |rule, expression, line: &mut String| {
+        let part = result(rule, expression, &variables, because);
+        *line = because.last().cloned().unwrap_or_default();
+        part
+    };
+    let username = part("username", &compiled.username, &mut told.username);
+    let display_name = part(
+        "display_name",
+        &compiled.display_name,
+        &mut told.display_name,
+    );
+    let email = part("email", &compiled.email, &mut told.email);
 
     let username = one_line("username", username?)?;
     if username.is_empty() {
@@ -371,6 +396,7 @@ mod tests {
             &SourceUser {
                 doc: doc.as_object().unwrap(),
                 deleted: false,
+                granted: true,
                 new_account: false,
                 given: &[],
             },
@@ -416,6 +442,14 @@ mod tests {
                         .to_owned(),
                     "email = \"primary_email\" gives \"ada@example.com\"".to_owned(),
                 ],
+                rules: AccountRules {
+                    presence: "in scope: everyone is".to_owned(),
+                    username: "username = \"userName | lower\" gives \"ada@example.com\"".to_owned(),
+                    display_name:
+                        "display_name = \"displayName or name.formatted or userName\" gives \"Ada Byron\""
+                            .to_owned(),
+                    email: "email = \"primary_email\" gives \"ada@example.com\"".to_owned(),
+                },
             }
         );
     }
@@ -590,9 +624,20 @@ mod tests {
             )
         );
         let doc = ada();
+        let ungranted = SourceUser {
+            doc: doc.as_object().unwrap(),
+            deleted: false,
+            granted: false,
+            new_account: false,
+            given: &[],
+        };
+        let ungranted = desired(&rules, &ungranted, &groups);
+        assert_eq!(ungranted.presence, Presence::OutOfScope);
+        assert!(ungranted.groups.is_empty());
         let gone = SourceUser {
             doc: doc.as_object().unwrap(),
             deleted: true,
+            granted: true,
             new_account: false,
             given: &[],
         };
@@ -817,6 +862,7 @@ mod tests {
             let user = SourceUser {
                 doc: doc.as_object().unwrap(),
                 deleted: false,
+                granted: true,
                 new_account,
                 given,
             };
@@ -930,7 +976,7 @@ mod tests {
             };
             let rules = rules(users, on_the_fly());
             let doc: Doc = fields.into_iter().collect();
-            let result = desired(&rules, &SourceUser { doc: &doc, deleted, new_account: false, given: &[] }, &[]);
+            let result = desired(&rules, &SourceUser { doc: &doc, deleted, granted: true, new_account: false, given: &[] }, &[]);
             if let Ok(account) = result.account {
                 prop_assert!(!account.username.is_empty() && account.username.chars().count() <= 255);
                 prop_assert!(!account.display_name.is_empty());

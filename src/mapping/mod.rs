@@ -11,6 +11,7 @@ mod expression;
 mod filters;
 mod groups;
 mod pattern;
+mod pilot;
 mod rules;
 mod scope;
 

@@ -6,8 +6,9 @@ use super::attribute::Attribute;
 use super::expression::Expression;
 use super::groups::{Candidate, GroupWay, Groups, SourceGroup};
 use super::pattern::Patterns;
+use super::pilot::Pilot;
 use super::scope;
-use crate::domain::{Connection, GroupAttribute, Mapping, MappingSettings};
+use crate::domain::{Connection, GroupAttribute, Mapping, MappingSettings, Mode};
 use crate::scim::filter;
 
 /// The compiled rules of one mapping. Cloning is cheap.
@@ -45,6 +46,7 @@ pub(super) struct Compiled {
     pub(super) groups: Groups,
     protected_users: Patterns,
     protected_groups: Patterns,
+    pilot: Pilot,
 }
 
 impl Rules {
@@ -131,6 +133,18 @@ impl Rules {
         self.0.protected_groups.matching(name).map(str::to_owned)
     }
 
+    /// The mode for one person, who goes by these names and is in these groups of the source.
+    pub fn mode_for<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+        groups: impl Iterator<Item = &'a str>,
+    ) -> Mode {
+        match self.settings().mode {
+            Mode::Shadow if self.0.pilot.includes(names, groups) => Mode::Live,
+            mode => mode,
+        }
+    }
+
     pub(super) fn compiled(&self) -> &Compiled {
         &self.0
     }
@@ -175,13 +189,18 @@ impl Rules {
             &protected_groups,
             &mut problems,
         );
+        let pilot = note(
+            &mut problems,
+            "live_for",
+            Pilot::compile(settings.mode, &settings.live_for),
+        );
         let skip_service_users = !users
             .scope
             .as_deref()
             .is_some_and(|scope| scope.to_ascii_lowercase().contains("serviceuser"));
         if problems.is_empty()
-            && let (Some(scope), Some(username), Some(display_name), Some(email)) =
-                (scope, username, display_name, email)
+            && let (Some(scope), Some(username), Some(display_name), Some(email), Some(pilot)) =
+                (scope, username, display_name, email, pilot)
         {
             return Ok(Self(Arc::new(Compiled {
                 settings: settings.clone(),
@@ -193,6 +212,7 @@ impl Rules {
                 groups,
                 protected_users,
                 protected_groups,
+                pilot,
             })));
         }
         let first = problems.remove(0);

@@ -50,6 +50,8 @@ pub enum Credential {
         /// Password.
         password: SecretString,
     },
+    /// Nothing: what proves the caller is in the request itself.
+    Nothing,
 }
 
 /// Limits of a client.
@@ -103,6 +105,8 @@ pub struct Request<'a> {
     pub query: &'a [(&'a str, &'a str)],
     /// JSON body.
     pub body: Option<Value>,
+    /// Fields of a form, instead of a JSON body.
+    pub form: &'a [(&'a str, &'a str)],
     /// Further headers.
     pub headers: &'a [(&'static str, &'a str)],
     /// Another limit than [`Options::max_body`], for answers known to be long.
@@ -182,7 +186,7 @@ pub struct Client {
     context: String,
     /// Host and port, for error texts.
     host: String,
-    authorization: HeaderValue,
+    authorization: Option<HeaderValue>,
     options: Options,
     /// Shared by all clones.
     pace: Option<Arc<Pace>>,
@@ -237,6 +241,17 @@ impl Client {
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// The same client, over the same connections, with another credential.
+    ///
+    /// # Errors
+    /// [`Error::Credential`] if it cannot be sent.
+    pub fn with_credential(&self, credential: &Credential) -> Result<Self, Error> {
+        Ok(Self {
+            authorization: authorization(credential)?,
+            ..self.clone()
+        })
     }
 
     /// The base URL, without a final slash.
@@ -326,13 +341,17 @@ impl Client {
         let mut builder = self
             .http
             .request(request.method, url)
-            .header(AUTHORIZATION, self.authorization.clone())
             .header(ACCEPT, "application/json");
+        if let Some(authorization) = &self.authorization {
+            builder = builder.header(AUTHORIZATION, authorization.clone());
+        }
         for (name, value) in request.headers {
             builder = builder.header(*name, *value);
         }
         if let Some(body) = &request.body {
             builder = builder.json(body);
+        } else if !request.form.is_empty() {
+            builder = builder.form(request.form);
         }
         let in_words = |e: reqwest::Error| {
             let words = network::in_words(&e, &self.host, &self.options);
@@ -423,7 +442,7 @@ fn address(base_url: &str) -> Result<Url, Error> {
     Ok(url)
 }
 
-fn authorization(credential: &Credential) -> Result<HeaderValue, Error> {
+fn authorization(credential: &Credential) -> Result<Option<HeaderValue>, Error> {
     let text = match credential {
         Credential::Bearer(token) => {
             SecretString::from(format!("Bearer {}", token.expose_secret()))
@@ -438,12 +457,13 @@ fn authorization(credential: &Credential) -> Result<HeaderValue, Error> {
             let pair = SecretString::from(format!("{username}:{}", password.expose_secret()));
             SecretString::from(format!("Basic {}", BASE64.encode(pair.expose_secret())))
         }
+        Credential::Nothing => return Ok(None),
     };
     let mut value = HeaderValue::from_str(text.expose_secret()).map_err(|_| {
         Error::Credential("holds characters that cannot be sent, such as a line break".to_owned())
     })?;
     value.set_sensitive(true);
-    Ok(value)
+    Ok(Some(value))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -530,7 +550,7 @@ mod tests {
             query: &query,
             body: Some(json!({"name": "x"})),
             headers: &headers,
-            max_body: None,
+            ..Request::default()
         };
         let response = client.send(request).await.unwrap();
         assert_eq!(response.status, 200);

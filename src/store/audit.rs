@@ -209,44 +209,54 @@ pub fn append(tx: &mut Tx<'_>, row: &NewAudit) -> Result<(), Error> {
     Ok(())
 }
 
+/// `$rows` without those that a query leaves out; `$rows` is boxed.
+macro_rules! chosen {
+    ($rows:ident, $query:expr) => {{
+        let query: &Query = $query;
+        let mut rows = $rows;
+        if !query.users.is_empty() {
+            let ids: Vec<&str> = query.users.iter().map(UserId::as_str).collect();
+            rows = rows.filter(audit::user_id.eq_any(ids));
+        }
+        if let Some(name) = &query.user_name {
+            rows = rows.filter(audit::user_name.eq(name));
+        }
+        if let Some(connection) = &query.connection {
+            rows = rows.filter(audit::connection_id.eq(connection.as_str()));
+        }
+        if let Some(target) = &query.target {
+            rows = rows.filter(audit::target_id.eq(target.as_str()));
+        }
+        if let Some(actor) = &query.actor {
+            rows = rows.filter(audit::actor.eq(actor));
+        }
+        if !query.operations.is_empty() {
+            rows = rows.filter(audit::operation.eq_any(&query.operations));
+        }
+        if !query.outcomes.is_empty() {
+            rows = rows.filter(audit::outcome.eq_any(&query.outcomes));
+        }
+        if let Some(part) = &query.cause {
+            let part = part
+                .replace('\\', "\\\\")
+                .replace('%', "\\%")
+                .replace('_', "\\_");
+            rows = rows.filter(audit::cause.like(format!("%{part}%")).escape('\\'));
+        }
+        if let Some(since) = query.since {
+            rows = rows.filter(audit::at.ge(since));
+        }
+        if let Some(until) = query.until {
+            rows = rows.filter(audit::at.lt(until));
+        }
+        rows
+    }};
+}
+
 /// At most `limit` rows.
 pub fn page(conn: &mut AnyConn, query: &Query, limit: i64) -> Result<Vec<AuditRow>, Error> {
-    let mut rows = audit::table.select(COLUMNS).limit(limit).into_boxed();
-    if !query.users.is_empty() {
-        let ids: Vec<&str> = query.users.iter().map(UserId::as_str).collect();
-        rows = rows.filter(audit::user_id.eq_any(ids));
-    }
-    if let Some(name) = &query.user_name {
-        rows = rows.filter(audit::user_name.eq(name));
-    }
-    if let Some(connection) = &query.connection {
-        rows = rows.filter(audit::connection_id.eq(connection.as_str()));
-    }
-    if let Some(target) = &query.target {
-        rows = rows.filter(audit::target_id.eq(target.as_str()));
-    }
-    if let Some(actor) = &query.actor {
-        rows = rows.filter(audit::actor.eq(actor));
-    }
-    if !query.operations.is_empty() {
-        rows = rows.filter(audit::operation.eq_any(&query.operations));
-    }
-    if !query.outcomes.is_empty() {
-        rows = rows.filter(audit::outcome.eq_any(&query.outcomes));
-    }
-    if let Some(part) = &query.cause {
-        let part = part
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
-        rows = rows.filter(audit::cause.like(format!("%{part}%")).escape('\\'));
-    }
-    if let Some(since) = query.since {
-        rows = rows.filter(audit::at.ge(since));
-    }
-    if let Some(until) = query.until {
-        rows = rows.filter(audit::at.lt(until));
-    }
+    let rows = audit::table.select(COLUMNS).limit(limit).into_boxed();
+    let rows = chosen!(rows, query);
     let rows = match (&query.after, query.oldest_first) {
         (None, true) => rows.order((audit::at.asc(), audit::id.asc())),
         (None, false) => rows.order((audit::at.desc(), audit::id.desc())),
@@ -266,6 +276,40 @@ pub fn page(conn: &mut AnyConn, query: &Query, limit: i64) -> Result<Vec<AuditRo
             .order((audit::at.desc(), audit::id.desc())),
     };
     Ok(rows.load(conn)?)
+}
+
+/// Whom the rows of a query are about, and where: in their order, beyond `after`, at most `limit`.
+pub fn touched(
+    conn: &mut AnyConn,
+    query: &Query,
+    after: Option<&(TargetId, UserId)>,
+    limit: i64,
+) -> Result<Vec<(TargetId, UserId)>, Error> {
+    let rows = audit::table
+        .select((
+            audit::target_id.assume_not_null(),
+            audit::user_id.assume_not_null(),
+        ))
+        .distinct()
+        .filter(audit::target_id.is_not_null())
+        .filter(audit::user_id.is_not_null())
+        .order((audit::target_id, audit::user_id))
+        .limit(limit)
+        .into_boxed();
+    let mut rows = chosen!(rows, query);
+    if let Some((target, user)) = after {
+        let (target, user) = (target.as_str(), user.as_str());
+        rows = rows.filter(
+            audit::target_id
+                .gt(target)
+                .or(audit::target_id.eq(target).and(audit::user_id.gt(user))),
+        );
+    }
+    let pairs: Vec<(String, String)> = rows.load(conn)?;
+    Ok(pairs
+        .into_iter()
+        .map(|(target, user)| (TargetId(target), UserId(user)))
+        .collect())
 }
 
 /// The newest rows about one user, newest first.

@@ -196,9 +196,93 @@ pub fn hold(
     Ok(found)
 }
 
+/// Keeps everyone else from changing the members of any group below this one until the transaction ends: who
+/// is marked here is read from rows, and somebody who joins a nested group at the same moment on PostgreSQL would
+/// be marked by neither side in time. On SQLite one thread writes.
+pub(super) fn hold_below(tx: &mut Tx<'_>, group: &str) -> Result<(), Error> {
+    const BELOW: &str = "\
+        WITH RECURSIVE below (id) AS (\
+            SELECT member_id FROM membership WHERE group_id = $1 AND member_type = 'Group' \
+            UNION \
+            SELECT m.member_id FROM membership m JOIN below b ON m.group_id = b.id \
+            WHERE m.member_type = 'Group'\
+        ) SELECT id FROM below";
+    #[derive(QueryableByName)]
+    struct Id {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        id: String,
+    }
+    let AnyConn::Postgres(conn) = tx.conn() else {
+        return Ok(());
+    };
+    let mut held = std::collections::BTreeSet::from([group.to_owned()]);
+    let mut more = vec![group.to_owned()];
+    // What is held cannot get further groups; what was waited for may have got some.
+    while !more.is_empty() {
+        for some in more.chunks(CHUNK) {
+            let _: Vec<String> = scim_group::table
+                .filter(scim_group::id.eq_any(some))
+                .order(scim_group::id)
+                .select(scim_group::id)
+                .for_share()
+                .load(conn)?;
+        }
+        let below: Vec<Id> = diesel::sql_query(BELOW)
+            .bind::<diesel::sql_types::Text, _>(group)
+            .load(conn)?;
+        more = below
+            .into_iter()
+            .map(|row| row.id)
+            .filter(|id| held.insert(id.clone()))
+            .collect();
+        more.sort();
+    }
+    Ok(())
+}
+
 /// One page of groups, ordered by id.
 pub fn list(conn: &mut AnyConn, query: &PageQuery) -> Result<Page, Error> {
     super::filter_sql::page(conn, ResourceType::Group, query)
+}
+
+/// The next groups of a connection after the one of id `after`: id and name.
+pub fn names(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, String)>, Error> {
+    Ok(scim_group::table
+        .filter(scim_group::connection_id.eq(connection.as_str()))
+        .filter(scim_group::id.gt(after))
+        .order(scim_group::id)
+        .limit(limit)
+        .select((scim_group::id, scim_group::display_name))
+        .load(conn)?)
+}
+
+/// How many direct members of each type each of these groups has.
+pub fn member_counts(
+    conn: &mut AnyConn,
+    groups: &[String],
+) -> Result<Vec<(String, MemberType, i64)>, Error> {
+    let mut counts = Vec::new();
+    for some in groups.chunks(CHUNK) {
+        let rows: Vec<(String, String, i64)> = membership::table
+            .filter(membership::group_id.eq_any(some))
+            .group_by((membership::group_id, membership::member_type))
+            .select((
+                membership::group_id,
+                membership::member_type,
+                diesel::dsl::count_star(),
+            ))
+            .load(conn)?;
+        counts.extend(
+            rows.into_iter()
+                .map(|(group, of, count)| (group, MemberType::read(&of), count)),
+        );
+    }
+    Ok(counts)
 }
 
 /// The members of these groups, at most `limit`, ordered by group and member.
@@ -286,6 +370,24 @@ pub fn remove_member(
         .get_result(tx.conn())
         .optional()?;
     Ok(member_type.map(|text| MemberType::read(&text)))
+}
+
+/// Which of these ids are direct members of a group.
+pub fn which_are_members(
+    conn: &mut AnyConn,
+    group: &str,
+    ids: &[String],
+) -> Result<Vec<String>, Error> {
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(CHUNK) {
+        let some: Vec<String> = membership::table
+            .filter(membership::group_id.eq(group))
+            .filter(membership::member_id.eq_any(some))
+            .select(membership::member_id)
+            .load(conn)?;
+        found.extend(some);
+    }
+    Ok(found)
 }
 
 /// The ids of the direct members of a group.

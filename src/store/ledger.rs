@@ -4,7 +4,9 @@ use diesel::prelude::*;
 
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
-use super::schema::{account, group_alias, scim_user, target_group, target_membership};
+use super::schema::{
+    account, given_group, group_alias, scim_user, target_group, target_membership,
+};
 use crate::clock::Micros;
 use crate::domain::{Account, Owner, Standing, TargetId, UserId, new_id};
 use crate::scim::fold::fold_text;
@@ -225,6 +227,46 @@ pub fn in_flight_since(conn: &mut AnyConn, id: &str) -> Result<Option<Micros>, E
         .optional()?)
 }
 
+/// Since when the person of an account is not wanted at its target. `None`: the person is wanted.
+pub fn unwanted_since(conn: &mut AnyConn, id: &str) -> Result<Option<Micros>, Error> {
+    let since: Option<Option<i64>> = account::table
+        .find(id)
+        .select(account::unwanted_since)
+        .first(conn)
+        .optional()?;
+    Ok(since.flatten())
+}
+
+/// Writes down since when the person of an account is not wanted.
+pub fn set_unwanted_since(tx: &mut Tx<'_>, id: &str, since: Option<Micros>) -> Result<(), Error> {
+    diesel::update(account::table.find(id))
+        .set(account::unwanted_since.eq(since))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// The default groups that an account was given when it was made.
+pub fn given_groups(conn: &mut AnyConn, account_id: &str) -> Result<Vec<String>, Error> {
+    Ok(given_group::table
+        .filter(given_group::account_id.eq(account_id))
+        .order(given_group::group_ci)
+        .select(given_group::group_name)
+        .load(conn)?)
+}
+
+/// Writes down that a new account is given a default group.
+pub fn give_group(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Result<(), Error> {
+    on_each!(tx.conn(), |c| diesel::insert_into(given_group::table)
+        .values((
+            given_group::account_id.eq(account_id),
+            given_group::group_ci.eq(fold_text(group)),
+            given_group::group_name.eq(group),
+        ))
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(())
+}
+
 /// The account of a tombstone that may exist under this name at the target: it was about to be made, and
 /// whether it was is unknown.
 pub fn expected_by_tombstone(
@@ -384,6 +426,102 @@ pub fn put_membership(
     Ok(())
 }
 
+/// Writes down that somebody was seen in a group who was not put there by Usher. What is known already stays.
+pub fn put_foreign_membership(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Result<(), Error> {
+    on_each!(tx.conn(), |c| diesel::insert_into(target_membership::table)
+        .values((
+            target_membership::account_id.eq(account_id),
+            target_membership::group_ci.eq(fold_text(group)),
+            target_membership::group_name.eq(group),
+            target_membership::owner.eq(Owner::Foreign.as_str()),
+        ))
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(())
+}
+
+/// How many members of a target group are Usher's according to the ledger.
+pub fn count_members(conn: &mut AnyConn, target: &TargetId, group: &str) -> Result<i64, Error> {
+    Ok(target_membership::table
+        .inner_join(account::table)
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(account::standing.eq(standing_text(Standing::Present)))
+        .filter(target_membership::group_ci.eq(fold_text(group)))
+        .filter(target_membership::owner.ne(Owner::Foreign.as_str()))
+        .count()
+        .get_result(conn)?)
+}
+
+/// Whose account somebody in a group is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// The account.
+    pub account_id: String,
+    /// The person.
+    pub user_id: UserId,
+    /// What is believed about the account.
+    pub standing: Standing,
+    /// Whose the membership is, if the ledger knows it.
+    pub owner: Option<Owner>,
+}
+
+/// The ledger's account for a member of a group: by its key, or by its name where a listing does not tell keys
+/// or the account was about to be made.
+pub fn seat(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    group: &str,
+    remote_id: &str,
+    username: &str,
+) -> Result<Option<Seat>, Error> {
+    let of_target = || account::table.filter(account::target_id.eq(target.as_str()));
+    let by_key: Option<Row> = of_target()
+        .filter(account::remote_id.eq(remote_id))
+        .select(COLUMNS)
+        .first(conn)
+        .optional()?;
+    let row = match by_key {
+        Some(row) => Some(row),
+        None if username.is_empty() => None,
+        None => of_target()
+            .filter(account::username_ci.eq(fold_text(username)))
+            .filter(account::standing.ne(standing_text(Standing::Absent)))
+            .select(COLUMNS)
+            .first(conn)
+            .optional()?,
+    };
+    let Some(account) = row.map(read).transpose()? else {
+        return Ok(None);
+    };
+    let owner: Option<String> = target_membership::table
+        .find((&account.id, fold_text(group)))
+        .select(target_membership::owner)
+        .first(conn)
+        .optional()?;
+    Ok(Some(Seat {
+        account_id: account.id,
+        user_id: account.user_id,
+        standing: account.standing,
+        owner: owner.as_deref().map(owner_of).transpose()?,
+    }))
+}
+
+/// Groups that Usher made or took over and keeps nobody in any more: they stay, as groups are never deleted.
+pub fn parked_groups(conn: &mut AnyConn, target: &TargetId) -> Result<Vec<String>, Error> {
+    let ours = target_membership::table
+        .inner_join(account::table)
+        .filter(account::target_id.eq(target_group::target_id))
+        .filter(target_membership::group_ci.eq(target_group::name_ci))
+        .filter(target_membership::owner.ne(Owner::Foreign.as_str()));
+    Ok(target_group::table
+        .filter(target_group::target_id.eq(target.as_str()))
+        .filter(target_group::owner.ne(Owner::Foreign.as_str()))
+        .filter(diesel::dsl::not(diesel::dsl::exists(ours)))
+        .order(target_group::name_ci)
+        .select(target_group::name)
+        .load(conn)?)
+}
+
 /// Strikes a membership out.
 pub fn remove_membership(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Result<(), Error> {
     diesel::delete(target_membership::table.find((account_id, fold_text(group))))
@@ -391,22 +529,23 @@ pub fn remove_membership(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Resu
     Ok(())
 }
 
-/// The target group of that name, if Usher has used it: its name as the target writes it.
-pub fn target_group(
+/// Whose the target group of that name is, if it has been met.
+pub fn group_owner(
     conn: &mut AnyConn,
     target: &TargetId,
     name: &str,
-) -> Result<Option<String>, Error> {
-    Ok(target_group::table
+) -> Result<Option<Owner>, Error> {
+    let owner: Option<String> = target_group::table
         .find((target.as_str(), fold_text(name)))
-        .select(target_group::name)
+        .select(target_group::owner)
         .first(conn)
-        .optional()?)
+        .optional()?;
+    owner.as_deref().map(owner_of).transpose()
 }
 
 /// Writes a target group down. A group that is known keeps its owner, except that only Usher itself can know
 /// that it made one: of several workers that need a new group at once, those who come second find it there
-/// and may be the first to write it down.
+/// and may be the first to write it down. A foreign one may be adopted later.
 pub fn put_group(
     tx: &mut Tx<'_>,
     target: &TargetId,
@@ -422,10 +561,20 @@ pub fn put_group(
         ))
         .on_conflict_do_nothing()
         .execute(c))?;
-    if owner == Owner::Created {
-        diesel::update(target_group::table.find((target.as_str(), fold_text(name))))
-            .set(target_group::owner.eq(owner.as_str()))
-            .execute(tx.conn())?;
+    let weaker: &[Owner] = match owner {
+        Owner::Created => &[Owner::Adopted, Owner::Foreign],
+        Owner::Adopted => &[Owner::Foreign],
+        Owner::Foreign => &[],
+    };
+    if !weaker.is_empty() {
+        let weaker = weaker.iter().map(|owner| owner.as_str());
+        diesel::update(
+            target_group::table
+                .find((target.as_str(), fold_text(name)))
+                .filter(target_group::owner.eq_any(weaker)),
+        )
+        .set(target_group::owner.eq(owner.as_str()))
+        .execute(tx.conn())?;
     }
     Ok(())
 }
@@ -520,6 +669,9 @@ mod tests {
                     ("maker first", Owner::Created),
                     ("maker first", Owner::Foreign),
                     ("not ours", Owner::Foreign),
+                    ("taken over", Owner::Foreign),
+                    ("taken over", Owner::Adopted),
+                    ("taken over", Owner::Foreign),
                 ] {
                     put_group(tx, &id, name, owner)?;
                 }
@@ -537,6 +689,7 @@ mod tests {
                 ("maker first".to_owned(), created.clone()),
                 ("not ours".to_owned(), foreign),
                 ("second first".to_owned(), created),
+                ("taken over".to_owned(), Owner::Adopted.as_str().to_owned()),
             ]
         );
     }

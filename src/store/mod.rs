@@ -11,14 +11,22 @@ mod schema;
 mod sort_sql;
 mod statement;
 
+pub mod admins;
 pub mod audit;
+pub mod brakes;
+pub mod group_work;
 pub mod groups;
 pub mod ledger;
 pub mod migrate;
+pub mod pause;
+pub mod people;
+pub mod runs;
 pub mod settings;
 pub mod signing_keys;
+pub mod source;
 pub mod tokens;
 pub mod users;
+pub mod versions;
 pub mod work;
 
 pub use conn::{AnyConn, Store, Tx};

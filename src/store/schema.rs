@@ -40,6 +40,9 @@ diesel::table! {
         retry_at -> Nullable<BigInt>,
         last_error -> Nullable<Text>,
         last_success_at -> Nullable<BigInt>,
+        paused_at -> Nullable<BigInt>,
+        paused_by -> Nullable<Text>,
+        pause_reason -> Nullable<Text>,
         created_at -> BigInt,
         updated_at -> BigInt,
     }
@@ -78,6 +81,9 @@ diesel::table! {
         created_at -> BigInt,
         modified_at -> BigInt,
         deleted_at -> Nullable<BigInt>,
+        granted -> Bool,
+        pushed -> Bool,
+        revoked -> Bool,
     }
 }
 
@@ -108,6 +114,7 @@ diesel::table! {
         group_id -> Text,
         member_id -> Text,
         member_type -> Text,
+        seen_run -> BigInt,
     }
 }
 
@@ -126,6 +133,7 @@ diesel::table! {
         standing -> Text,
         in_flight -> Bool,
         updated_at -> BigInt,
+        unwanted_since -> Nullable<BigInt>,
         taken -> Nullable<Text>,
     }
 }
@@ -157,6 +165,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    given_group (account_id, group_ci) {
+        account_id -> Text,
+        group_ci -> Text,
+        group_name -> Text,
+    }
+}
+
+diesel::table! {
     work_item (target_id, user_id) {
         target_id -> Text,
         user_id -> Text,
@@ -170,6 +186,65 @@ diesel::table! {
         lease_owner -> Nullable<Text>,
         lease_until -> Nullable<BigInt>,
         last_error -> Nullable<Text>,
+        backlog -> Nullable<Text>,
+        cause -> Text,
+    }
+}
+
+diesel::table! {
+    removal (target_id, kind, subject, group_ci) {
+        target_id -> Text,
+        kind -> Text,
+        subject -> Text,
+        group_ci -> Text,
+        at -> BigInt,
+        counted -> Bool,
+    }
+}
+
+diesel::table! {
+    brake (target_id, kind, group_ci) {
+        target_id -> Text,
+        kind -> Text,
+        group_ci -> Text,
+        tripped_at -> Nullable<BigInt>,
+        last_at -> Nullable<BigInt>,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
+    hold (target_id, subject, kind, group_ci) {
+        target_id -> Text,
+        kind -> Text,
+        subject -> Text,
+        group_ci -> Text,
+        group_name -> Text,
+        user_id -> Nullable<Text>,
+        connection_id -> Text,
+        user_name -> Text,
+        state -> Text,
+        basis -> Text,
+        since -> BigInt,
+        cause -> Text,
+        reason -> Text,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    group_item (target_id, group_ci) {
+        target_id -> Text,
+        group_ci -> Text,
+        group_name -> Text,
+        generation -> BigInt,
+        attempts -> Integer,
+        due_at -> BigInt,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        removed -> Text,
+        note -> Nullable<Text>,
         cause -> Text,
     }
 }
@@ -192,6 +267,87 @@ diesel::table! {
 }
 
 diesel::table! {
+    source_user (connection_id, source_id) {
+        connection_id -> Text,
+        source_id -> Text,
+        user_id -> Text,
+        digest -> Text,
+        stated -> Text,
+        version -> BigInt,
+        seen_run -> BigInt,
+    }
+}
+
+diesel::table! {
+    source_group (connection_id, source_id) {
+        connection_id -> Text,
+        source_id -> Text,
+        group_id -> Text,
+        modified -> Text,
+        digest -> Text,
+        version -> BigInt,
+        unresolved -> BigInt,
+        digest_run -> BigInt,
+        seen_run -> BigInt,
+    }
+}
+
+diesel::table! {
+    source_grant (connection_id, grantee) {
+        connection_id -> Text,
+        grantee -> Text,
+        seen_run -> BigInt,
+    }
+}
+
+diesel::table! {
+    pull (connection_id) {
+        connection_id -> Text,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        last_number -> BigInt,
+        scheduled_at -> Nullable<BigInt>,
+        full_at -> Nullable<BigInt>,
+        watermark -> Nullable<BigInt>,
+        newest_user_run -> BigInt,
+        refresh_token -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    run (id) {
+        id -> Text,
+        connection_id -> Text,
+        number -> BigInt,
+        kind -> Text,
+        cause -> Text,
+        state -> Text,
+        started_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+        message -> Nullable<Text>,
+        counts -> Text,
+    }
+}
+
+diesel::table! {
+    run_result (id) {
+        id -> Text,
+        run_id -> Text,
+        subject -> Text,
+        subject_id -> Nullable<Text>,
+        change -> Text,
+        detail -> Text,
+        missed_push -> Bool,
+    }
+}
+
+diesel::joinable!(source_user -> scim_user (user_id));
+diesel::allow_tables_to_appear_in_same_query!(source_user, scim_user);
+diesel::joinable!(source_group -> scim_group (group_id));
+diesel::allow_tables_to_appear_in_same_query!(source_group, scim_group);
+diesel::allow_tables_to_appear_in_same_query!(source_group, membership);
+
+diesel::table! {
     configuration_version (version) {
         version -> BigInt,
         at -> BigInt,
@@ -201,10 +357,71 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    admin (id) {
+        id -> Text,
+        name -> Text,
+        name_ci -> Text,
+        role -> Text,
+        password -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        disabled -> Bool,
+        created_at -> BigInt,
+        signed_in_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    session (digest) {
+        digest -> Text,
+        admin_id -> Text,
+        agent -> Text,
+        created_at -> BigInt,
+        seen_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    api_token (id) {
+        id -> Text,
+        label -> Text,
+        role -> Text,
+        digest -> Text,
+        created_by -> Text,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    lockout (key) {
+        key -> Text,
+        failures -> Integer,
+        last_at -> BigInt,
+        until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    setup_code (digest) {
+        digest -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::joinable!(session -> admin (admin_id));
+diesel::allow_tables_to_appear_in_same_query!(session, admin);
 diesel::joinable!(membership -> scim_group (group_id));
 diesel::joinable!(credential -> connection (connection_id));
+diesel::joinable!(scim_user -> connection (connection_id));
+diesel::allow_tables_to_appear_in_same_query!(scim_user, connection);
+diesel::allow_tables_to_appear_in_same_query!(user_email, connection);
 diesel::allow_tables_to_appear_in_same_query!(credential, connection);
 diesel::allow_tables_to_appear_in_same_query!(membership, scim_group, scim_user);
 diesel::allow_tables_to_appear_in_same_query!(work_item, scim_user, account);
 diesel::joinable!(account -> scim_user (user_id));
+diesel::joinable!(target_membership -> account (account_id));
+diesel::allow_tables_to_appear_in_same_query!(target_membership, account, target_group);
 diesel::allow_tables_to_appear_in_same_query!(user_email, scim_user);
+diesel::allow_tables_to_appear_in_same_query!(account, removal);

@@ -17,6 +17,8 @@ pub enum CredentialScheme {
     Basic,
     /// A client id and secret, with which access tokens are asked for (RFC 6749).
     Client,
+    /// A bearer token for the login hook alone.
+    Hook,
 }
 
 impl CredentialScheme {
@@ -26,6 +28,7 @@ impl CredentialScheme {
             Self::Bearer => "bearer",
             Self::Basic => "basic",
             Self::Client => "client",
+            Self::Hook => "hook",
         }
     }
 }
@@ -37,7 +40,7 @@ pub struct Credential {
     pub id: String,
     /// Name of the connection it speaks for.
     pub connection: String,
-    /// `bearer`, `basic` or `client`.
+    /// `bearer`, `basic`, `client` or `hook`.
     pub scheme: String,
     /// What it is for; the user name of a Basic credential, the id of a client.
     pub label: String,

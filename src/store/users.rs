@@ -9,7 +9,7 @@ use super::filter_sql::{Page, PageQuery};
 use super::groups::MemberType;
 use super::schema::{membership, scim_group, scim_user, user_email};
 use crate::clock::Micros;
-use crate::domain::{ConnectionId, UserId};
+use crate::domain::{ConnectionId, TargetId, UserId};
 use crate::scim::{self, Doc, ResourceType};
 
 /// A user or a group as stored. Whoever only shows it needs its document as nothing but text.
@@ -283,6 +283,60 @@ pub fn get(
     Ok(row.map(stored))
 }
 
+/// A living user who wants to come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Who it is.
+    pub id: UserId,
+    /// `active`
+    pub active: bool,
+    /// Whether the source grants the application to it, where only that counts.
+    pub granted: bool,
+}
+
+/// How a user is called.
+#[derive(Debug, Clone, Copy)]
+pub enum Called<'a> {
+    /// By its id here.
+    Id(&'a UserId),
+    /// By its login name.
+    Name(&'a str),
+}
+
+/// Whether a user of this connection may come in.
+pub fn admission(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    called: Called<'_>,
+) -> Result<Option<Admission>, Error> {
+    let living = scim_user::table
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(scim_user::deleted_at.is_null())
+        .select((scim_user::id, scim_user::active, scim_user::granted));
+    let row: Option<(String, bool, bool)> = match called {
+        Called::Id(id) => living.filter(scim_user::id.eq(id.as_str())).first(conn),
+        Called::Name(name) => living
+            .filter(scim_user::user_name_ci.eq(scim::fold::fold_text(name)))
+            .first(conn),
+    }
+    .optional()?;
+    Ok(row.map(|(id, active, granted)| Admission {
+        id: UserId(id),
+        active,
+        granted,
+    }))
+}
+
+/// Whether the source grants the application to a user, where only that counts.
+pub fn is_granted(conn: &mut AnyConn, id: &UserId) -> Result<bool, Error> {
+    let granted = scim_user::table
+        .find(id.as_str())
+        .select(scim_user::granted)
+        .first(conn)
+        .optional()?;
+    Ok(granted.unwrap_or(true))
+}
+
 /// Reads a user of any connection, tombstones included, with the connection it belongs to.
 pub fn find(conn: &mut AnyConn, id: &UserId) -> Result<Option<(ConnectionId, Stored)>, Error> {
     let row = scim_user::table
@@ -314,6 +368,32 @@ pub fn named(conn: &mut AnyConn, name: &str) -> Result<Vec<UserId>, Error> {
     Ok(ids.into_iter().map(UserId).collect())
 }
 
+/// One page of the ids of a connection's users, of the living or of the tombstones, in their order.
+pub fn page_of_ids(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    deleted: bool,
+    after: Option<&UserId>,
+    limit: i64,
+) -> Result<Vec<UserId>, Error> {
+    let after = after.map_or("", UserId::as_str);
+    let page = scim_user::table
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(scim_user::id.gt(after))
+        .order(scim_user::id)
+        .limit(limit)
+        .select(scim_user::id)
+        .into_boxed();
+    // Each has an index of its own.
+    let ids: Vec<String> = if deleted {
+        page.filter(scim_user::deleted_at.is_not_null())
+            .load(conn)?
+    } else {
+        page.filter(scim_user::deleted_at.is_null()).load(conn)?
+    };
+    Ok(ids.into_iter().map(UserId).collect())
+}
+
 /// Which of these ids are living users of this connection. They stay so until the transaction ends: a user
 /// who is deleted meanwhile on PostgreSQL would remain a member for ever. On SQLite one thread writes.
 pub fn hold(
@@ -340,6 +420,48 @@ pub fn hold(
         found.extend(living);
     }
     Ok(found)
+}
+
+/// Living users of a connection after the one of id `after` who have no account at a target that is known to be
+/// there; with a group only those below it, however deeply nested.
+pub fn without_account(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    target: &TargetId,
+    group: Option<&str>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<UserId>, Error> {
+    const BELOW: &str = "\
+        WITH RECURSIVE below (id) AS (\
+            SELECT m.member_id FROM membership m WHERE m.group_id = $1 AND m.member_type <> 'Unknown' \
+            UNION \
+            SELECT m.member_id FROM membership m JOIN below b ON m.group_id = b.id \
+            WHERE m.member_type <> 'Unknown'\
+        ) ";
+    #[derive(QueryableByName)]
+    struct Id {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        id: String,
+    }
+    // Without a group, its placeholder is compared with nothing.
+    let (with, of_group) = match group {
+        Some(_) => (BELOW, "u.id IN (SELECT id FROM below)"),
+        None => ("", "$1 = ''"),
+    };
+    let sql = format!(
+        "{with}SELECT u.id AS id FROM scim_user u WHERE {of_group} AND u.connection_id = $2 AND u.id > $3 \
+         AND u.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM account a WHERE a.target_id = $4 \
+         AND a.user_id = u.id AND a.standing = 'present') ORDER BY u.id LIMIT $5"
+    );
+    let rows: Vec<Id> = on_each!(conn, |c| diesel::sql_query(sql)
+        .bind::<diesel::sql_types::Text, _>(group.unwrap_or_default())
+        .bind::<diesel::sql_types::Text, _>(connection.as_str())
+        .bind::<diesel::sql_types::Text, _>(after)
+        .bind::<diesel::sql_types::Text, _>(target.as_str())
+        .bind::<diesel::sql_types::BigInt, _>(limit)
+        .load(c))?;
+    Ok(rows.into_iter().map(|row| UserId(row.id)).collect())
 }
 
 /// One page of living users, ordered by id.
@@ -417,11 +539,11 @@ pub fn all_groups_of(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Reached>, 
         .load(c))?)
 }
 
-/// Removes tombstones that nothing waits for any more: no work, and no account left to know about. An account
-/// that is known to be gone is none; its row goes with the tombstone.
+/// Removes tombstones that nothing waits for any more: no work, no account left to know about, and no pull that
+/// would bring the user back. An account that is known to be gone is none; its row goes with the tombstone.
 pub fn purge(tx: &mut Tx<'_>, before: Micros) -> Result<usize, Error> {
     const SQL: &str = "\
-        DELETE FROM scim_user WHERE deleted_at IS NOT NULL AND deleted_at < $1 \
+        DELETE FROM scim_user WHERE deleted_at IS NOT NULL AND deleted_at < $1 AND NOT revoked \
         AND NOT EXISTS (SELECT 1 FROM work_item w WHERE w.user_id = scim_user.id) \
         AND NOT EXISTS (SELECT 1 FROM account a WHERE a.user_id = scim_user.id \
             AND (a.standing <> 'absent' OR a.in_flight))";

@@ -4,13 +4,16 @@
 //! a higher generation; an item ends only if its generation is still the one that was claimed. The claim is
 //! the only query with two bodies: PostgreSQL skips rows that another replica is claiming.
 
+use std::collections::BTreeMap;
+
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text, Untyped};
 
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
-use super::schema::{account, target, work_item};
+use super::pause::{self, Pause};
+use super::schema::{account, hold, scim_user, target, work_item};
 use super::statement::Binds;
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, TargetId, UserId};
@@ -18,6 +21,8 @@ use crate::domain::{ConnectionId, TargetId, UserId};
 /// How urgent a mark is; lower goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
+    /// Somebody waits for it.
+    Login = 0,
     /// Somebody loses access.
     Leaver = 1,
     /// A change that the source pushed.
@@ -56,6 +61,8 @@ pub enum Parked {
     Held,
     /// The mapping is in shadow mode: this is what would be done.
     Shadow,
+    /// The account is deactivated, and will be deleted when the item is due ([`rest`], [`wake`]).
+    Grace,
 }
 
 impl Parked {
@@ -66,6 +73,7 @@ impl Parked {
             Self::Rejected => "rejected",
             Self::Held => "held",
             Self::Shadow => "shadow",
+            Self::Grace => "grace",
         }
     }
 }
@@ -75,7 +83,7 @@ impl Parked {
 pub struct Item {
     /// Where.
     pub target_id: String,
-    /// `pending`, `waiting`, `rejected`, `held` or `shadow`.
+    /// `pending`, `waiting`, `rejected`, `held`, `shadow` or `grace`.
     pub state: String,
     /// Failed attempts.
     pub attempts: i32,
@@ -121,10 +129,16 @@ pub struct TargetStatus {
     pub waiting: i64,
     /// Items that wait for a person.
     pub held: i64,
+    /// People of whom a brake holds something.
+    pub braked: i64,
+    /// Who stopped the target, if somebody did.
+    pub pause: Option<Pause>,
     /// Items that the target refused.
     pub failed: i64,
     /// Items of a mapping in shadow mode that would write.
     pub shadow: i64,
+    /// Deactivated accounts that will be deleted when their grace period ends.
+    pub grace: i64,
     /// When the oldest pending item was marked.
     pub oldest_pending_at: Option<Micros>,
 }
@@ -163,6 +177,19 @@ pub fn mark(
     Ok(())
 }
 
+/// Puts what is pending of a user ahead of everything else. Returns how many items that are.
+pub fn hurry(tx: &mut Tx<'_>, user: &UserId, now: Micros) -> Result<usize, Error> {
+    let pending = work_item::table
+        .filter(work_item::user_id.eq(user.as_str()))
+        .filter(work_item::state.eq("pending"));
+    Ok(diesel::update(pending)
+        .set((
+            work_item::priority.eq(Priority::Login as i32),
+            work_item::due_at.eq(now),
+        ))
+        .execute(tx.conn())?)
+}
+
 /// Marks everyone below a group, however deeply nested, at every target of the connection.
 pub fn mark_below(
     tx: &mut Tx<'_>,
@@ -172,6 +199,7 @@ pub fn mark_below(
     cause: &str,
     now: Micros,
 ) -> Result<usize, Error> {
+    super::groups::hold_below(tx, group)?;
     let sql = format!(
         "WITH RECURSIVE below (id) AS (\
              SELECT m.member_id FROM membership m WHERE m.group_id = $1 AND m.member_type <> 'Unknown' \
@@ -423,6 +451,44 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
         .collect())
 }
 
+/// Takes a lease on one person's item, whatever its state, and makes one if there is none. `None`: another worker
+/// has it, or there is no such person.
+pub fn take(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    user: &UserId,
+    owner: &str,
+    cause: &str,
+    (now, lease_until): (Micros, Micros),
+) -> Result<Option<Claimed>, Error> {
+    if !lock_idle(tx, target, user, now)? {
+        return Ok(None);
+    }
+    mark_one(tx, target, user, Priority::Push, cause, now)?;
+    let row: Option<(String, i64, i32)> =
+        diesel::update(work_item::table.find((target.as_str(), user.as_str())))
+            .set((
+                work_item::lease_owner.eq(owner),
+                work_item::lease_until.eq(lease_until),
+            ))
+            .returning((
+                work_item::connection_id,
+                work_item::generation,
+                work_item::attempts,
+            ))
+            .get_result(tx.conn())
+            .optional()?;
+    Ok(row.map(|(connection, generation, attempts)| Claimed {
+        target_id: target.clone(),
+        user_id: user.clone(),
+        connection_id: ConnectionId(connection),
+        generation,
+        attempts,
+        cause: cause.to_owned(),
+        lease_owner: owner.to_owned(),
+    }))
+}
+
 macro_rules! held_by {
     ($item:expr) => {
         work_item::table
@@ -497,6 +563,94 @@ pub fn park(tx: &mut Tx<'_>, item: &Claimed, state: Parked, why: &str) -> Result
     release(tx, item)
 }
 
+/// Lets an item rest until an instant, unless it was marked again in the meantime. It does not count as pending:
+/// nothing is out of step.
+pub fn rest(tx: &mut Tx<'_>, item: &Claimed, until: Micros, why: &str) -> Result<(), Error> {
+    diesel::update(held_by!(item).filter(work_item::generation.eq(item.generation)))
+        .set((
+            work_item::state.eq(Parked::Grace.as_str()),
+            work_item::due_at.eq(until),
+            work_item::attempts.eq(0),
+            work_item::last_error.eq(why),
+        ))
+        .execute(tx.conn())?;
+    release(tx, item)
+}
+
+/// Whether an item rests whose time has come.
+pub fn is_time(conn: &mut AnyConn, now: Micros) -> Result<bool, Error> {
+    let due = work_item::table
+        .filter(work_item::state.eq(Parked::Grace.as_str()))
+        .filter(work_item::due_at.le(now));
+    Ok(diesel::select(diesel::dsl::exists(due)).get_result(conn)?)
+}
+
+/// Makes what rests pending again when its time has come.
+pub fn wake(tx: &mut Tx<'_>, now: Micros) -> Result<usize, Error> {
+    Ok(diesel::update(
+        work_item::table
+            .filter(work_item::state.eq(Parked::Grace.as_str()))
+            .filter(work_item::due_at.le(now)),
+    )
+    .set(work_item::state.eq("pending"))
+    .execute(tx.conn())?)
+}
+
+/// Parks an item of a mapping in shadow mode. `backlog`: the names of the operations that would be done.
+pub fn park_in_shadow(
+    tx: &mut Tx<'_>,
+    item: &Claimed,
+    why: &str,
+    backlog: &str,
+) -> Result<(), Error> {
+    diesel::update(held_by!(item).filter(work_item::generation.eq(item.generation)))
+        .set(work_item::backlog.eq(backlog))
+        .execute(tx.conn())?;
+    park(tx, item, Parked::Shadow, why)
+}
+
+/// What a mapping in shadow mode would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Name of an operation, and how many of it.
+    pub operations: BTreeMap<String, i64>,
+    /// For so many people.
+    pub people: i64,
+    /// So many people have not been looked at yet.
+    pub unseen: i64,
+}
+
+/// Counts what a mapping in shadow mode would do.
+pub fn backlog(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    target: &TargetId,
+) -> Result<Backlog, Error> {
+    let rows: Vec<(String, Option<String>, i64)> = work_item::table
+        .filter(work_item::target_id.eq(target.as_str()))
+        .filter(work_item::connection_id.eq(connection.as_str()))
+        .filter(work_item::state.eq_any(["shadow", "pending"]))
+        .group_by((work_item::state, work_item::backlog))
+        .select((
+            work_item::state,
+            work_item::backlog,
+            diesel::dsl::count_star(),
+        ))
+        .load(conn)?;
+    let mut sum = Backlog::default();
+    for (state, names, people) in rows {
+        if state == "pending" {
+            sum.unseen += people;
+            continue;
+        }
+        sum.people += people;
+        for name in names.iter().flat_map(|names| names.split_whitespace()) {
+            *sum.operations.entry(name.to_owned()).or_default() += people;
+        }
+    }
+    Ok(sum)
+}
+
 /// Ends every lease: for the start of the only server of a database, after a crash.
 pub fn release_all(tx: &mut Tx<'_>) -> Result<usize, Error> {
     Ok(
@@ -526,6 +680,78 @@ pub fn of_user(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Item>, Error> {
         .load(conn)?)
 }
 
+/// An item that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct HeldItem {
+    /// Where.
+    pub target_id: String,
+    /// Whose.
+    pub user_id: String,
+    /// The person's user name at the source.
+    pub user_name: String,
+    /// When it was marked last.
+    pub marked_at: Micros,
+    /// Why it is held.
+    pub reason: Option<String>,
+    /// What marked it last.
+    pub cause: String,
+}
+
+/// Every item that waits for a person, for a brake or for another reason, the oldest first.
+pub fn held(conn: &mut AnyConn) -> Result<Vec<HeldItem>, Error> {
+    Ok(work_item::table
+        .inner_join(scim_user::table.on(scim_user::id.eq(work_item::user_id)))
+        .filter(work_item::state.eq("held"))
+        .order((
+            work_item::target_id,
+            work_item::marked_at,
+            scim_user::user_name,
+        ))
+        .select((
+            work_item::target_id,
+            work_item::user_id,
+            scim_user::user_name,
+            work_item::marked_at,
+            work_item::last_error,
+            work_item::cause,
+        ))
+        .load(conn)?)
+}
+
+/// People whom a target refused for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Refusals {
+    /// Name of the target.
+    #[diesel(sql_type = Text)]
+    pub target: String,
+    /// The product's words.
+    #[diesel(sql_type = Text)]
+    pub words: String,
+    /// How many people.
+    #[diesel(sql_type = BigInt)]
+    pub people: i64,
+    /// SCIM id of one of them.
+    #[diesel(sql_type = Text)]
+    pub sample_id: String,
+    /// User name of that one.
+    #[diesel(sql_type = Text)]
+    pub sample_name: String,
+}
+
+/// What targets refused, grouped by their words, the most frequent first.
+pub fn refusals(conn: &mut AnyConn, limit: i64) -> Result<Vec<Refusals>, Error> {
+    const SQL: &str = "\
+        SELECT t.name AS target, g.words AS words, g.people AS people, g.sample_id AS sample_id, \
+            u.user_name AS sample_name \
+        FROM (SELECT target_id, coalesce(last_error, '') AS words, count(*) AS people, min(user_id) AS sample_id \
+            FROM work_item WHERE state = 'rejected' GROUP BY target_id, coalesce(last_error, '')) g \
+        JOIN target t ON t.id = g.target_id JOIN scim_user u ON u.id = g.sample_id \
+        ORDER BY g.people DESC, t.name, g.words LIMIT $1";
+    Ok(on_each!(conn, |c| diesel::sql_query(SQL)
+        .bind::<BigInt, _>(limit)
+        .load(c))?)
+}
+
 /// Whether no worker is at a user's item at a target; if so, none begins before the transaction ends.
 pub fn lock_idle(
     tx: &mut Tx<'_>,
@@ -551,6 +777,15 @@ pub fn is_pending(conn: &mut AnyConn, target: &TargetId, user: &UserId) -> Resul
         .first(conn)
         .optional()?;
     Ok(state.is_some_and(|state| state == "pending"))
+}
+
+/// Whether an item of a target is due or worked on.
+pub fn is_busy(conn: &mut AnyConn, target: &TargetId, now: Micros) -> Result<bool, Error> {
+    let due = work_item::table
+        .filter(work_item::target_id.eq(target.as_str()))
+        .filter(work_item::state.eq("pending"))
+        .filter(work_item::due_at.le(now));
+    Ok(diesel::select(diesel::dsl::exists(due)).get_result(conn)?)
 }
 
 /// How many items of a target are due now, and when the next one is due if none is.
@@ -724,6 +959,15 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
             diesel::dsl::min(work_item::marked_at),
         ))
         .load(conn)?;
+    let braked: Vec<(String, i64)> = hold::table
+        .filter(hold::state.eq("held"))
+        .group_by(hold::target_id)
+        .select((
+            hold::target_id,
+            diesel::dsl::count(hold::subject).aggregate_distinct(),
+        ))
+        .load(conn)?;
+    let paused = pause::paused(conn)?;
     Ok(targets
         .into_iter()
         .map(
@@ -738,8 +982,14 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
                     pending: count("pending"),
                     waiting: count("waiting"),
                     held: count("held"),
+                    braked: braked.iter().find(|row| row.0 == id).map_or(0, |row| row.1),
+                    pause: paused
+                        .iter()
+                        .find(|(target, _)| target.as_str() == id)
+                        .map(|(_, pause)| pause.clone()),
                     failed: count("rejected"),
                     shadow: count("shadow"),
+                    grace: count("grace"),
                     oldest_pending_at: of("pending").and_then(|row| row.3),
                     health: Health {
                         state,

@@ -390,7 +390,7 @@ impl BitbucketDc {
     pub fn new(base_url: &str, credential: Credential, options: Options) -> Result<Self, Error> {
         let account = match &credential {
             Credential::Basic { username, .. } => Some(username.clone()),
-            Credential::Bearer(_) => None,
+            Credential::Bearer(_) | Credential::Nothing => None,
         };
         let client = Client::new(base_url, credential, options)?;
         Ok(Self {

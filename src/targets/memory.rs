@@ -78,6 +78,7 @@ struct State {
     /// Folded names of the groups that give access.
     giving_access: BTreeSet<String>,
     fail_midway: Option<Failure>,
+    refused_listings: Option<Failure>,
 }
 
 impl Memory {
@@ -230,6 +231,11 @@ impl Memory {
             Some(failure) => state.refused.insert(fold(username), failure),
             None => state.refused.remove(&fold(username)),
         };
+    }
+
+    /// Every listing gets this until it is called with `None`.
+    pub fn refuse_listings(&self, failure: Option<Failure>) {
+        self.state().refused_listings = failure;
     }
 
     /// What [`Target::protected`] answers.
@@ -614,6 +620,9 @@ impl Target for Memory {
     async fn members(&self, group: &str, cursor: Option<&str>) -> Result<Page<Member>, Failure> {
         let mut state = self.state();
         state.read()?;
+        if let Some(failure) = &state.refused_listings {
+            return Err(failure.clone());
+        }
         if !state.groups.contains_key(&fold(group)) {
             return Err(no_group(group));
         }

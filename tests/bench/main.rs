@@ -13,6 +13,7 @@ mod figures;
 mod http;
 mod people;
 mod process;
+mod pull;
 mod raw;
 
 use std::cell::RefCell;
@@ -49,7 +50,8 @@ struct Options {
     /// How long one turn lasts.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Measure only these parts: reads, pages, patches, creates, groups, large, dead-target.
+    /// Measure only these parts: reads, pages, patches, creates, groups, large, dead-target, pull. The last one
+    /// is left out unless it is named, or with --large.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
     /// What cargo passes to every benchmark.
@@ -124,6 +126,9 @@ impl Bench {
 
     fn run(&self) -> anyhow::Result<()> {
         let folder = self.folder.path();
+        if self.options.only == ["pull"] {
+            return self.pull();
+        }
         self.apply(&self.database, CONNECTION)?;
         let token = process::run(&self.database, &["token", "create", "bench"])?;
         let usher = self
@@ -164,11 +169,78 @@ impl Bench {
         if self.wanted("dead-target") {
             self.creates_beside_a_dead_target(&usher, &people)?;
         }
+        if self.options.large && self.options.only.is_empty() {
+            return self.pull();
+        }
+        self.print_report();
+        Ok(())
+    }
+
+    fn print_report(&self) {
         println!(
             "\n{}\nload at the end {}",
             self.report.borrow().text(),
             machine_load()
         );
+    }
+
+    /// Reading a domain, small and large.
+    fn pull(&self) -> anyhow::Result<()> {
+        let sizes = [10_000, 100_000].map(|users| pull::Size {
+            users,
+            groups: users / 50,
+            memberships: users * 5,
+        });
+        let mut peaks = Vec::new();
+        println!("reading a domain, load {}", machine_load());
+        for size in sizes {
+            let reading = pull::Reading::new(self.folder.path(), size)?;
+            println!("{size:?}");
+            let first = reading.sync(true)?;
+            println!(
+                "  first full run: {:.2} s, {}",
+                first.took.as_secs_f64(),
+                first.counts
+            );
+            let again = reading.sync(true)?;
+            println!(
+                "  without a change: {:.2} s, {}",
+                again.took.as_secs_f64(),
+                again.counts
+            );
+            let bare = self.runtime.block_on(reading.bare())?;
+            println!("  a bare client: {:.2} s", bare.as_secs_f64());
+            reading.change(100);
+            let some = reading.sync(false)?;
+            println!(
+                "  100 changes, incremental: {:.2} s, {}",
+                some.took.as_secs_f64(),
+                some.counts
+            );
+            let ratio = again.took.as_secs_f64() / bare.as_secs_f64();
+            let what = format!(
+                "pull without a change, {} users, of a bare client",
+                size.users
+            );
+            self.report
+                .borrow_mut()
+                .value(&what, Some(ratio), 1.5, "times");
+            let peak = [&first, &again, &some]
+                .iter()
+                .filter_map(|it| it.peak_kib)
+                .max();
+            if let Some(peak) = peak {
+                println!("  peak of resident memory: {:.1} MiB", peak as f64 / 1024.0);
+                peaks.push(peak as f64);
+            }
+        }
+        if let [small, large] = peaks.as_slice() {
+            let what = "peak memory of a pull, 100,000 users to 10,000";
+            self.report
+                .borrow_mut()
+                .value(what, Some(large / small), 1.3, "times");
+        }
+        self.print_report();
         Ok(())
     }
 

@@ -1,9 +1,9 @@
-//! Who is in the emulated IDCS domain, and what Jira must therefore show.
+//! Who is in the emulated IDCS domain, and what the products must therefore show.
 
 use std::collections::BTreeSet;
 
 use usher_emulators::idcs::Person;
-use usher_emulators::jira::{Jira, JiraUser};
+use usher_emulators::jira::Jira;
 
 /// Where Jira puts every new account by itself.
 const DEFAULT_GROUP: &str = "jira-software-users";
@@ -89,6 +89,18 @@ pub(crate) struct Member {
     pub(crate) key: Option<String>,
     /// Indices of the groups.
     pub(crate) groups: BTreeSet<usize>,
+    /// The name of the account before any renaming.
+    pub(crate) first_login: String,
+}
+
+/// An account as a product shows it.
+pub(crate) struct Seen {
+    /// The stable key, where it is compared.
+    pub(crate) key: Option<String>,
+    pub(crate) display_name: String,
+    pub(crate) email: String,
+    pub(crate) active: bool,
+    pub(crate) groups: Vec<String>,
 }
 
 /// A group in IDCS.
@@ -120,6 +132,7 @@ impl Member {
             id: String::new(),
             key: None,
             groups,
+            first_login: given.to_lowercase(),
         }
     }
 
@@ -198,14 +211,42 @@ impl Cast {
 
     /// Everything in which Jira is not as IDCS wants it. Empty: converged.
     pub(crate) fn differences(&self, jira: &Jira) -> Vec<String> {
-        let mut differences = Vec::new();
-        for member in &self.members {
-            self.compare(member, jira.user(&member.login()), &mut differences);
-        }
-        differences
+        let find = |member: &Member| {
+            jira.user(&member.login()).map(|user| Seen {
+                key: Some(user.key),
+                display_name: user.display_name,
+                email: user.email,
+                active: user.active,
+                groups: user.groups,
+            })
+        };
+        self.differences_at("Jira", find, DEFAULT_GROUP)
     }
 
-    fn compare(&self, member: &Member, user: Option<JiraUser>, differences: &mut Vec<String>) {
+    /// The same of any product, which puts new accounts into `default_group` by itself.
+    pub(crate) fn differences_at(
+        &self,
+        product: &str,
+        find: impl Fn(&Member) -> Option<Seen>,
+        default_group: &str,
+    ) -> Vec<String> {
+        let mut differences = Vec::new();
+        for member in &self.members {
+            self.compare(member, find(member), default_group, &mut differences);
+        }
+        differences
+            .into_iter()
+            .map(|difference| format!("{product}: {difference}"))
+            .collect()
+    }
+
+    fn compare(
+        &self,
+        member: &Member,
+        user: Option<Seen>,
+        default_group: &str,
+        differences: &mut Vec<String>,
+    ) {
         let login = member.login();
         let active = match member.standing {
             Standing::Assigned => member.person.active,
@@ -231,14 +272,14 @@ impl Cast {
         differ("display name", &user.display_name, member.name());
         differ("e-mail", &user.email, &member.person.email);
         differ("active", &user.active.to_string(), &active.to_string());
-        if let Some(key) = &member.key {
-            differ("key", &user.key, key);
+        if let (Some(key), Some(is)) = (&member.key, &user.key) {
+            differ("key", is, key);
         }
         let teams = member.groups.iter().filter_map(|it| self.teams.get(*it));
         let pushed = teams.filter(|team| !team.id.is_empty());
         let wanted: BTreeSet<&str> = pushed.map(|team| team.in_jira).collect();
         let is = user.groups.iter().map(String::as_str);
-        let is: BTreeSet<&str> = is.filter(|it| *it != DEFAULT_GROUP).collect();
+        let is: BTreeSet<&str> = is.filter(|it| *it != default_group).collect();
         differ("groups", &format!("{is:?}"), &format!("{wanted:?}"));
     }
 }

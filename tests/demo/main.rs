@@ -1,12 +1,14 @@
-//! The demo: one command that shows Usher at work between an IDCS domain and a Jira, both emulated.
+//! The demo: one command that shows Usher at work between an IDCS domain and a Jira, a Confluence and a Crowd, all
+//! emulated.
 //!
-//! `cargo demo` starts the three, tells a short story line by line (joiners, a marriage, leavers, an outage, a
+//! `cargo demo` starts them, tells a short story line by line (joiners, a marriage, leavers, an outage, a
 //! crash), checks every claim it makes, and leaves everything running to be tried by hand. With
 //! `--fast --exit` it is a test: the exit code says whether each claim held.
 //!
 //! Usher runs as it does for an administrator, as the program of its own: this binary starts itself again with
 //! the first argument `usher`, so that nothing else has to be built.
 
+mod beside;
 mod cast;
 mod screen;
 mod stage;
@@ -22,7 +24,7 @@ use clap::Parser;
 use screen::Screen;
 use stage::Stage;
 
-/// Shows Usher at work between an IDCS domain and a Jira, both emulated.
+/// Shows Usher at work between an IDCS domain and a Jira, a Confluence and a Crowd, all emulated.
 #[derive(Debug, Parser)]
 #[command(name = "cargo demo", bin_name = "cargo demo")]
 struct Arguments {
@@ -90,7 +92,7 @@ async fn play(arguments: Arguments, screen: &Arc<Screen>) -> anyhow::Result<bool
     }
     stop.await;
     screen.line("");
-    screen.say("Stopping Usher and the emulated Jira.");
+    screen.say("Stopping Usher and the emulated products.");
     stage.strike(true).await?;
     Ok(held)
 }

@@ -7,6 +7,15 @@ use std::time::{Duration, Instant};
 
 /// Width of the middle column.
 const WIDTH: usize = 60;
+/// Width of the first column: `Confluence ←`.
+const SIDE: usize = 12;
+/// In this order they are shown.
+const PRODUCTS: [&str; 3] = ["Jira", "Confluence", "Crowd"];
+/// Where products put new accounts by themselves.
+const DEFAULT_GROUPS: [&str; 2] = [
+    " added to jira-software-users",
+    " added to confluence-users",
+];
 /// Where sentences are broken.
 const LONGEST: usize = 96;
 
@@ -28,11 +37,11 @@ pub(crate) struct Screen {
 struct State {
     /// SCIM ids, and the names that are shown instead of them.
     names: Vec<(String, String)>,
-    /// When the push was sent that what now happens in Jira follows from.
+    /// When the push was sent that what now happens follows from.
     sent_at: Option<Instant>,
-    /// A push is not answered yet: what happens in Jira meanwhile is shown after it.
+    /// A push is not answered yet: what happens in the products meanwhile is shown after it.
     pushing: bool,
-    early: Vec<(String, Instant)>,
+    early: Vec<(&'static str, String, Instant)>,
     /// Lines are counted instead of shown.
     gathered: Option<Gathered>,
 }
@@ -40,6 +49,7 @@ struct State {
 #[derive(Default)]
 struct Gathered {
     pushes: Vec<(String, usize)>,
+    /// With the product in front.
     changes: Vec<(String, usize)>,
     last_change: Option<Duration>,
 }
@@ -140,8 +150,8 @@ impl Screen {
     pub(crate) fn push_ends(&self) {
         let mut state = self.state();
         state.pushing = false;
-        for (text, at) in std::mem::take(&mut state.early) {
-            self.change(&mut state, &text, at);
+        for (product, text, at) in std::mem::take(&mut state.early) {
+            self.change(&mut state, product, &text, at);
         }
     }
 
@@ -172,18 +182,18 @@ impl Screen {
         self.row("IDCS →", BLUE, &request, &outcome);
     }
 
-    /// One change in the emulated Jira, in its words.
-    pub(crate) fn changed(&self, told: &str) {
+    /// One change in an emulated product, in its words.
+    pub(crate) fn changed(&self, product: &'static str, told: &str) {
         let at = Instant::now();
         let mut state = self.state();
         if state.pushing && state.gathered.is_none() {
-            state.early.push((told.to_owned(), at));
+            state.early.push((product, told.to_owned(), at));
         } else {
-            self.change(&mut state, told, at);
+            self.change(&mut state, product, told, at);
         }
     }
 
-    /// Nothing is pushed any more: what happens in Jira from now on follows from no push of the story.
+    /// Nothing is pushed any more: what happens from now on follows from no push of the story.
     pub(crate) fn open_end(&self) {
         self.state().sent_at = None;
     }
@@ -205,11 +215,19 @@ impl Screen {
             let (request, status) = what.split_once(": ").unwrap_or((what, ""));
             self.row("IDCS →", BLUE, &format!("{times} × {request}"), status);
         }
-        let last = gathered.changes.len().saturating_sub(1);
-        for (index, (what, times)) in gathered.changes.iter().enumerate() {
+        let mut changes = gathered.changes;
+        changes.sort_by_key(|(what, _)| PRODUCTS.iter().position(|it| what.starts_with(it)));
+        let last = changes.len().saturating_sub(1);
+        for (index, (what, times)) in changes.iter().enumerate() {
+            let (product, what) = what.split_once(": ").unwrap_or(("", what));
             let after = gathered.last_change.filter(|_| index == last);
             let after = after.map_or_else(String::new, |it| format!("all within {}", shown(it)));
-            self.row("Jira ←", YELLOW, &format!("{times} × {what}"), &after);
+            self.row(
+                &format!("{product} ←"),
+                YELLOW,
+                &format!("{times} × {what}"),
+                &after,
+            );
         }
     }
 
@@ -218,24 +236,28 @@ impl Screen {
         self.state().gathered = None;
     }
 
-    fn change(&self, state: &mut State, told: &str, at: Instant) {
+    fn change(&self, state: &mut State, product: &str, told: &str, at: Instant) {
         let after = state.sent_at.map(|sent_at| at - sent_at);
         if let Some(gathered) = &mut state.gathered {
-            count(&mut gathered.changes, kind_of(told));
+            count(
+                &mut gathered.changes,
+                &format!("{product}: {}", kind_of(told)),
+            );
             gathered.last_change = after.or(gathered.last_change);
             return;
         }
-        let own = told.ends_with(" added to jira-software-users");
+        let own = DEFAULT_GROUPS.iter().any(|it| told.ends_with(it));
         let text = if own {
-            format!("{told} (Jira's default)")
+            format!("{told} ({product}'s default)")
         } else {
             told.to_owned()
         };
         let after = after.map_or_else(String::new, |it| format!("after {}", shown(it)));
-        self.row("Jira ←", YELLOW, &text, &after);
+        self.row(&format!("{product} ←"), YELLOW, &text, &after);
     }
 
     fn row(&self, side: &str, colour: &str, text: &str, right: &str) {
+        let side = &padded(side, SIDE);
         let (side, right) = (self.painted(side, colour), self.painted(right, DIM));
         self.print(&format!("    {side}  {}  {right}", padded(text, WIDTH)), "");
     }
@@ -271,14 +293,13 @@ pub(crate) fn shown(time: Duration) -> String {
 fn kind_of(told: &str) -> &'static str {
     let kinds = [
         (" created (", "account created"),
-        (
-            "added to jira-software-users",
-            "added to Jira's default group",
-        ),
+        (DEFAULT_GROUPS[0], "added to its default group"),
+        (DEFAULT_GROUPS[1], "added to its default group"),
         (" added to ", "added to a group"),
         (" removed from ", "removed from a group"),
         (" renamed to ", "account renamed"),
         (": display name is now ", "display name changed"),
+        (": full name is now ", "display name changed"),
         (": e-mail is now ", "e-mail changed"),
         (" deactivated", "account deactivated"),
         (" reactivated", "account reactivated"),

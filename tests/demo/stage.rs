@@ -1,4 +1,4 @@
-//! What the story is played on: the emulated Jira, the emulated IDCS, and Usher in a process of its own.
+//! What the story is played on: the emulated products, the emulated IDCS, and Usher in a process of its own.
 
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use usher_emulators::idcs::{IdcsPush, Pushed};
 use usher_emulators::jira::{Jira, JiraOptions, JiraUser};
 
+use crate::beside::Beside;
 use crate::cast::Cast;
 use crate::screen::{Screen, shown};
 
@@ -35,6 +36,7 @@ pub(crate) struct Stage {
     pub(crate) screen: Arc<Screen>,
     pub(crate) usher: Usher,
     pub(crate) jira: Jira,
+    pub(crate) beside: Beside,
     pub(crate) jira_token: String,
     pub(crate) idcs: IdcsPush,
     pub(crate) idcs_token: String,
@@ -67,7 +69,7 @@ impl Stage {
         let folder = Folder::make(dir)?;
         let jira = Jira::start(JiraOptions::default()).context("cannot start the emulated Jira")?;
         let listener = Arc::clone(screen);
-        jira.on_event(Box::new(move |event| listener.changed(event)));
+        jira.on_event(Box::new(move |event| listener.changed("Jira", event)));
         let usher = Usher::new(&folder.path)?;
         Ok(Self {
             screen: Arc::clone(screen),
@@ -76,6 +78,7 @@ impl Stage {
             idcs_token: String::new(),
             usher,
             jira,
+            beside: Beside::start(screen)?,
             jira_token: JiraOptions::default().token,
             cast: Cast::new(),
             others: Vec::new(),
@@ -154,21 +157,24 @@ impl Stage {
         }
     }
 
-    /// Waits until Jira is as IDCS wants it and Usher has nothing left to do.
+    /// Waits until Jira and then the others are as IDCS wants them and Usher has nothing left to do; tells how long
+    /// Jira took.
     pub(crate) async fn converged(&mut self, what: &str) -> anyhow::Result<Duration> {
         let took = self
             .until(what, |stage| stage.cast.differences(&stage.jira))
             .await?;
-        self.until(what, |stage| match stage.usher.status() {
-            Ok(status) if status["pending"] == 0 => Vec::new(),
-            Ok(status) => vec![format!("usher status: {status}")],
+        self.until(what, |stage| stage.beside.differences(&stage.cast))
+            .await?;
+        self.until(what, |stage| match stage.usher.statuses() {
+            Ok(all) if all.iter().all(|status| status["pending"] == 0) => Vec::new(),
+            Ok(all) => vec![format!("usher status: {all:?}")],
             Err(error) => vec![format!("usher status: {error:#}")],
         })
         .await?;
         Ok(took)
     }
 
-    /// Stops Usher and Jira; keeps the folder if it is the user's, or for a look at what went wrong.
+    /// Stops Usher and the products; keeps the folder if it is the user's, or for a look at what went wrong.
     pub(crate) async fn strike(mut self, keep: bool) -> anyhow::Result<()> {
         self.usher.stop().await?;
         if self.folder.own && !keep {
@@ -265,12 +271,22 @@ impl Usher {
             .to_owned())
     }
 
-    /// `usher status --json` of the only target.
-    pub(crate) fn status(&self) -> anyhow::Result<Value> {
+    /// `usher status --json` of every target.
+    pub(crate) fn statuses(&self) -> anyhow::Result<Vec<Value>> {
         let text = self.run(&["status", "--json"])?;
         let mut status: Value = serde_json::from_str(&text)
             .with_context(|| format!("usher status --json is no JSON: {text}"))?;
-        Ok(status["targets"][0].take())
+        match status["targets"].take() {
+            Value::Array(all) => Ok(all),
+            _ => bail!("usher status --json names no targets: {text}"),
+        }
+    }
+
+    /// The same of Jira alone.
+    pub(crate) fn status(&self) -> anyhow::Result<Value> {
+        let all = self.statuses()?;
+        let jira = all.into_iter().find(|status| status["name"] == "jira");
+        jira.context("usher status does not name jira")
     }
 
     /// Starts the server and waits until it is ready. It comes back on the port it had.

@@ -40,16 +40,19 @@ pub(crate) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
 
 async fn prologue(stage: &mut Stage) -> anyhow::Result<()> {
     let screen = stage.screen.clone();
-    screen.chapter("Usher between an IDCS domain and a Jira Data Center");
+    screen.chapter("Usher between an IDCS domain and a Jira, a Confluence and a Crowd");
     screen.say(
-        "IDCS pushes people and groups to Usher over SCIM 2.0, Usher keeps Jira in step. Both ends are emulated \
-         here; Usher is the real program, in a process of its own.",
+        "IDCS pushes people and groups to Usher over SCIM 2.0, Usher keeps the products in step. Both ends are \
+         emulated here; Usher is the real program, in a process of its own.",
     );
     screen.line("");
-    screen.say("    IDCS →   a request that IDCS sent to Usher, and how Usher answered");
-    screen
-        .say("    Jira ←   a change that Usher made in Jira, and how long after the push was sent");
-    screen.say("    ‹ada›    stands for Ada's SCIM id");
+    for line in [
+        "    IDCS →        a request that IDCS sent to Usher, and how Usher answered",
+        "    Jira ←        a change that Usher made in Jira, and how long after the push was sent",
+        "    ‹ada›         stands for Ada's SCIM id",
+    ] {
+        screen.line(line);
+    }
     screen.pause(1500).await;
 
     // What an administrator finds: a Jira with people in it.
@@ -67,7 +70,8 @@ async fn prologue(stage: &mut Stage) -> anyhow::Result<()> {
     let file = stage.usher.file("usher.toml");
     let token_file = stage.usher.file("jira-token");
     write_private(&token_file, &stage.jira_token)?;
-    let configuration = configuration(&stage.jira.url(), &token_file.display().to_string());
+    let mut configuration = configuration(&stage.jira.url(), &token_file.display().to_string());
+    configuration.push_str(&stage.beside.configuration(&stage.usher)?);
     write_private(&file, &configuration)?;
     let path = file.display().to_string();
     let applied = stage.usher.run(&["apply", &path])?;
@@ -242,6 +246,7 @@ async fn marriage(stage: &mut Stage) -> anyhow::Result<()> {
         kept && stage.jira.user("carla").is_none(),
         &format!("the same account ({key}) under the new name: her issues stay hers"),
     );
+    screen.say("Crowd has renamed her too. Confluence cannot: there she keeps her login, under her new name.");
     screen.pause(1000).await;
     Ok(())
 }
@@ -328,6 +333,7 @@ async fn outage(stage: &mut Stage) -> anyhow::Result<()> {
     let screen = stage.screen.clone();
     screen.chapter("6  Jira goes down while three changes are pushed");
     stage.jira.set_down(true);
+    screen.say("Jira alone: the others go on.");
     let hana = stage.cast.find("Hana")?;
     rename_display(stage, hana, "Hana Sato-Lind").await?;
     let hugo = stage.cast.find("Hugo")?;
@@ -343,9 +349,14 @@ async fn outage(stage: &mut Stage) -> anyhow::Result<()> {
         .until("usher status says that Jira is down", down)
         .await?;
     screen.command("usher status", &stage.usher.run(&["status"])?);
+    stage
+        .until("Confluence and Crowd go on", |stage| {
+            stage.beside.differences(&stage.cast)
+        })
+        .await?;
     stage.claim(
         true,
-        "all three are acknowledged and wait; IDCS noticed nothing",
+        "all three are acknowledged and wait for Jira; IDCS noticed nothing, Confluence and Crowd have them",
     );
     screen.pause(1500).await;
     screen.say("Jira is back:");
@@ -507,7 +518,7 @@ async fn comeback(stage: &mut Stage) -> anyhow::Result<()> {
 async fn repetition(stage: &mut Stage) -> anyhow::Result<()> {
     let screen = stage.screen.clone();
     screen.chapter("9  IDCS pushes everything once more");
-    let writes = stage.jira.writes();
+    let (writes, beside) = (stage.jira.writes(), stage.beside.writes());
     screen.gather();
     for member in &stage.cast.members {
         if member.standing != Standing::Revoked {
@@ -524,9 +535,10 @@ async fn repetition(stage: &mut Stage) -> anyhow::Result<()> {
     stage.converged("the repetition taken in").await?;
     screen.gathered();
     let written = stage.jira.writes() - writes;
+    let elsewhere = stage.beside.writes() - beside;
     stage.claim(
-        written == 0,
-        &format!("{written} writes to Jira, as Jira counts them"),
+        written + elsewhere == 0,
+        &format!("{written} writes to Jira, as Jira counts them, and {elsewhere} to the others"),
     );
     screen.say("And one real change, to see that Usher was not asleep:");
     let nora = stage.cast.find("Nora")?;
@@ -542,9 +554,10 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
     let screen = stage.screen.clone();
     screen.chapter("The count");
     let differences = stage.cast.differences(&stage.jira);
+    let beside = stage.beside.differences(&stage.cast);
     stage.claim(
-        differences.is_empty(),
-        "Jira is as IDCS wants it, person by person and group by group",
+        differences.is_empty() && beside.is_empty(),
+        "Jira, Confluence and Crowd are as IDCS wants them, person by person and group by group",
     );
     let names: Vec<String> = stage.others.iter().map(|it| it.name.clone()).collect();
     let left_alone = names.iter().all(|name| untouched(stage, name));
@@ -577,6 +590,11 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
     let users = stage.jira.users();
     let active = users.iter().filter(|it| it.active).count();
     let twice = made_twice(stage);
+    let [confluence, crowd] = stage.beside.counts();
+    stage.claim(
+        confluence.2 + crowd.2 == 0,
+        "no account was made twice in Confluence or Crowd either",
+    );
     screen.line("");
     screen.table(&[
         ("people in IDCS", assigned.to_string()),
@@ -587,8 +605,11 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
         ("  made by Usher", made_by_usher(stage).to_string()),
         ("  there before", stage.others.len().to_string()),
         ("  made twice", twice.len().to_string()),
+        (confluence.0, confluence.1.to_string()),
+        (crowd.0, crowd.1.to_string()),
         ("requests from IDCS", pushes.to_string()),
         ("write requests to Jira", stage.jira.writes().to_string()),
+        ("  and to the others", stage.beside.writes().to_string()),
         ("time", shown(took)),
     ]);
     let broken = stage.broken_claims();
@@ -653,7 +674,7 @@ pub(crate) fn leave_running(stage: &Stage) -> anyhow::Result<()> {
         "curl -sS '{jira}/rest/api/2/user?username=mary&expand=groups' -H 'Authorization: Bearer {jira_token}'"
     ));
     screen.line("");
-    screen.say("What happens in Jira is shown here. Ctrl-C stops everything.");
+    screen.say("What happens in the products is shown here. Ctrl-C stops everything.");
     Ok(())
 }
 

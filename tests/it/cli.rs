@@ -55,7 +55,7 @@ fn file(database: &Database, text: &str) -> String {
 fn apply_is_idempotent_and_says_what_it_does() {
     for database in databases() {
         let path = file(&database, CONFIGURATION);
-        let dry = run(&database, &["apply", &path, "--dry-run"]);
+        let dry = run(&database, &["apply", &path, "--plan"]);
         assert_eq!(dry.status.code(), Some(0), "{}", err(&dry));
         assert!(
             out(&dry).contains("connection corp: would be created"),

@@ -9,6 +9,7 @@ use usher::targets;
 use usher_emulators::bitbucket::{Bitbucket, BitbucketOptions};
 use usher_emulators::confluence::{Confluence, ConfluenceOptions};
 use usher_emulators::crowd::{Crowd, CrowdOptions};
+use usher_emulators::guard::{Guard, GuardOptions};
 use usher_emulators::jira::{Jira, JiraOptions};
 
 use super::harness::{App, sqlite};
@@ -91,6 +92,20 @@ fn crowd() -> Product {
     }
 }
 
+/// One request puts all that are to be in a group into it.
+fn guard() -> Product {
+    let guard = Arc::new(Guard::start(GuardOptions::default()).unwrap());
+    let same = Arc::clone(&guard);
+    Product {
+        kind: "atlassian-guard",
+        url: guard.url(),
+        credential: "token = { env = \"NONE\" }",
+        least: PEOPLE + GROUPS + GROUPS,
+        requests: Box::new(move || called(guard.requests())),
+        there: Box::new(move || (same.users().len(), same.members("team0").len())),
+    }
+}
+
 fn credential(kind: &str) -> Credential {
     match kind {
         "crowd" => Credential::Basic {
@@ -101,6 +116,7 @@ fn credential(kind: &str) -> Credential {
             username: "admin".into(),
             password: "admin-password".into(),
         },
+        "atlassian-guard" => Credential::Bearer(GuardOptions::default().key.into()),
         "confluence-dc" => Credential::Bearer("emulated-confluence-token".into()),
         _ => Credential::Bearer("emulated-jira-token".into()),
     }
@@ -185,7 +201,7 @@ create_missing = true
 async fn new_people_cost_hardly_more_than_the_least_requests() {
     eprintln!("{PEOPLE} new people in {GROUPS} groups, each in {GROUPS_EACH}:");
     eprintln!("  {:<16} {:>8} {:>8}", "product", "requests", "least");
-    for product in [jira(), confluence(), bitbucket(), crowd()] {
+    for product in [jira(), confluence(), bitbucket(), crowd(), guard()] {
         let requests = converge(&product).await;
         let (kind, least) = (product.kind, product.least);
         eprintln!("  {kind:<16} {requests:>8} {least:>8}");

@@ -39,6 +39,68 @@ fn every_configuration_file_shown_is_accepted() {
     }
 }
 
+/// The table says which tests prove each setting: none is missing in it, and none of the tests is made up.
+#[test]
+fn every_setting_is_in_the_table_with_tests_that_exist() {
+    let (_, page) = HELP_PAGES
+        .iter()
+        .find(|(name, _)| *name == "settings")
+        .unwrap();
+    let mut rows: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    for section in page.split("\n## `").skip(1) {
+        let (header, table) = section.split_once('`').unwrap();
+        for line in table.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+            assert_eq!(cells.len(), 4, "{line}");
+            let quoted = |cell: &'static str| cell.split('`').skip(1).step_by(2);
+            let tests: Vec<&str> = quoted(cells[3]).collect();
+            assert!(!tests.is_empty(), "nothing proves {line}");
+            rows.extend(quoted(cells[0]).map(|key| (header, key, tests.clone())));
+        }
+    }
+    for (header, key) in usher::config::keys() {
+        assert!(
+            rows.iter().any(|row| row.0 == header && row.1 == key),
+            "src/help/settings.md: there is no row for `{key}` under {header}"
+        );
+    }
+    let keys = usher::config::keys();
+    let sources = sources();
+    for (header, key, tests) in rows {
+        assert!(
+            keys.iter().any(|known| known.0 == header && known.1 == key),
+            "{header} has no key {key}"
+        );
+        for test in tests {
+            let head = format!("fn {test}(");
+            assert!(
+                sources.iter().any(|text| text.contains(&head)),
+                "there is no test {test}, which is to prove {key}"
+            );
+        }
+    }
+}
+
+/// All of our Rust.
+fn sources() -> Vec<String> {
+    let mut folders = vec![
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"),
+    ];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    sources
+}
+
 #[test]
 fn every_link_within_the_guide_leads_to_a_page() {
     for (name, text) in HELP_PAGES {

@@ -15,6 +15,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (1, "vault", ""),
     (2, "store", "scim, domain, clock, config"),
     (3, "auth", "store, vault, domain, clock, config"),
+    (3, "idcs", "scim, outbound, domain, clock, config"),
     (3, "targets", "domain, scim, outbound, clock, config"),
     (4, "intake", "store, scim, domain, clock"),
     (
@@ -22,10 +23,17 @@ const LAYERS: &[(u8, &str, &str)] = &[
         "converge",
         "store, targets, mapping, scim, domain, clock, config",
     ),
+    (5, "configure", "config, mapping, store, domain, clock"),
+    (
+        5,
+        "reconcile",
+        "idcs, intake, store, scim, domain, clock, config",
+    ),
+    (5, "login", "reconcile, intake, auth, store, domain, clock"),
     (
         6,
         "http",
-        "auth, intake, store, mapping, scim, domain, clock, config",
+        "login, auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

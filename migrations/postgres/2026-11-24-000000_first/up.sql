@@ -39,6 +39,10 @@ CREATE TABLE target (
     retry_at BIGINT,
     last_error TEXT,
     last_success_at BIGINT,
+    -- Set by `usher pause`: since when, by whom and why nothing is written.
+    paused_at BIGINT,
+    paused_by TEXT,
+    pause_reason TEXT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
@@ -60,6 +64,56 @@ CREATE TABLE configuration (
 );
 INSERT INTO configuration (id, generation) VALUES (1, 0);
 
+-- People who may use the seat. The password is an Argon2id hash in PHC form; `subject` is who somebody is at the
+-- identity provider that signs administrators in.
+CREATE TABLE admin (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    name_ci TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    password TEXT,
+    subject TEXT UNIQUE,
+    disabled BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    signed_in_at BIGINT
+);
+
+-- Signed-in browsers. Only a digest of the cookie is kept.
+CREATE TABLE session (
+    digest TEXT NOT NULL PRIMARY KEY,
+    admin_id TEXT NOT NULL REFERENCES admin (id) ON DELETE CASCADE,
+    agent TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX session_admin ON session (admin_id);
+
+-- What programs show at the admin API. Only a digest is kept.
+CREATE TABLE api_token (
+    id TEXT NOT NULL PRIMARY KEY,
+    label TEXT NOT NULL,
+    role TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT
+);
+
+-- Failed sign-ins by name and by address, shared by all servers.
+CREATE TABLE lockout (
+    key TEXT NOT NULL PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    last_at BIGINT NOT NULL,
+    until BIGINT
+);
+
+-- The code with which the first administrator is made: there is one row while there is no administrator.
+CREATE TABLE setup_code (
+    digest TEXT NOT NULL PRIMARY KEY,
+    created_at BIGINT NOT NULL
+);
+
 -- The mirror. `doc` is what the source stated; `search` is the same folded for filters (see scim::fold).
 -- A deleted user stays as a tombstone until every target has converged.
 CREATE TABLE scim_user (
@@ -75,10 +129,18 @@ CREATE TABLE scim_user (
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     modified_at BIGINT NOT NULL,
-    deleted_at BIGINT
+    deleted_at BIGINT,
+    -- Whether the domain grants the application to the user, where only that counts.
+    granted BOOLEAN NOT NULL DEFAULT TRUE,
+    -- Whether a push made the user; a pull makes users too.
+    pushed BOOLEAN NOT NULL DEFAULT TRUE,
+    -- On a tombstone: a push took the user away, so that a pull must not bring it back.
+    revoked BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE UNIQUE INDEX scim_user_name ON scim_user (connection_id, user_name_ci) WHERE deleted_at IS NULL;
+CREATE INDEX scim_user_gone ON scim_user (connection_id, user_name_ci) WHERE deleted_at IS NOT NULL;
 CREATE INDEX scim_user_list ON scim_user (connection_id, id) WHERE deleted_at IS NULL;
+CREATE INDEX scim_user_tombstone ON scim_user (connection_id, id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX scim_user_external ON scim_user (connection_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX scim_user_display ON scim_user (connection_id, display_name_ci);
 CREATE INDEX scim_user_modified ON scim_user (connection_id, modified_at);
@@ -114,6 +176,8 @@ CREATE TABLE membership (
     group_id TEXT NOT NULL REFERENCES scim_group (id) ON DELETE CASCADE,
     member_id TEXT NOT NULL,
     member_type TEXT NOT NULL,
+    -- The run that saw it last, of those that had to look.
+    seen_run BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (group_id, member_id)
 );
 CREATE INDEX membership_member ON membership (member_id, group_id);
@@ -133,6 +197,8 @@ CREATE TABLE account (
     standing TEXT NOT NULL,
     in_flight BOOLEAN NOT NULL,
     updated_at BIGINT NOT NULL,
+    -- Since when the person is not wanted at the target: the grace period before a deletion counts from here.
+    unwanted_since BIGINT,
     -- What was taken from it and is to be given back (JSON), where a product knows no inactive accounts.
     taken TEXT,
     UNIQUE (target_id, user_id),
@@ -140,6 +206,7 @@ CREATE TABLE account (
 );
 CREATE INDEX account_username ON account (target_id, username_ci);
 CREATE INDEX account_user ON account (user_id);
+CREATE INDEX account_active ON account (target_id) WHERE active;
 
 -- Groups at a target that Usher has used, and whose they are.
 CREATE TABLE target_group (
@@ -167,6 +234,16 @@ CREATE TABLE target_membership (
     owner TEXT NOT NULL,
     PRIMARY KEY (account_id, group_ci)
 );
+CREATE INDEX target_membership_group ON target_membership (group_ci);
+
+-- The default groups that an account was given when Usher made it. They stay wanted, and outlive the membership
+-- itself: whoever comes back gets them again.
+CREATE TABLE given_group (
+    account_id TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    group_ci TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    PRIMARY KEY (account_id, group_ci)
+);
 
 -- "This user at this target may be out of step": a level, not an event, so at most one per pair.
 -- `generation` counts marks; an item ends only if nothing marked it since it was claimed.
@@ -183,11 +260,82 @@ CREATE TABLE work_item (
     lease_owner TEXT,
     lease_until BIGINT,
     last_error TEXT,
+    -- In shadow mode: the names of the operations that would be done, as `usher apply` counts them.
+    backlog TEXT,
     cause TEXT NOT NULL,
     PRIMARY KEY (target_id, user_id)
 );
 CREATE INDEX work_item_due ON work_item (target_id, state, priority, due_at);
 CREATE INDEX work_item_user ON work_item (user_id);
+
+-- Brakes. A removal is a deactivation, a deletion or the end of a membership; `subject` is who it happens to
+-- (the user's id, or another name for somebody who is not in the mirror), `group_ci` is empty for accounts.
+-- One row for each removal done or reserved, written before it is done: what a brake counts. Rows older than
+-- any window are removed.
+CREATE TABLE removal (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    group_ci TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    counted BOOLEAN NOT NULL,
+    PRIMARY KEY (target_id, kind, subject, group_ci)
+);
+CREATE INDEX removal_at ON removal (target_id, kind, at);
+
+-- One brake: of a whole target (`group_ci` empty) or of one group there. `last_at` is when it last had to hold
+-- something. The row is also the lock under which removals of its kind are counted.
+CREATE TABLE brake (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    group_ci TEXT NOT NULL,
+    tripped_at BIGINT,
+    last_at BIGINT,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (target_id, kind, group_ci)
+);
+
+-- One removal that a brake holds, or that a person has decided about. It ends when it is done, or when it is
+-- not wanted any more. `basis` is why it was wanted; a decision against it is about that alone.
+CREATE TABLE hold (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    group_ci TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    user_id TEXT REFERENCES scim_user (id) ON DELETE CASCADE,
+    connection_id TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    basis TEXT NOT NULL,
+    since BIGINT NOT NULL,
+    cause TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    decided_by TEXT,
+    decided_at BIGINT,
+    PRIMARY KEY (target_id, subject, kind, group_ci)
+);
+CREATE INDEX hold_state ON hold (target_id, state, kind);
+CREATE INDEX hold_user ON hold (user_id);
+
+-- "Somebody may be in this group whom the source does not have in it": a level, kept from one look to the next.
+-- `due_at` is when its members are compared next, `removed` holds the keys of accounts that the last look took
+-- out and that are checked once more, `note` what it found.
+CREATE TABLE group_item (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    group_ci TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at BIGINT NOT NULL,
+    lease_owner TEXT,
+    lease_until BIGINT,
+    removed TEXT NOT NULL,
+    note TEXT,
+    cause TEXT NOT NULL,
+    PRIMARY KEY (target_id, group_ci)
+);
+CREATE INDEX group_item_due ON group_item (target_id, due_at);
 
 -- Append-only: every operation at a target, and every act of an administrator, with what caused it. Names are
 -- copied, so that a row still reads when what it is about is gone. An operation has a target and a user; an act
@@ -218,3 +366,80 @@ CREATE TABLE configuration_version (
     cause TEXT NOT NULL,
     text TEXT NOT NULL
 );
+
+-- What a pull knows of a user: which one it is in the domain, what was read last (`digest`, and the names of
+-- the attributes in it), the version of the mirror that this stands for, and the run that saw it last.
+CREATE TABLE source_user (
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    source_id TEXT NOT NULL,
+    user_id TEXT NOT NULL UNIQUE REFERENCES scim_user (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    stated TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    seen_run BIGINT NOT NULL,
+    PRIMARY KEY (connection_id, source_id)
+);
+
+-- The same of a group. `digest` is over its members as the domain listed them; `unresolved` counts those that
+-- the mirror did not have at the time of `digest_run`.
+CREATE TABLE source_group (
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    source_id TEXT NOT NULL,
+    group_id TEXT NOT NULL UNIQUE REFERENCES scim_group (id) ON DELETE CASCADE,
+    modified TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    unresolved BIGINT NOT NULL,
+    digest_run BIGINT NOT NULL,
+    seen_run BIGINT NOT NULL,
+    PRIMARY KEY (connection_id, source_id)
+);
+
+-- Whom the domain grants the application to, as the last complete reading said.
+CREATE TABLE source_grant (
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    grantee TEXT NOT NULL,
+    seen_run BIGINT NOT NULL,
+    PRIMARY KEY (connection_id, grantee)
+);
+
+-- The state of pulling, one row for each connection that is read. The lease keeps runs apart, also those of
+-- several replicas. `watermark` is where the next incremental run begins. The refresh token is encrypted.
+CREATE TABLE pull (
+    connection_id TEXT NOT NULL PRIMARY KEY REFERENCES connection (id) ON DELETE CASCADE,
+    lease_owner TEXT,
+    lease_until BIGINT,
+    last_number BIGINT NOT NULL,
+    scheduled_at BIGINT,
+    full_at BIGINT,
+    watermark BIGINT,
+    newest_user_run BIGINT NOT NULL,
+    refresh_token TEXT
+);
+
+-- One pass of the reconciler over a connection.
+CREATE TABLE run (
+    id TEXT NOT NULL PRIMARY KEY,
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    number BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    state TEXT NOT NULL,
+    started_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    message TEXT,
+    counts TEXT NOT NULL
+);
+CREATE INDEX run_connection ON run (connection_id, number);
+
+-- What a run changed, a line for each user or group.
+CREATE TABLE run_result (
+    id TEXT NOT NULL PRIMARY KEY,
+    run_id TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    subject TEXT NOT NULL,
+    subject_id TEXT,
+    change TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    missed_push BOOLEAN NOT NULL
+);
+CREATE INDEX run_result_run ON run_result (run_id, id);

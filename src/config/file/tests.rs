@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::print;
-use crate::domain::{ExistingGroups, MatchKey, Mode, SecretRef};
+use crate::domain::{
+    ClientAuth, ExistingGroups, Grant, MatchKey, Mode, PullSettings, PullUsers, SecretRef,
+};
 
 /// The example of the design, without what is not supported yet.
 const EXAMPLE: &str = r#"
@@ -48,6 +50,10 @@ protect = ["jira-administrators"]
 for_all = ["jira-software-users"]
 for_new = []
 manual = [{ from = "Engineering", to = ["developers"], keep_members = true }]
+
+[mapping.brakes]
+deactivations = { count = 25, share = 0.10, window = "1h" }
+membership_removals = { count = 200, share = 0.20, window = "1h" }
 "#;
 
 /// The smallest file with everything in it; tests put mistakes into it.
@@ -67,13 +73,12 @@ target = "jira"
 fn example() -> ConfigFile {
     ConfigFile::new(
         vec![ConnectionSettings {
-            name: "corp".to_owned(),
-            kind: ConnectionKind::OracleIdcs,
             group_attributes: vec![GroupAttribute {
                 path: "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
                     .to_owned(),
                 split: String::new(),
             }],
+            ..ConnectionSettings::new("corp", ConnectionKind::OracleIdcs)
         }],
         vec![TargetSettings {
             name: "jira".to_owned(),
@@ -130,6 +135,8 @@ fn example() -> ConfigFile {
                     }],
                     ..GroupRules::default()
                 },
+                // What the example states is what holds by default.
+                ..MappingSettings::default()
             },
         }],
     )
@@ -225,10 +232,10 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             "kind = \"scim\"",
-            "kind = \"scim\"\nschedule = \"30m\"\nclient_secret = \"s3cret\"",
+            "kind = \"oracle-idcs\"\nclient_id = \"c\"\nbase_url = \"idcs\"\nclient_secret = \"s3cret\"",
             &[
-                "4:1: `schedule` is not supported yet",
-                "5:1: `client_secret` is not supported yet",
+                "5:12: `base_url` should begin with https:// (or http://)",
+                "6:17: `client_secret` should be { env = \"NAME\" } or { file = \"path\" }, not text in quotes",
             ],
         ),
         (
@@ -438,8 +445,26 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             "",
-            "[mapping.brakes]\n",
-            &["12:10: `brakes` is not supported yet"],
+            "[mapping.brakes]\ndeactivations = \"of\"\ndeletions = 1\nmembers = \"off\"\n",
+            &[
+                "13:17: unknown deactivations `of`; did you mean `off`? (off)",
+                "14:13: `deletions` should be a table that begins with [mapping.brakes.deletions], not a whole number",
+                "15:1: unknown key `members`; there are deactivations, deletions, membership_removals",
+            ],
+        ),
+        (
+            "",
+            "[mapping.brakes]\ndeactivations = { cont = 1, share = 10, window = \"1s\", group_size = 3 }\n\
+             membership_removals = { count = -1, share = \"0.1\", group_size = 0 }\n",
+            &[
+                "13:19: unknown key `cont`; did you mean `count`?",
+                "13:37: `share` should be 0 to 1, as in 0.10 for a tenth",
+                "13:50: `window` should be 1m to 7d",
+                "13:56: unknown key `group_size`; there are count, share, at_least, window",
+                "14:33: `count` should be 0 to 1000000",
+                "14:45: `share` should be a part of 1, as in 0.10, not text",
+                "14:65: `group_size` should be 1 to 1000000",
+            ],
         ),
         (
             "",
@@ -860,6 +885,106 @@ fn group_rules() -> impl Strategy<Value = GroupRules> {
         })
 }
 
+fn pull_settings() -> impl Strategy<Value = PullSettings> {
+    let auth = prop_oneof![
+        Just(ClientAuth::Secret(SecretRef::Env("IDCS_SECRET".to_owned()))),
+        prop::option::of(text()).prop_map(|key_id| ClientAuth::PrivateKey {
+            key: SecretRef::File("/run/key.pem".into()),
+            key_id,
+        }),
+    ];
+    let words = (
+        Just(Grant::ClientCredentials),
+        prop::sample::select(vec![PullUsers::All, PullUsers::Pushed]),
+    );
+    let options = (
+        any::<bool>(),
+        prop::option::of(text()),
+        any::<bool>(),
+        1..100_u32,
+    );
+    (auth, words, options).prop_map(
+        |(auth, (grant, users), (only_granted, groups, timed, number))| PullSettings {
+            base_url: "https://idcs.example.com".to_owned(),
+            client_id: "c1".to_owned(),
+            auth,
+            grant,
+            app_id: only_granted.then(|| "a1".to_owned()),
+            only_granted,
+            users,
+            groups,
+            schedule: timed.then(|| "30m".to_owned()),
+            full_every_s: u64::from(number),
+            requests_per_second: number,
+        },
+    )
+}
+
+fn brake(group_size: std::ops::Range<u32>) -> impl Strategy<Value = Option<Brake>> {
+    let brake = (
+        0..1000_u32,
+        0..10_001_u32,
+        0..9_u32,
+        60..604_801_u64,
+        group_size,
+    );
+    prop::option::of(
+        brake.prop_map(|(count, share, at_least, window_s, group_size)| Brake {
+            count,
+            share: Share::new(share),
+            at_least,
+            window_s,
+            group_size,
+        }),
+    )
+}
+
+fn brakes() -> impl Strategy<Value = Brakes> {
+    (brake(0..1), brake(0..1), brake(1..99)).prop_map(
+        |(deactivations, deletions, membership_removals)| Brakes {
+            deactivations,
+            deletions,
+            membership_removals,
+        },
+    )
+}
+
+#[test]
+fn a_connection_that_is_read_is_checked_as_a_whole() {
+    let with = |lines: &str| {
+        let text = SMALL.replacen(
+            "kind = \"scim\"",
+            &format!("kind = \"oracle-idcs\"\n{lines}"),
+            1,
+        );
+        parse(&text).map(|file| file.connections[0].pull.clone())
+    };
+    let told = |lines: &str| {
+        let problems = with(lines).unwrap_err();
+        problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let least = "base_url = \"https://idcs.example.com\"\nclient_id = \"c\"\nclient_secret = { env = \"S\" }\n";
+    let pull = with(least).unwrap().unwrap();
+    assert_eq!((pull.requests_per_second, pull.full_every_s), (2, 21_600));
+    assert_eq!(with("").unwrap(), None);
+    assert!(told(&format!("{least}only_granted = true")).contains("needs `app_id`"));
+    assert!(told(&format!("{least}schedule = \"often\"")).contains("\"30m\""));
+    assert!(told(&format!("{least}private_key = {{ file = \"k\" }}")).contains("not both"));
+    assert!(told("schedule = \"30m\"").contains("`base_url` is missing"));
+    let scim = SMALL.replacen("kind = \"scim\"", "kind = \"scim\"\nschedule = \"30m\"", 1);
+    let problems = parse(&scim).unwrap_err();
+    assert!(
+        problems[0]
+            .to_string()
+            .contains("needs kind = \"oracle-idcs\""),
+        "{problems:?}"
+    );
+}
+
 fn config_file() -> impl Strategy<Value = ConfigFile> {
     let kind = prop::sample::select(vec![
         ConnectionKind::OracleIdcs,
@@ -867,28 +992,35 @@ fn config_file() -> impl Strategy<Value = ConfigFile> {
         ConnectionKind::EntraId,
         ConnectionKind::Okta,
     ]);
-    let connection =
-        (name(), kind, group_attributes()).prop_map(|(name, kind, group_attributes)| {
-            ConnectionSettings {
-                name,
-                kind,
-                group_attributes,
-            }
-        });
+    let pull = prop::option::of(pull_settings());
+    let connection = (name(), kind, group_attributes(), pull).prop_map(
+        |(name, kind, group_attributes, pull)| ConnectionSettings {
+            group_attributes,
+            pull: pull.filter(|_| kind == ConnectionKind::OracleIdcs),
+            ..ConnectionSettings::new(name, kind)
+        },
+    );
     let mode = prop::sample::select(vec![Mode::Shadow, Mode::Live, Mode::Paused]);
     (
         connection,
         target_settings(),
-        prop::option::of((mode, user_rules(), group_rules())),
+        prop::option::of((
+            (mode, prop::collection::vec(text(), 0..3)),
+            user_rules(),
+            group_rules(),
+            brakes(),
+        )),
     )
         .prop_map(|(connection, target, rules)| {
-            let mapping = rules.map(|(mode, users, groups)| MappingEntry {
+            let mapping = rules.map(|((mode, live_for), users, groups, brakes)| MappingEntry {
                 connection: connection.name.clone(),
                 target: target.name.clone(),
                 settings: MappingSettings {
                     mode,
+                    live_for,
                     users,
                     groups,
+                    brakes,
                 },
             });
             ConfigFile::new(

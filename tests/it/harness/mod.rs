@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use usher::config::server::DatabaseUrl;
 use usher::store::Store;
 
-pub use server::{App, Process, Reply, form};
+pub use server::{App, Process, Reply, form, get, status};
 
 /// An empty database of one kind. Dropping it removes a SQLite file.
 #[derive(Clone)]
@@ -45,7 +45,15 @@ pub fn databases() -> Vec<Database> {
 
 /// A fresh SQLite file.
 pub fn sqlite() -> Database {
-    let folder = tempfile::tempdir().unwrap();
+    sqlite_in(None)
+}
+
+/// A fresh SQLite file in a folder of its own below `parent`, or below where temporary files usually are.
+pub fn sqlite_in(parent: Option<&std::path::Path>) -> Database {
+    let folder = match parent {
+        Some(parent) => tempfile::tempdir_in(parent).unwrap(),
+        None => tempfile::tempdir().unwrap(),
+    };
     let path = folder.path().join("usher.db");
     let text = format!("sqlite:{}", path.display());
     Database {

@@ -110,23 +110,28 @@ impl App {
         &self.parts.store
     }
 
+    /// `http://127.0.0.1:…`
+    pub fn base(&self) -> &str {
+        self.scim.trim_end_matches("/scim/v2")
+    }
+
     /// Applies a configuration file.
     pub async fn apply(&self, toml: &str) -> app::Report {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("usher.toml");
         std::fs::write(&path, toml).unwrap();
-        app::apply(self.store(), &self.clock, &path, false)
+        let by = app::By {
+            actor: "test",
+            cause: "usher apply",
+        };
+        app::apply(self.store(), &self.clock, &path, by, false)
             .await
             .unwrap()
     }
 
     /// Makes a connection with that name and a bearer token for it.
     pub async fn connection(&self, name: &str, kind: ConnectionKind) -> String {
-        let settings = usher::domain::ConnectionSettings {
-            name: name.to_owned(),
-            kind,
-            group_attributes: Vec::new(),
-        };
+        let settings = usher::domain::ConnectionSettings::new(name, kind);
         let now = self.clock.now();
         self.store()
             .write(move |tx| -> Result<(), store::Error> {
@@ -180,6 +185,25 @@ impl App {
             request = request
                 .header("Content-Type", "application/scim+json")
                 .body(body.to_string());
+        }
+        Reply::of(request).await
+    }
+
+    /// Sends a request to a path of the server itself.
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Reply {
+        let url = self.scim.replace("/scim/v2", path);
+        let mut request = self.client.request(method.parse().unwrap(), url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_string());
         }
         Reply::of(request).await
     }
@@ -304,6 +328,24 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Gets a URL.
+pub async fn get(url: &str, headers: &[(&str, &str)]) -> Reply {
+    let mut request = client().get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Reply::of(request).await
+}
+
+/// The status with which a URL is answered, whatever the body is.
+pub async fn status(url: &str, headers: &[(&str, &str)]) -> u16 {
+    let mut request = client().get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap().status().as_u16()
 }
 
 /// Sends a form to a URL.

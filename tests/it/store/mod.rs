@@ -47,11 +47,7 @@ pub(crate) async fn lines(store: &Store, sql: &str) -> Vec<String> {
 
 /// Makes a connection.
 pub(crate) async fn connection(store: &Store, name: &str) -> ConnectionId {
-    let settings = ConnectionSettings {
-        name: name.to_owned(),
-        kind: ConnectionKind::Scim,
-        group_attributes: Vec::new(),
-    };
+    let settings = ConnectionSettings::new(name, ConnectionKind::Scim);
     store
         .write(move |tx| -> Result<ConnectionId, store::Error> {
             Ok(settings::put_connection(tx, &settings, 0)?.0)

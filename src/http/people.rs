@@ -1,0 +1,108 @@
+//! What pages and API share about people.
+
+use super::State;
+use super::problem::Problem;
+use crate::auth::seat::Actor;
+use crate::domain::UserId;
+use crate::store::audit::{self, NewAudit};
+use crate::store::people::{self, Person, Query};
+use crate::store::{self, settings, users, work};
+
+/// A page of people.
+pub(super) struct Found {
+    pub(super) people: Vec<Person>,
+    /// Names of all connections.
+    pub(super) connections: Vec<String>,
+    /// Where the next page begins.
+    pub(super) next: Option<String>,
+}
+
+/// A place between two people, as it was handed out.
+pub(super) fn place(cursor: &str) -> Result<Option<(String, String)>, Problem> {
+    if cursor.is_empty() {
+        return Ok(None);
+    }
+    cursor
+        .rsplit_once(' ')
+        .map(|(name, id)| Some((name.to_owned(), id.to_owned())))
+        .ok_or_else(|| Problem::new(400, "this cursor was not handed out here"))
+}
+
+/// Looks for people; an unknown connection has none.
+pub(super) async fn search(
+    state: &State,
+    text: String,
+    connection: String,
+    after: Option<(String, String)>,
+    limit: usize,
+) -> Result<Found, Problem> {
+    let (connections, mut people) = state
+        .store
+        .read(move |conn| -> Result<_, store::Error> {
+            let connections = settings::load(conn)?.connections;
+            let known = connections
+                .iter()
+                .find(|c| c.settings.name == connection)
+                .map(|c| c.id.clone());
+            let people = if known.is_none() && !connection.is_empty() {
+                Vec::new()
+            } else {
+                let query = Query {
+                    text,
+                    connection: known,
+                    after,
+                };
+                // One more tells whether there is a next page.
+                people::page(conn, &query, limit as i64 + 1)?
+            };
+            let names = connections.into_iter().map(|c| c.settings.name).collect();
+            Ok((names, people))
+        })
+        .await?;
+    let more = people.len() > limit;
+    people.truncate(limit);
+    let next = people
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("{} {}", last.user_name_ci, last.id));
+    Ok(Found {
+        people,
+        connections,
+        next,
+    })
+}
+
+/// Has one person looked at again at every target, now.
+pub(super) async fn look_again(
+    state: &State,
+    actor: &Actor,
+    user: UserId,
+    through: &'static str,
+) -> Result<(), Problem> {
+    let now = state.clock.now();
+    let name = actor.name.clone();
+    let known = state
+        .store
+        .write(move |tx| -> Result<bool, store::Error> {
+            let Some((connection, _)) = users::find(tx.conn(), &user)? else {
+                tx.discard();
+                return Ok(false);
+            };
+            let cause = format!("{name} asked for it");
+            work::mark(tx, &connection, &user, work::Priority::Push, &cause, now)?;
+            let detail = serde_json::json!({});
+            let act = NewAudit {
+                connection_id: Some(connection),
+                user_id: Some(user.clone()),
+                ..NewAudit::act(now, &name, "retry", &detail, through)
+            };
+            audit::append(tx, &act)?;
+            Ok(true)
+        })
+        .await?;
+    if !known {
+        return Err(Problem::new(404, "nobody has this id (any more)"));
+    }
+    state.intake.wake();
+    Ok(())
+}

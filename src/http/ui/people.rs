@@ -1,0 +1,127 @@
+//! People: found by name or address, and one person across every product.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::super::State;
+use super::super::people;
+use super::super::problem::Problem;
+use super::{Frame, Notice, html, see_other};
+use crate::auth::seat::Actor;
+use crate::clock::rfc3339;
+use crate::converge::{Explanation, explain};
+use crate::domain::{Role, UserId};
+use crate::http::encoded;
+use crate::store::people::Person;
+
+/// People on a page.
+const PAGE: usize = 50;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Search {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    connection: String,
+    /// Folded user name and id of the last one of the page before.
+    #[serde(default)]
+    after: String,
+}
+
+#[derive(Template)]
+#[template(path = "people.html", config = "src/http/ui/askama.toml")]
+struct List {
+    frame: Frame,
+    search: Search,
+    connections: Vec<String>,
+    people: Vec<Person>,
+    next: Option<String>,
+}
+
+/// `GET /people`
+pub(super) async fn list(
+    state: web::Data<State>,
+    actor: Actor,
+    search: web::Query<Search>,
+) -> Result<HttpResponse, Problem> {
+    let search = search.into_inner();
+    let found = people::search(
+        &state,
+        search.q.clone(),
+        search.connection.clone(),
+        people::place(&search.after)?,
+        PAGE,
+    )
+    .await?;
+    let next = found.next.map(|next| {
+        format!(
+            "/people?q={}&connection={}&after={}",
+            encoded(&search.q),
+            encoded(&search.connection),
+            encoded(&next)
+        )
+    });
+    let page = List {
+        frame: Frame::new("People", "/people", actor),
+        search,
+        connections: found.connections,
+        people: found.people,
+        next,
+    };
+    Ok(html(200, &page))
+}
+
+#[derive(Template)]
+#[template(path = "person.html", config = "src/http/ui/askama.toml")]
+struct One {
+    frame: Frame,
+    person: Explanation,
+    may_operate: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Said {
+    #[serde(default)]
+    said: String,
+}
+
+/// `GET /people/{id}`
+pub(super) async fn show(
+    state: web::Data<State>,
+    actor: Actor,
+    id: web::Path<String>,
+    said: web::Query<Said>,
+) -> Result<HttpResponse, Problem> {
+    let user = UserId(id.into_inner());
+    let now = state.clock.now();
+    let person = state
+        .store
+        .read(move |conn| explain(conn, &user, now))
+        .await?
+        .ok_or_else(|| Problem::new(404, "nobody has this id (any more); search again"))?;
+    let mut frame = Frame::new(person.user_name.clone(), "/people", actor.clone());
+    if said.said == "retry" {
+        frame.notice = Some(Notice {
+            tone: "good",
+            text: "Looked at again now; reload in a moment to see what came of it.".to_owned(),
+        });
+    }
+    let page = One {
+        frame,
+        may_operate: actor.role.includes(Role::Operator),
+        person,
+    };
+    Ok(html(200, &page))
+}
+
+/// `POST /people/{id}/retry`
+pub(super) async fn retry(
+    state: web::Data<State>,
+    actor: Actor,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    people::look_again(&state, &actor, UserId(id.clone()), "the page of the person").await?;
+    Ok(see_other(&format!("/people/{id}?said=retry")))
+}

@@ -1,0 +1,219 @@
+//! Administrators, sessions and API tokens.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::super::State;
+use super::super::accounts::{self, Changing, Making};
+use super::super::problem::Problem;
+use super::{Frame, html, see_other};
+use crate::auth::seat::Actor;
+use crate::clock::rfc3339;
+use crate::domain::Role;
+use crate::store::admins::{self, Admin, ApiToken, Session};
+use crate::store::{self};
+
+#[derive(Template)]
+#[template(path = "settings.html", config = "src/http/ui/askama.toml")]
+struct Page {
+    frame: Frame,
+    admins: Vec<Admin>,
+    sessions: Vec<Session>,
+    tokens: Vec<ApiToken>,
+    roles: [Role; 3],
+    /// Of a token that was made just now.
+    secret: Option<String>,
+}
+
+/// `GET /settings`
+pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpResponse, Problem> {
+    page(
+        &state,
+        Frame::new("Settings", "/settings", actor),
+        None,
+        200,
+    )
+    .await
+}
+
+async fn page(
+    state: &State,
+    frame: Frame,
+    secret: Option<String>,
+    status: u16,
+) -> Result<HttpResponse, Problem> {
+    let now = state.clock.now();
+    let (admins, sessions, tokens) = state
+        .store
+        .read(move |conn| -> Result<_, store::Error> {
+            Ok((
+                admins::list(conn)?,
+                admins::sessions(conn, now)?,
+                admins::tokens(conn)?,
+            ))
+        })
+        .await?;
+    let page = Page {
+        frame,
+        admins,
+        sessions,
+        tokens,
+        roles: Role::ALL,
+        secret,
+    };
+    Ok(html(status, &page))
+}
+
+/// Back to the page, with what went wrong if something did.
+async fn back(
+    state: &State,
+    actor: Actor,
+    outcome: Result<(), Problem>,
+) -> Result<HttpResponse, Problem> {
+    match outcome {
+        Ok(()) => Ok(see_other("/settings")),
+        Err(problem) if problem.status < 500 => {
+            let frame = Frame::new("Settings", "/settings", actor).saying("bad", problem.detail);
+            page(state, frame, None, problem.status).await
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct NewPerson {
+    name: String,
+    role: Role,
+    password: SecretString,
+}
+
+/// `POST /settings/administrators`
+pub(super) async fn create(
+    state: web::Data<State>,
+    actor: Actor,
+    form: web::Form<NewPerson>,
+) -> Result<HttpResponse, Problem> {
+    let NewPerson {
+        name,
+        role,
+        password,
+    } = form.into_inner();
+    let making = Making {
+        name,
+        role,
+        password,
+    };
+    let made = accounts::create(&state, &actor, making, "the settings page").await;
+    back(&state, actor, made.map(|_| ())).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct ChangedPerson {
+    name: String,
+    /// `role`, `disable`, `enable`, `password` or `remove`.
+    what: String,
+    role: Option<Role>,
+    password: Option<SecretString>,
+}
+
+/// `POST /settings/administrators/change`
+pub(super) async fn change(
+    state: web::Data<State>,
+    actor: Actor,
+    form: web::Form<ChangedPerson>,
+) -> Result<HttpResponse, Problem> {
+    let form = form.into_inner();
+    let through = "the settings page";
+    let outcome = match form.what.as_str() {
+        "remove" => accounts::remove(&state, &actor, form.name, through).await,
+        what => {
+            let changing = Changing {
+                role: form.role.filter(|_| what == "role"),
+                disabled: match what {
+                    "disable" => Some(true),
+                    "enable" => Some(false),
+                    _ => None,
+                },
+                password: form.password.filter(|_| what == "password"),
+            };
+            accounts::change(&state, &actor, form.name, changing, through)
+                .await
+                .map(|_| ())
+        }
+    };
+    back(&state, actor, outcome).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct NewToken {
+    label: String,
+    role: Role,
+    #[serde(default)]
+    days: String,
+}
+
+/// `POST /settings/tokens`
+pub(super) async fn create_token(
+    state: web::Data<State>,
+    actor: Actor,
+    form: web::Form<NewToken>,
+) -> Result<HttpResponse, Problem> {
+    let form = form.into_inner();
+    let days = match form.days.trim() {
+        "" => None,
+        text => Some(text.parse::<u32>().map_err(|_| {
+            Problem::new(
+                400,
+                "the number of days should be a whole number, or nothing",
+            )
+        })?),
+    };
+    let expires_at = days.map(|days| state.clock.now() + i64::from(days) * 86_400_000_000);
+    match accounts::create_token(
+        &state,
+        &actor,
+        &form.label,
+        form.role,
+        expires_at,
+        "the settings page",
+    )
+    .await
+    {
+        Ok((_, secret)) => {
+            let frame = Frame::new("Settings", "/settings", actor).saying(
+                "good",
+                "The token is made. Keep its secret now: it cannot be shown again.",
+            );
+            page(&state, frame, Some(secret.expose_secret().to_owned()), 200).await
+        }
+        Err(problem) => back(&state, actor, Err(problem)).await,
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Id {
+    id: String,
+}
+
+/// `POST /settings/tokens/revoke`
+pub(super) async fn revoke_token(
+    state: web::Data<State>,
+    actor: Actor,
+    form: web::Form<Id>,
+) -> Result<HttpResponse, Problem> {
+    let outcome =
+        accounts::revoke_token(&state, &actor, form.into_inner().id, "the settings page").await;
+    back(&state, actor, outcome).await
+}
+
+/// `POST /settings/sessions/end`
+pub(super) async fn end_session(
+    state: web::Data<State>,
+    actor: Actor,
+    form: web::Form<Id>,
+) -> Result<HttpResponse, Problem> {
+    state.seat.sign_out(&form.into_inner().id).await?;
+    back(&state, actor, Ok(())).await
+}

@@ -1,0 +1,133 @@
+//! Pull: reads the domain of a connection and brings the mirror in step, through the same door as a push.
+//!
+//! Silence is not removal. Whatever is read is taken in as it comes; nothing is removed because it was not read.
+//! A user, a group or a membership that a complete and plausible reading did not show is asked about by itself,
+//! from another side, and only the domain's own word about that very one removes it.
+
+mod counts;
+mod one;
+mod run;
+mod schedule;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use counts::Counts;
+pub use one::{Synced, Who};
+pub use run::{Extent, OnProgress, Progress, Report};
+pub use schedule::Scheduler;
+
+use crate::clock::{Clock, Micros};
+use crate::domain::{Connection, ConnectionId, ConnectionSettings, PullSettings};
+use crate::idcs::{self, Idcs};
+use crate::intake::{self, Intake, Source};
+use crate::store::{self, Store};
+
+/// Makes the client of a connection.
+pub type Connect = Arc<dyn Fn(&Connection) -> Result<Idcs, String> + Send + Sync>;
+
+/// Why a run, or the reading of one user, did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting cannot be used.
+    #[error("{0}")]
+    Setup(String),
+    /// The domain could not be read.
+    #[error(transparent)]
+    Domain(#[from] idcs::Error),
+    /// What was read is not to be trusted: nothing is removed.
+    #[error("{0}")]
+    Implausible(String),
+    /// A run of this connection is under way.
+    #[error("a run of this connection is under way: wait for its end (`usher runs`)")]
+    Busy,
+    /// The lease of this run ran out, and another run took over.
+    #[error("another run took over: this one was without a sign of life for too long")]
+    Overtaken,
+    /// Nobody of that name or id is in the domain or in the mirror.
+    #[error("neither the domain nor the mirror has a user {0:?}")]
+    NoSuchUser(String),
+    /// The user kept changing while it was read.
+    #[error("the user kept changing while it was read: try again")]
+    Unsettled,
+    /// The mirror did not take it.
+    #[error(transparent)]
+    Intake(#[from] intake::Error),
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// The reconciler. Clones share their clients, and with them tokens and pace.
+#[derive(Clone)]
+pub struct Reconciler {
+    store: Store,
+    intake: Intake,
+    clock: Clock,
+    connect: Connect,
+    clients: Arc<Mutex<HashMap<ConnectionId, (ConnectionSettings, Idcs)>>>,
+}
+
+impl std::fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reconciler")
+    }
+}
+
+impl Reconciler {
+    /// Reads with clients made by `connect`, and writes through `intake`.
+    pub fn new(store: Store, intake: Intake, clock: Clock, connect: Connect) -> Self {
+        Self {
+            store,
+            intake,
+            clock,
+            connect,
+            clients: Arc::default(),
+        }
+    }
+
+    /// The client of a connection: the same one for as long as its settings are the same.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] if the connection is not read, or its settings cannot be used.
+    pub fn client(&self, connection: &Connection) -> Result<Idcs, Error> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((settings, client)) = clients.get(&connection.id)
+            && *settings == connection.settings
+        {
+            return Ok(client.clone());
+        }
+        let client = (self.connect)(connection).map_err(Error::Setup)?;
+        let kept = (connection.settings.clone(), client.clone());
+        clients.insert(connection.id.clone(), kept);
+        Ok(client)
+    }
+
+    /// Forgets a client whose secret the domain refused: the next one reads the secret anew.
+    fn drop_client(&self, connection: &Connection) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.remove(&connection.id);
+    }
+
+    fn now(&self) -> Micros {
+        self.clock.now()
+    }
+}
+
+/// How a connection is read.
+fn pull_of(connection: &Connection) -> Result<&PullSettings, Error> {
+    connection.settings.pull.as_ref().ok_or_else(|| {
+        Error::Setup(format!(
+            "connection {} does not say how its domain is read: add base_url, client_id and client_secret",
+            connection.settings.name
+        ))
+    })
+}
+
+fn source_of(connection: &Connection, cause: &str) -> Source {
+    Source {
+        connection: connection.id.clone(),
+        dialect: intake::dialect(connection.settings.kind),
+        cause: cause.to_owned(),
+    }
+}

@@ -1,0 +1,727 @@
+//! Brakes: what was removed lately, what is held, and what a person decided about it.
+//!
+//! [`ask`] counts and reserves in one transaction, under a lock on the brake's row, so that workers and
+//! replicas that ask at once cannot overshoot. A removal is known by what it takes from whom: asking for it
+//! again, after a failure or a new mark, costs nothing.
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::audit::{self, NewAudit};
+use super::conn::{AnyConn, Tx, on_each};
+use super::error::Error;
+use super::group_work;
+use super::schema::{account, brake, hold, removal};
+use super::statement::Binds;
+use super::work::{self, Priority};
+use crate::clock::Micros;
+use crate::domain::{
+    Brake, Brakes, ConnectionId, Removal, RemovalKind, TargetId, UserId, WHOLE_TARGET,
+};
+use crate::scim::fold::fold_text;
+
+/// Whom a removal happens to.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Where.
+    pub target: TargetId,
+    /// By the rules of this connection.
+    pub connection: ConnectionId,
+    /// The person in the mirror. `None`: somebody whom only the target knows.
+    pub user: Option<UserId>,
+    /// Tells subjects of one target apart: the user's id, where there is one.
+    pub key: String,
+    /// For people.
+    pub name: String,
+    /// Why the removal is wanted, in one word. A decision against it holds for this reason alone.
+    pub basis: String,
+    /// What set it off.
+    pub cause: String,
+}
+
+/// What a brake says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Do it.
+    Go,
+    /// Not before a person agrees; why, in words.
+    Held(String),
+    /// A person decided against it.
+    Discarded,
+}
+
+/// A removal that is held, or was decided about.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Hold {
+    /// Where.
+    pub target_id: String,
+    /// The key of the brake.
+    pub kind: String,
+    /// See [`Subject::key`].
+    pub subject: String,
+    /// The group, for a membership; empty for an account.
+    pub group: String,
+    /// The person in the mirror.
+    pub user_id: Option<String>,
+    /// By the rules of this connection.
+    pub connection_id: String,
+    /// For people.
+    pub user_name: String,
+    /// `held`, `released` or `discarded`.
+    pub state: String,
+    /// See [`Subject::basis`].
+    pub basis: String,
+    /// Since when it is held.
+    pub since: Micros,
+    /// What set the removal off.
+    pub cause: String,
+    /// What the brake said.
+    pub reason: String,
+}
+
+type HoldColumns = (
+    hold::target_id,
+    hold::kind,
+    hold::subject,
+    hold::group_name,
+    hold::user_id,
+    hold::connection_id,
+    hold::user_name,
+    hold::state,
+    hold::basis,
+    hold::since,
+    hold::cause,
+    hold::reason,
+);
+const HOLD_COLUMNS: HoldColumns = (
+    hold::target_id,
+    hold::kind,
+    hold::subject,
+    hold::group_name,
+    hold::user_id,
+    hold::connection_id,
+    hold::user_name,
+    hold::state,
+    hold::basis,
+    hold::since,
+    hold::cause,
+    hold::reason,
+);
+
+impl Hold {
+    /// Whether this is about `removal`.
+    pub fn is_about(&self, removal: &Removal) -> bool {
+        self.kind == removal.kind.as_str() && fold_text(&self.group) == fold_text(&removal.group)
+    }
+}
+
+/// A brake that is on.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Tripped {
+    /// Where.
+    pub target_id: String,
+    /// Its key.
+    pub kind: String,
+    /// The group, folded; empty for the whole target.
+    pub group: String,
+    /// Since when.
+    pub tripped_at: Option<Micros>,
+    /// When it last had to hold something.
+    pub last_at: Option<Micros>,
+    /// In words.
+    pub reason: String,
+}
+
+/// Asks whether a removal may be done now, and reserves it if so.
+///
+/// What is held stays held however often it is asked for, and does not count. Once a brake is on, every new
+/// removal of its kind is held until a window has passed without a new one, or a person has released all.
+pub fn ask(
+    tx: &mut Tx<'_>,
+    brakes: &Brakes,
+    subject: &Subject,
+    wanted: &Removal,
+    now: Micros,
+) -> Result<Answer, Error> {
+    let known = hold::table
+        .find((
+            subject.target.as_str(),
+            subject.key.as_str(),
+            wanted.kind.as_str(),
+            fold_text(&wanted.group),
+        ))
+        .select(HOLD_COLUMNS)
+        .first::<Hold>(tx.conn())
+        .optional()?;
+    let limit = brakes.on(wanted.kind);
+    match known.as_ref().map(|known| (known, known.state.as_str())) {
+        Some((known, "discarded")) if known.basis == subject.basis => return Ok(Answer::Discarded),
+        Some((known, "discarded")) => strike(tx, known)?,
+        Some((_, "released")) => {
+            reserve(tx, subject, wanted, false, now)?;
+            return Ok(Answer::Go);
+        }
+        // Whoever switched the brake off has decided.
+        Some((known, _)) if limit.is_none() => strike(tx, known)?,
+        Some((known, _)) => return Ok(Answer::Held(known.reason.clone())),
+        None => {}
+    }
+    let Some(limit) = limit else {
+        reserve(tx, subject, wanted, true, now)?;
+        return Ok(Answer::Go);
+    };
+    let window = Window {
+        target: &subject.target,
+        kind: wanted.kind,
+        since: now - i64::try_from(limit.window_s).map_or(i64::MAX / 4, |s| s * 1_000_000),
+    };
+    window.lock(tx)?;
+    let refusal = if window.has(tx, subject, wanted)? {
+        None
+    } else {
+        window.refusal(tx, limit, wanted, now)?
+    };
+    match refusal {
+        None => {
+            reserve(tx, subject, wanted, true, now)?;
+            Ok(Answer::Go)
+        }
+        Some(why) => {
+            put_hold(tx, subject, wanted, &why, now)?;
+            Ok(Answer::Held(why))
+        }
+    }
+}
+
+/// What one kind of removals did at one target lately.
+struct Window<'a> {
+    target: &'a TargetId,
+    kind: RemovalKind,
+    since: Micros,
+}
+
+impl Window<'_> {
+    /// Keeps others from counting until the transaction ends. On PostgreSQL the update locks the row; SQLite has
+    /// one writer.
+    fn lock(&self, tx: &mut Tx<'_>) -> Result<(), Error> {
+        on_each!(tx.conn(), |c| diesel::insert_into(brake::table)
+            .values((
+                brake::target_id.eq(self.target.as_str()),
+                brake::kind.eq(self.kind.as_str()),
+                brake::group_ci.eq(WHOLE_TARGET),
+                brake::reason.eq(""),
+            ))
+            .on_conflict((brake::target_id, brake::kind, brake::group_ci))
+            .do_update()
+            .set(brake::kind.eq(self.kind.as_str()))
+            .execute(c))?;
+        Ok(())
+    }
+
+    /// Whether this very removal is reserved already.
+    fn has(&self, tx: &mut Tx<'_>, subject: &Subject, wanted: &Removal) -> Result<bool, Error> {
+        let at: Option<i64> = removal::table
+            .find((
+                self.target.as_str(),
+                self.kind.as_str(),
+                subject.key.as_str(),
+                fold_text(&wanted.group),
+            ))
+            .filter(removal::at.gt(self.since))
+            .select(removal::at)
+            .first(tx.conn())
+            .optional()?;
+        Ok(at.is_some())
+    }
+
+    /// Why one more is too much, if it is; the brake is on then.
+    fn refusal(
+        &self,
+        tx: &mut Tx<'_>,
+        limit: &Brake,
+        wanted: &Removal,
+        now: Micros,
+    ) -> Result<Option<String>, Error> {
+        let span = span(limit.window_s);
+        if let Some(why) = self.still_on(tx, WHOLE_TARGET, now)? {
+            return Ok(Some(why));
+        }
+        let used = self.used(tx, WHOLE_TARGET)?;
+        let most = self.most(tx, limit, used)?;
+        if used >= most {
+            let why = format!(
+                "the brake on {} is on: {most} within {span} is the limit at this target",
+                self.kind.as_str()
+            );
+            self.trip(tx, WHOLE_TARGET, &why, now)?;
+            return Ok(Some(why));
+        }
+        if wanted.kind != RemovalKind::MembershipRemoval {
+            return Ok(None);
+        }
+        let folded = fold_text(&wanted.group);
+        if let Some(why) = self.still_on(tx, &folded, now)? {
+            return Ok(Some(why));
+        }
+        let used = self.used(tx, &folded)?;
+        let size = self.size(tx, &folded, limit.enough())?;
+        let Some(most) = limit.group_limit(size).filter(|most| used >= *most) else {
+            return Ok(None);
+        };
+        let why = format!(
+            "the brake on {} is on for group {:?}: {most} within {span} is the limit for its {size} members",
+            self.kind.as_str(),
+            wanted.group,
+        );
+        self.trip(tx, &folded, &why, now)?;
+        Ok(Some(why))
+    }
+
+    /// How many pass, as far as that has to be known to tell whether `used` is less.
+    fn most(&self, tx: &mut Tx<'_>, limit: &Brake, used: u64) -> Result<u64, Error> {
+        let least = limit.limit(0);
+        let most = limit.limit(u64::MAX);
+        if used < least || used >= most {
+            // The population does not matter.
+            return Ok(if used < least { least } else { most });
+        }
+        Ok(limit.limit(self.size(tx, WHOLE_TARGET, limit.enough())?))
+    }
+
+    /// If the brake tripped and something was held within the window: why. That goes on from now.
+    fn still_on(&self, tx: &mut Tx<'_>, group: &str, now: Micros) -> Result<Option<String>, Error> {
+        let row = brake::table
+            .find((self.target.as_str(), self.kind.as_str(), group))
+            .filter(brake::last_at.gt(self.since));
+        let why: Option<String> = row.select(brake::reason).first(tx.conn()).optional()?;
+        if why.is_some() {
+            diesel::update(brake::table.find((self.target.as_str(), self.kind.as_str(), group)))
+                .set(brake::last_at.eq(now))
+                .execute(tx.conn())?;
+        }
+        Ok(why)
+    }
+
+    fn trip(&self, tx: &mut Tx<'_>, group: &str, why: &str, now: Micros) -> Result<(), Error> {
+        on_each!(tx.conn(), |c| diesel::insert_into(brake::table)
+            .values((
+                brake::target_id.eq(self.target.as_str()),
+                brake::kind.eq(self.kind.as_str()),
+                brake::group_ci.eq(group),
+                brake::tripped_at.eq(now),
+                brake::last_at.eq(now),
+                brake::reason.eq(why),
+            ))
+            .on_conflict((brake::target_id, brake::kind, brake::group_ci))
+            .do_update()
+            .set((
+                brake::tripped_at.eq(now),
+                brake::last_at.eq(now),
+                brake::reason.eq(why),
+            ))
+            .execute(c))?;
+        Ok(())
+    }
+
+    /// Removals within the window, of the whole target or of one group.
+    fn used(&self, tx: &mut Tx<'_>, group: &str) -> Result<u64, Error> {
+        let mut query = removal::table
+            .filter(removal::target_id.eq(self.target.as_str()))
+            .filter(removal::kind.eq(self.kind.as_str()))
+            .filter(removal::at.gt(self.since))
+            .filter(removal::counted.eq(true))
+            .into_boxed();
+        if group != WHOLE_TARGET {
+            query = query.filter(removal::group_ci.eq(group.to_owned()));
+        }
+        Ok(number(query.count().get_result(tx.conn())?))
+    }
+
+    /// How many there were of one group, or of the whole target, at the beginning of the window: what is there, and
+    /// what was removed since and has not come back. Counted no further than `enough`.
+    fn size(&self, tx: &mut Tx<'_>, group: &str, enough: u64) -> Result<u64, Error> {
+        let mut binds = Binds::default();
+        let target = binds.text(self.target.0.clone());
+        let kind = binds.text(self.kind.as_str().to_owned());
+        let since = binds.integer(self.since);
+        let enough = binds.integer(i64::try_from(enough).unwrap_or(i64::MAX));
+        let in_group = binds.text(group.to_owned());
+        let membership = "account a JOIN target_membership m ON m.account_id = a.id \
+             WHERE a.target_id = r.target_id AND a.user_id = r.subject AND m.group_ci = r.group_ci";
+        let (there, back) = match (self.kind, group) {
+            (RemovalKind::MembershipRemoval, WHOLE_TARGET) => (
+                format!(
+                    "account a JOIN target_membership m ON m.account_id = a.id \
+                     WHERE a.target_id = {target}"
+                ),
+                membership,
+            ),
+            (RemovalKind::MembershipRemoval, _) => (
+                format!(
+                    "target_membership m JOIN account a ON a.id = m.account_id \
+                     WHERE m.group_ci = {in_group} AND a.target_id = {target}"
+                ),
+                membership,
+            ),
+            (RemovalKind::Deactivation | RemovalKind::Deletion, _) => (
+                format!("account a WHERE a.target_id = {target} AND a.active"),
+                "account a WHERE a.target_id = r.target_id AND a.user_id = r.subject AND a.active",
+            ),
+        };
+        let sql = format!(
+            "SELECT count(*) AS n FROM (SELECT a.id FROM {there} LIMIT {enough}) x \
+             UNION ALL \
+             SELECT count(*) AS n FROM removal r \
+             WHERE r.target_id = {target} AND r.kind = {kind} AND r.at > {since} \
+             AND ({in_group} = '' OR r.group_ci = {in_group}) AND NOT EXISTS (SELECT 1 FROM {back})"
+        );
+        let counts: Vec<i64> =
+            on_each!(tx.conn(), |c| binds.statement::<BigInt>(&sql, true).load(c))?;
+        Ok(counts.into_iter().map(number).sum())
+    }
+}
+
+fn number(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// A span of time in words: `1h`.
+fn span(seconds: u64) -> String {
+    match seconds {
+        s if s % 3600 == 0 => format!("{}h", s / 3600),
+        s if s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+/// Writes a removal down before it is done.
+fn reserve(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    wanted: &Removal,
+    counted: bool,
+    now: Micros,
+) -> Result<(), Error> {
+    on_each!(tx.conn(), |c| diesel::insert_into(removal::table)
+        .values((
+            removal::target_id.eq(subject.target.as_str()),
+            removal::kind.eq(wanted.kind.as_str()),
+            removal::subject.eq(&subject.key),
+            removal::group_ci.eq(fold_text(&wanted.group)),
+            removal::at.eq(now),
+            removal::counted.eq(counted),
+        ))
+        .on_conflict((
+            removal::target_id,
+            removal::kind,
+            removal::subject,
+            removal::group_ci
+        ))
+        .do_update()
+        .set((removal::at.eq(now), removal::counted.eq(counted)))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Takes back what [`ask`] reserved: it will not be done.
+pub fn give_back(tx: &mut Tx<'_>, subject: &Subject, wanted: &Removal) -> Result<(), Error> {
+    diesel::delete(removal::table.find((
+        subject.target.as_str(),
+        wanted.kind.as_str(),
+        subject.key.as_str(),
+        fold_text(&wanted.group),
+    )))
+    .execute(tx.conn())?;
+    Ok(())
+}
+
+fn put_hold(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    wanted: &Removal,
+    why: &str,
+    now: Micros,
+) -> Result<(), Error> {
+    diesel::insert_into(hold::table)
+        .values((
+            hold::target_id.eq(subject.target.as_str()),
+            hold::kind.eq(wanted.kind.as_str()),
+            hold::subject.eq(&subject.key),
+            hold::group_ci.eq(fold_text(&wanted.group)),
+            hold::group_name.eq(&wanted.group),
+            hold::user_id.eq(subject.user.as_ref().map(UserId::as_str)),
+            hold::connection_id.eq(subject.connection.as_str()),
+            hold::user_name.eq(&subject.name),
+            hold::state.eq("held"),
+            hold::basis.eq(&subject.basis),
+            hold::since.eq(now),
+            hold::cause.eq(&subject.cause),
+            hold::reason.eq(why),
+        ))
+        .execute(tx.conn())?;
+    let row = NewAudit {
+        at: now,
+        actor: None,
+        connection_id: Some(subject.connection.clone()),
+        target_id: Some(subject.target.clone()),
+        user_id: subject.user.clone(),
+        user_name: Some(subject.name.clone()),
+        operation: "hold".to_owned(),
+        detail: detail(wanted.kind.as_str(), &wanted.group),
+        outcome: "held".to_owned(),
+        message: Some(why.to_owned()),
+        cause: subject.cause.clone(),
+    };
+    audit::append(tx, &row)
+}
+
+fn detail(kind: &str, group: &str) -> String {
+    let mut detail = serde_json::json!({ "brake": kind });
+    if !group.is_empty() {
+        detail["group"] = group.into();
+    }
+    detail.to_string()
+}
+
+fn strike(tx: &mut Tx<'_>, known: &Hold) -> Result<(), Error> {
+    diesel::delete(hold::table.find((
+        known.target_id.as_str(),
+        known.subject.as_str(),
+        known.kind.as_str(),
+        fold_text(&known.group),
+    )))
+    .execute(tx.conn())?;
+    Ok(())
+}
+
+/// What is held of one subject, and what was decided.
+pub fn of_subject(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    subject: &str,
+) -> Result<Vec<Hold>, Error> {
+    Ok(hold::table
+        .filter(hold::target_id.eq(target.as_str()))
+        .filter(hold::subject.eq(subject))
+        .select(HOLD_COLUMNS)
+        .load(conn)?)
+}
+
+/// Ends what is `over`: the removal was done, or it is not wanted any more. For what was held, the audit says
+/// that it cancelled itself and with what `cause`.
+pub fn end(tx: &mut Tx<'_>, over: &[Hold], cause: &str, now: Micros) -> Result<(), Error> {
+    for known in over {
+        strike(tx, known)?;
+        if known.state == "held" {
+            append(tx, known, "cancel", None, "not wanted any more", cause, now)?;
+        }
+    }
+    Ok(())
+}
+
+fn append(
+    tx: &mut Tx<'_>,
+    known: &Hold,
+    operation: &str,
+    actor: Option<&str>,
+    message: &str,
+    cause: &str,
+    now: Micros,
+) -> Result<(), Error> {
+    let row = NewAudit {
+        at: now,
+        actor: actor.map(str::to_owned),
+        connection_id: Some(ConnectionId(known.connection_id.clone())),
+        target_id: Some(TargetId(known.target_id.clone())),
+        user_id: known.user_id.clone().map(UserId),
+        user_name: Some(known.user_name.clone()),
+        operation: operation.to_owned(),
+        detail: detail(&known.kind, &known.group),
+        outcome: "done".to_owned(),
+        message: Some(message.to_owned()),
+        cause: cause.to_owned(),
+    };
+    audit::append(tx, &row)
+}
+
+/// Everything that is held, the oldest first.
+pub fn held(conn: &mut AnyConn) -> Result<Vec<Hold>, Error> {
+    Ok(hold::table
+        .filter(hold::state.eq("held"))
+        .order((hold::target_id, hold::kind, hold::since, hold::user_name))
+        .select(HOLD_COLUMNS)
+        .load(conn)?)
+}
+
+/// Every brake that tripped and has not been reset. Whether it is still on depends on its window.
+pub fn tripped(conn: &mut AnyConn) -> Result<Vec<Tripped>, Error> {
+    Ok(brake::table
+        .filter(brake::tripped_at.is_not_null())
+        .order((brake::target_id, brake::kind, brake::group_ci))
+        .select((
+            brake::target_id,
+            brake::kind,
+            brake::group_ci,
+            brake::tripped_at,
+            brake::last_at,
+            brake::reason,
+        ))
+        .load(conn)?)
+}
+
+/// What a person decides about.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// At this target; else at all.
+    pub target: Option<TargetId>,
+    /// What this brake holds; else all of them.
+    pub kind: Option<RemovalKind>,
+    /// Of these people; else of everyone.
+    pub users: Option<Vec<UserId>>,
+}
+
+/// What a person decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Do it.
+    Release,
+    /// Do not do it, for as long as it is wanted for the same reason.
+    Discard,
+}
+
+/// Decides about what is held, and has the people looked at again. Returns how many removals that was.
+///
+/// To release everyone resets the brakes: what was done so far was right, so they count from nothing again.
+pub fn decide(
+    tx: &mut Tx<'_>,
+    choice: &Choice,
+    decision: Decision,
+    by: &str,
+    now: Micros,
+) -> Result<usize, Error> {
+    let (state, verb) = match decision {
+        Decision::Release => ("released", "release"),
+        Decision::Discard => ("discarded", "discard"),
+    };
+    let cause = format!("usher held {verb} by {by}");
+    let mut chosen: Vec<Hold> = held(tx.conn())?
+        .into_iter()
+        .filter(|known| choice.covers(known))
+        .collect();
+    // Transactions that mark the same people meet in one order.
+    chosen.sort_by(|a, b| (&a.subject, &a.target_id).cmp(&(&b.subject, &b.target_id)));
+    for known in &chosen {
+        diesel::update(hold::table.find((
+            known.target_id.as_str(),
+            known.subject.as_str(),
+            known.kind.as_str(),
+            fold_text(&known.group),
+        )))
+        .set((
+            hold::state.eq(state),
+            hold::decided_by.eq(by),
+            hold::decided_at.eq(now),
+        ))
+        .execute(tx.conn())?;
+        append(tx, known, verb, Some(by), &known.reason, &cause, now)?;
+        if let Some(user) = &known.user_id {
+            let target = TargetId(known.target_id.clone());
+            let user = UserId(user.clone());
+            work::mark_one(tx, &target, &user, Priority::Leaver, &cause, now)?;
+        } else {
+            let target = TargetId(known.target_id.clone());
+            group_work::mark(tx, &target, &known.group, &cause, now)?;
+        }
+    }
+    if decision == Decision::Release && choice.users.is_none() {
+        reset(tx, choice, &chosen)?;
+    }
+    Ok(chosen.len())
+}
+
+impl Choice {
+    fn covers(&self, known: &Hold) -> bool {
+        let is_target = |target: &TargetId| known.target_id == target.as_str();
+        let is_user = |users: &Vec<UserId>| {
+            users
+                .iter()
+                .any(|user| known.user_id.as_deref() == Some(user.as_str()))
+        };
+        self.target.as_ref().is_none_or(is_target)
+            && self.kind.is_none_or(|kind| known.kind == kind.as_str())
+            && self.users.as_ref().is_none_or(is_user)
+    }
+}
+
+/// Has the brakes that held `released` count from nothing.
+fn reset(tx: &mut Tx<'_>, choice: &Choice, released: &[Hold]) -> Result<(), Error> {
+    let mut pairs: Vec<(&str, &str)> = released
+        .iter()
+        .map(|known| (known.target_id.as_str(), known.kind.as_str()))
+        .collect();
+    let on = tripped(tx.conn())?;
+    pairs.extend(
+        on.iter()
+            .filter(|on| {
+                choice
+                    .target
+                    .as_ref()
+                    .is_none_or(|t| t.as_str() == on.target_id)
+            })
+            .filter(|on| choice.kind.is_none_or(|kind| kind.as_str() == on.kind))
+            .map(|on| (on.target_id.as_str(), on.kind.as_str())),
+    );
+    pairs.sort_unstable();
+    pairs.dedup();
+    for (target, kind) in pairs {
+        diesel::update(
+            brake::table
+                .filter(brake::target_id.eq(target))
+                .filter(brake::kind.eq(kind)),
+        )
+        .set((
+            brake::tripped_at.eq(None::<i64>),
+            brake::last_at.eq(None::<i64>),
+        ))
+        .execute(tx.conn())?;
+        // Still known as done, so that repeating one costs nothing.
+        diesel::update(
+            removal::table
+                .filter(removal::target_id.eq(target))
+                .filter(removal::kind.eq(kind)),
+        )
+        .set(removal::counted.eq(false))
+        .execute(tx.conn())?;
+    }
+    Ok(())
+}
+
+/// The folded names of accounts at a target that are being taken away, or were since then, but for one subject's.
+pub fn leaving(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    except: &str,
+    since: Micros,
+) -> Result<Vec<String>, Error> {
+    let kinds = [
+        RemovalKind::Deactivation.as_str(),
+        RemovalKind::Deletion.as_str(),
+    ];
+    Ok(account::table
+        .inner_join(
+            removal::table.on(removal::target_id
+                .eq(account::target_id)
+                .and(removal::subject.eq(account::user_id))),
+        )
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(removal::kind.eq_any(kinds))
+        .filter(removal::at.gt(since))
+        .filter(removal::subject.ne(except))
+        .select(account::username_ci)
+        .load(conn)?)
+}
+
+/// Forgets removals that are older than any window.
+pub fn purge(tx: &mut Tx<'_>, before: Micros) -> Result<usize, Error> {
+    Ok(diesel::delete(removal::table.filter(removal::at.lt(before))).execute(tx.conn())?)
+}
