@@ -13,6 +13,7 @@ mod ownership;
 mod planned;
 mod rules;
 mod sweep;
+mod taken;
 mod trouble;
 
 use std::sync::Arc;
