@@ -466,7 +466,11 @@ fn groups(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> GroupRules {
             .iter()
             .filter_map(|entry| {
                 let from = required(reader, entry, "from", "from = \"^idcs-(.+)$\"")?.value;
-                let to = required(reader, entry, "to", "to = \"$1\"")?.value;
+                // Empty takes the match out of the name.
+                if !entry.has("to") {
+                    entry.missing(reader, "to", "to = \"$1\"");
+                }
+                let to = entry.any_text(reader, "to")?;
                 Some(RewriteRule { from, to })
             })
             .collect(),

@@ -306,6 +306,17 @@ async fn tokens_of_programs_have_a_role_and_an_end() {
     assert_eq!(seat.by_token(&secret).await.unwrap(), None);
 }
 
+/// `usher openapi > openapi/admin.json` writes it anew.
+#[test]
+fn the_document_of_the_api_is_the_one_of_this_code() {
+    let committed: serde_json::Value =
+        serde_json::from_str(include_str!("../../openapi/admin.json")).unwrap();
+    assert!(
+        committed == usher::http::document(),
+        "openapi/admin.json is not what `usher openapi` prints"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_load_nothing_from_elsewhere_and_may_not_be_framed() {
     let app = App::start(&sqlite(), &Memory::new()).await;

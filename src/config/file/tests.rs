@@ -235,7 +235,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
             "kind = \"oracle-idcs\"\nclient_id = \"c\"\nbase_url = \"idcs\"\nclient_secret = \"s3cret\"",
             &[
                 "5:12: `base_url` should begin with https:// (or http://)",
-                "6:17: `client_secret` should be { env = \"NAME\" } or { file = \"path\" }, not text in quotes",
+                "6:17: a secret is never written into this file; use client_secret = { env = \"NAME_OF_A_VARIABLE\" } or client_secret = { file = \"/path/to/it\" }",
             ],
         ),
         (

@@ -60,7 +60,7 @@ fn unauthorized(failure: Failure) -> String {
 
 #[tokio::test]
 async fn an_account_without_an_address_has_an_empty_one() {
-    let (target, _) = bitbucket(admin(), |seen| match seen.line().as_str() {
+    let (target, _script) = bitbucket(admin(), |seen| match seen.line().as_str() {
         "GET /rest/api/1.0/admin/users" => page(json!([user(1, "adam"), user(2, "Ada")]), None),
         "GET /rest/api/1.0/users" => page(json!([user(1, "adam")]), None),
         _ => page(json!([]), None),
@@ -102,7 +102,7 @@ async fn what_is_not_bitbuckets_own_is_never_taken_for_absence() {
         Reply::json(404, json!({"message": "no route"})),
         Reply::text(200, "text/html", "<h1>Sign in</h1>"),
     ] {
-        let (target, _) = bitbucket(admin(), move |_| reply.clone()).await;
+        let (target, _script) = bitbucket(admin(), move |_| reply.clone()).await;
         transient(target.observe(Lookup::Username("ada")).await.unwrap_err());
         transient(target.group_exists("g").await.unwrap_err());
         let failure = target.check().await.unwrap_err();
@@ -114,7 +114,7 @@ async fn what_is_not_bitbuckets_own_is_never_taken_for_absence() {
         );
     }
     let proxy = Reply::text(401, "text/html", "<h1>Unauthorized</h1>");
-    let (target, _) = bitbucket(admin(), move |_| proxy.clone()).await;
+    let (target, _script) = bitbucket(admin(), move |_| proxy.clone()).await;
     let text = unauthorized(target.group_exists("g").await.unwrap_err());
     assert!(text.contains("refuses the credential"), "{text}");
 }
@@ -122,10 +122,10 @@ async fn what_is_not_bitbuckets_own_is_never_taken_for_absence() {
 #[tokio::test]
 async fn whose_token_it_is_must_be_told() {
     let token = || Credential::Bearer("t".into());
-    let (target, _) = bitbucket(token(), |_| page(json!([]), None)).await;
+    let (target, _script) = bitbucket(token(), |_| page(json!([]), None)).await;
     let text = unauthorized(target.protected().await.unwrap_err());
     assert!(text.contains("X-AUSERNAME"), "{text}");
-    let (target, _) = bitbucket(token(), |_| {
+    let (target, _script) = bitbucket(token(), |_| {
         let grants = json!([
             {"group": {"name": "all"}, "permission": "LICENSED_USER"},
             {"group": {"name": "chiefs"}, "permission": "SYS_ADMIN"},
@@ -146,7 +146,7 @@ async fn an_unknown_rank_is_no_lower_one() {
     assert!(access::administers("ADMIN") && access::administers("SYS_ADMIN"));
     assert!(!access::administers("PROJECT_CREATE"));
     // A lacking right is told as such, whoever answered first.
-    let (target, _) = bitbucket(admin(), |_| refused(401, DENIED)).await;
+    let (target, _script) = bitbucket(admin(), |_| refused(401, DENIED)).await;
     let text = unauthorized(target.protected().await.unwrap_err());
     assert!(
         text.contains("knows svc") && text.contains("ADMIN"),
