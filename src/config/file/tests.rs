@@ -218,12 +218,12 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         (
             "kind = \"scim\"",
             "kind = \"scym\"",
-            &["3:8: unknown kind `scym`; did you mean `scim`? (oracle-idcs, scim)"],
+            &["3:8: unknown kind `scym`; did you mean `scim`? (oracle-idcs, scim, entra-id, okta)"],
         ),
         (
             "kind = \"scim\"",
             "kind = \"ldap-server\"",
-            &["3:8: unknown kind `ldap-server`; there are oracle-idcs, scim"],
+            &["3:8: unknown kind `ldap-server`; there are oracle-idcs, scim, entra-id, okta"],
         ),
         (
             "kind = \"scim\"",
@@ -235,7 +235,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
             "kind = \"oracle-idcs\"\nclient_id = \"c\"\nbase_url = \"idcs\"\nclient_secret = \"s3cret\"",
             &[
                 "5:12: `base_url` should begin with https:// (or http://)",
-                "6:17: `client_secret` should be { env = \"NAME\" } or { file = \"path\" }, not text in quotes",
+                "6:17: a secret is never written into this file; use client_secret = { env = \"NAME_OF_A_VARIABLE\" } or client_secret = { file = \"/path/to/it\" }",
             ],
         ),
         (
