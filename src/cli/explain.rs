@@ -136,6 +136,17 @@ fn print_target(target: &TargetView) {
                     if group.wanted { "" } else { ", not wanted" }
                 ));
             }
+            if let Some(taken) = &account.taken {
+                let groups = taken.groups.iter().map(|held| held.name.as_str());
+                let permissions = taken.permissions.iter().map(String::as_str);
+                let all: Vec<&str> = groups.chain(permissions).collect();
+                let all = if all.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    all.join(", ")
+                };
+                output::line(&format!("      taken, to be given back on return: {all}"));
+            }
         }
     }
     match &target.work {

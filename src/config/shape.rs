@@ -232,12 +232,13 @@ pub(super) const PULL_USERS: Words<PullUsers> =
 pub(super) const TARGET_KINDS: Words<TargetKind> = &[
     ("jira-dc", TargetKind::JiraDc),
     ("confluence-dc", TargetKind::ConfluenceDc),
+    ("bitbucket-dc", TargetKind::BitbucketDc),
     ("crowd", TargetKind::Crowd),
     ("atlassian-guard", TargetKind::AtlassianGuard),
 ];
 
 /// Values of `target.kind` whose product is not supported yet.
-pub(super) const LATER_TARGET_KINDS: &[&str] = &["bitbucket-dc"];
+pub(super) const LATER_TARGET_KINDS: &[&str] = &[];
 
 /// `mapping.mode`
 pub(super) const MODES: Words<Mode> = &[

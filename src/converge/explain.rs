@@ -11,8 +11,8 @@ use super::record::describe;
 use super::worker::Shield;
 use crate::clock::{Micros, rfc3339};
 use crate::domain::{
-    Action, Desired, DesiredAccount, DesiredGroup, MappingSettings, MatchKey, Mode, Presence,
-    Standing, TargetKind, UserId,
+    Action, Desired, DesiredAccount, DesiredGroup, Holdings, MappingSettings, MatchKey, Mode,
+    Presence, Standing, TargetKind, UserId,
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
@@ -108,6 +108,9 @@ pub struct AccountView {
     pub standing: String,
     /// Memberships with their owners.
     pub groups: Vec<MembershipView>,
+    /// What was taken from it when the person left, to be given back on return.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Holdings>,
 }
 
 /// One membership.
@@ -223,6 +226,7 @@ pub fn explain(
                         .any(|g| fold_text(&g.name) == fold_text(&m.group)),
                 })
                 .collect(),
+            taken: account.taken,
             remote_id: account.remote_id,
             username: account.username,
             display_name: account.display_name,

@@ -63,7 +63,7 @@ impl Engine {
             }
             Some(account) => {
                 let observed = match &account.remote_id {
-                    Some(id) => client.observe(Lookup::RemoteId(id)).await?,
+                    Some(id) => client.revisit(id, &account.username).await?,
                     None => client.observe(Lookup::Username(&account.username)).await?,
                 };
                 job.answered = true;
@@ -86,6 +86,7 @@ impl Engine {
                         job.account = Some(Account {
                             standing: Standing::Absent,
                             remote_id: None,
+                            taken: None,
                             ..account
                         });
                         self.first_contact(job, rules, shield, client, ahead).await
@@ -400,7 +401,10 @@ impl Work<'_> {
                     .memberships
                     .iter()
                     .find(|m| fold_text(&m.group) == folded)
-                    .map_or(Owner::Foreign, |m| m.owner);
+                    .map(|m| m.owner)
+                    // Given back, and not recorded.
+                    .or_else(|| account.taken.as_ref()?.owner_of(name))
+                    .unwrap_or(Owner::Foreign);
                 (folded, (name.clone(), owner))
             })
             .collect();
@@ -424,6 +428,7 @@ impl Work<'_> {
             email: account.email.clone(),
             active: account.active,
             owner: account.owner,
+            taken: account.taken.clone(),
         });
         self.account = Some(account);
     }
@@ -457,6 +462,7 @@ pub(super) fn trusted(account: &Account, entry: &Entry, rules: &Rules) -> Curren
             email: account.email.clone(),
             active: account.active,
             owner: account.owner,
+            taken: account.taken.clone(),
         }),
         groups: entry
             .memberships

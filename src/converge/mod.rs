@@ -11,6 +11,7 @@ mod explain;
 mod live;
 mod load;
 mod look;
+mod memory;
 mod plan;
 mod preview;
 mod record;

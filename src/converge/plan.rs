@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::clock::{Micros, rfc3339};
 use crate::domain::{
-    Action, Desired, DesiredAccount, ExistingGroups, MappingSettings, OnDelete, Operation, Owner,
-    Presence,
+    Action, Desired, DesiredAccount, ExistingGroups, Holdings, MappingSettings, OnDelete,
+    Operation, Owner, Presence,
 };
 use crate::scim::fold::fold_text;
 use crate::targets::Capabilities;
@@ -57,6 +57,8 @@ pub(super) struct CurrentAccount {
     pub active: bool,
     /// Whose it is.
     pub owner: Owner,
+    /// What was taken from it, or may have been, and was not given back.
+    pub taken: Option<Holdings>,
 }
 
 /// What the planner needs to know about a wanted group.
@@ -152,7 +154,7 @@ pub(super) fn plan(
         Presence::Active => wanted(desired, means, current, groups, protection, &mut plan),
         Presence::Inactive => {
             if let Some(account) = &current.account {
-                deactivate(means, account, &mut plan);
+                deactivate(means, current, account, protection, &mut plan);
             } else {
                 plan.notes
                     .push("inactive at the source and no account here: nothing to do".to_owned());
@@ -194,7 +196,7 @@ fn wanted(
     }
     let (remote_id, username) = match &current.account {
         Some(existing) => {
-            adjust(account, means, existing, plan);
+            adjust(account, desired, means, existing, protection, plan);
             let renamed = plan
                 .actions
                 .iter()
@@ -235,18 +237,33 @@ fn wanted(
 }
 
 /// Brings an existing account in step.
-fn adjust(wanted: &DesiredAccount, means: Means<'_>, existing: &CurrentAccount, plan: &mut Plan) {
+fn adjust(
+    wanted: &DesiredAccount,
+    desired: &Desired,
+    means: Means<'_>,
+    existing: &CurrentAccount,
+    protection: &dyn Protection,
+    plan: &mut Plan,
+) {
     // Back first: an inactive account may refuse other changes.
-    if !existing.active {
+    if existing.taken.is_some() || (!existing.active && !means.capabilities.takes_memberships) {
+        let gives = existing.taken.as_ref();
         match means.may(Operation::Reactivate) {
             Ok(()) => plan.actions.push(Action::Reactivate {
                 remote_id: existing.remote_id.clone(),
                 username: existing.username.clone(),
+                gives: gives.map(|taken| given_back(taken, desired, means, protection)),
             }),
             Err(why) => plan
                 .notes
                 .push(format!("the account is inactive, and {why}")),
         }
+    } else if !existing.active {
+        // Access that the rules do not give is not Usher's to give.
+        plan.notes.push(format!(
+            "{:?} has no access to {}, and Usher took none from it: a group has to give it",
+            existing.username, means.capabilities.product
+        ));
     }
     // The products compare user names without case, so a difference of case is none.
     if fold_text(&wanted.username) != fold_text(&existing.username) {
@@ -287,6 +304,27 @@ fn adjust(wanted: &DesiredAccount, means: Means<'_>, existing: &CurrentAccount, 
                 email,
             });
         }
+    }
+}
+
+/// Of what was taken, what the rules do not object to by now: what is wanted, and where they leave foreign
+/// memberships alone those too.
+fn given_back(
+    taken: &Holdings,
+    desired: &Desired,
+    means: Means<'_>,
+    protection: &dyn Protection,
+) -> Holdings {
+    let wanted: Vec<String> = desired.groups.iter().map(|g| fold_text(&g.name)).collect();
+    let groups = taken.groups.iter().filter(|held| {
+        let is_wanted = wanted.contains(&fold_text(&held.name));
+        let is_foreign = !held.owner.is_ours() && means.settings.groups.keep_existing;
+        (is_wanted || is_foreign) && protection.group(&held.name).is_none()
+    });
+    Holdings {
+        groups: groups.cloned().collect(),
+        permissions: taken.permissions.clone(),
+        kept: Vec::new(),
     }
 }
 
@@ -376,8 +414,22 @@ fn remove_member(
     });
 }
 
-fn deactivate(means: Means<'_>, account: &CurrentAccount, plan: &mut Plan) {
-    if !account.active {
+fn deactivate(
+    means: Means<'_>,
+    current: &Current,
+    account: &CurrentAccount,
+    protection: &dyn Protection,
+    plan: &mut Plan,
+) {
+    // Without a state of its own an account counts as inactive while nothing gives it access, and a group that it is
+    // in may do so any time: it is out for certain once everything was taken.
+    let stays_in_groups = || {
+        let mut groups = current.groups.values();
+        groups.any(|(name, _)| protection.group(name).is_none())
+    };
+    let may_come_back =
+        means.capabilities.takes_memberships && (account.taken.is_none() || stays_in_groups());
+    if !account.active && !may_come_back {
         return;
     }
     if let Err(why) = means.may(Operation::Deactivate) {
@@ -388,6 +440,8 @@ fn deactivate(means: Means<'_>, account: &CurrentAccount, plan: &mut Plan) {
         remote_id: account.remote_id.clone(),
         username: account.username.clone(),
         successors: means.settings.successors(),
+        // Filled in when it is read, just before it is taken.
+        takes: None,
     });
 }
 
@@ -400,7 +454,7 @@ fn deprovision(
     plan: &mut Plan,
 ) {
     match means.settings.users.on_delete {
-        OnDelete::Deactivate => deactivate(means, account, plan),
+        OnDelete::Deactivate => deactivate(means, current, account, protection, plan),
         OnDelete::Keep => plan
             .notes
             .push("not wanted any more: kept by on_delete = \"keep\"".to_owned()),
@@ -434,7 +488,7 @@ fn deprovision(
                     "deactivated now, deleted at {} unless the person comes back (delete_after)",
                     rfc3339(at)
                 ));
-                deactivate(means, account, plan);
+                deactivate(means, current, account, protection, plan);
             } else {
                 plan.actions.push(Action::DeleteUser {
                     remote_id: account.remote_id.clone(),
@@ -446,7 +500,7 @@ fn deprovision(
             plan.notes.push(
                 "not made by Usher, or \"delete\" is off: deactivated, not deleted".to_owned(),
             );
-            deactivate(means, account, plan);
+            deactivate(means, current, account, protection, plan);
         }
     }
 }
@@ -503,6 +557,7 @@ mod tests {
             email: "ada@example.com".to_owned(),
             active: true,
             owner: Owner::Created,
+            taken: None,
         }
     }
 

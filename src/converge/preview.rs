@@ -504,7 +504,7 @@ impl Outlook {
     /// What a run would end with.
     fn ends(mut self, stop: Stop) -> Result<Self, store::Error> {
         match stop {
-            Stop::Store(error) => return Err(error),
+            Stop::Store(error) => Err(error),
             Stop::Failed(failure) => {
                 self.verdict = Verdict::Unknown;
                 self.reason = Some(failure.to_string());

@@ -14,8 +14,7 @@ use super::record::describe;
 use super::retry::{self};
 use crate::clock::Micros;
 use crate::domain::{
-    Account, Action, Applied, Desired, ExistingGroups, Failure, Lookup, Mode, Owner, Standing,
-    UserId,
+    Account, Action, Applied, Desired, ExistingGroups, Failure, Mode, Owner, Standing, UserId,
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
@@ -291,6 +290,8 @@ impl Engine {
             return self.end_in_shadow(job).await;
         }
         self.put_brakes_on(&mut job, rules, client.as_ref()).await?;
+        // After the brakes: what is not done must not be written down as taken.
+        self.remember(&mut job, rules, client.as_ref()).await?;
         self.carry_out(target, client.as_ref(), job, seat).await
     }
 
@@ -471,7 +472,7 @@ impl Engine {
                     && let Some(made) = &applied.account
                 {
                     // Products put new accounts into groups of their own accord, and do not all say so.
-                    let found = client.observe(Lookup::RemoteId(&made.remote_id)).await?;
+                    let found = client.revisit(&made.remote_id, &made.username).await?;
                     let gone = || Failure::Gone {
                         text: format!("the account {username:?} was made and is not there"),
                     };
@@ -780,7 +781,9 @@ impl Work<'_> {
         if let Action::AddMember { group, .. } = action
             && let Some((_, owner)) = self.current.groups.get_mut(&fold_text(group))
         {
-            *owner = Owner::Adopted;
+            if !owner.is_ours() {
+                *owner = Owner::Adopted;
+            }
             return true;
         }
         false
@@ -837,6 +840,7 @@ impl Work<'_> {
                     account.standing = Standing::Absent;
                     account.remote_id = None;
                     account.active = false;
+                    account.taken = None;
                 }
             }
             Action::CreateUser { .. } => {
@@ -847,6 +851,13 @@ impl Work<'_> {
                         .insert(fold_text(name), (name.clone(), Owner::Foreign));
                 }
                 self.read = true;
+            }
+            Action::Deactivate { takes: Some(_), .. } => self.holds_now(applied),
+            Action::Reactivate { gives: Some(_), .. } => {
+                self.holds_now(applied);
+                if let Some(account) = &mut self.account {
+                    account.taken = None;
+                }
             }
             _ => {}
         }
@@ -874,6 +885,7 @@ impl Work<'_> {
             email: account.email.clone(),
             active: account.active,
             owner: account.owner,
+            taken: account.taken.clone(),
         });
     }
 }

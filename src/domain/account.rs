@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LeadSuccessors, TargetId, UserId};
+use super::{Holdings, LeadSuccessors, TargetId, UserId};
 
 /// Whether the person should have an account at the target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -85,7 +85,7 @@ pub struct AccountRules {
 }
 
 /// Whom something at a target belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
     /// Usher made it.
@@ -149,6 +149,8 @@ pub struct Account {
     pub standing: Standing,
     /// An operation was started and its outcome never recorded: read the target before trusting this row.
     pub in_flight: bool,
+    /// What was taken from it, or is about to be, and not given back yet.
+    pub taken: Option<Holdings>,
 }
 
 /// How to find an account at a target.
@@ -222,6 +224,10 @@ pub enum Action {
         username: String,
         /// Who takes over what the account leads, if the product asks for it.
         successors: LeadSuccessors,
+        /// What is taken from it, where deactivation takes things away, and nothing else: it has been written down.
+        /// `None`: whatever it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        takes: Option<Holdings>,
     },
     /// Give access back.
     Reactivate {
@@ -229,6 +235,9 @@ pub enum Action {
         remote_id: String,
         /// Current user name.
         username: String,
+        /// What it gets back, where deactivation took things away.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gives: Option<Holdings>,
     },
     /// Delete the account.
     DeleteUser {

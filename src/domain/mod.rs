@@ -7,6 +7,7 @@ mod brakes;
 mod connection;
 mod expiry;
 mod failure;
+mod holdings;
 mod id;
 mod mapping;
 mod role;
@@ -24,6 +25,7 @@ pub use connection::{
 };
 pub use expiry::Expiry;
 pub use failure::Failure;
+pub use holdings::{HeldGroup, Holdings};
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
 pub use mapping::{
     ExistingGroups, GroupAttribute, GroupRules, LeadSuccessors, ManualRule, Mapping,

@@ -17,6 +17,9 @@ pub enum TargetKind {
     /// Confluence Data Center (and Server).
     #[serde(rename = "confluence-dc")]
     ConfluenceDc,
+    /// Bitbucket Data Center (and Server).
+    #[serde(rename = "bitbucket-dc")]
+    BitbucketDc,
     /// The SCIM directory of Atlassian Guard, for the Cloud products.
     #[serde(rename = "atlassian-guard")]
     AtlassianGuard,
@@ -29,6 +32,7 @@ impl TargetKind {
             Self::JiraDc => "jira-dc",
             Self::Crowd => "crowd",
             Self::ConfluenceDc => "confluence-dc",
+            Self::BitbucketDc => "bitbucket-dc",
             Self::AtlassianGuard => "atlassian-guard",
         }
     }

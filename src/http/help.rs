@@ -13,6 +13,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("login", include_str!("../help/login.md")),
     ("jira", include_str!("../help/jira.md")),
     ("confluence", include_str!("../help/confluence.md")),
+    ("bitbucket", include_str!("../help/bitbucket.md")),
     ("crowd", include_str!("../help/crowd.md")),
     ("guard", include_str!("../help/guard.md")),
     ("configuration", include_str!("../help/configuration.md")),
@@ -71,7 +72,8 @@ fn document(text: &str) -> String {
     html::push_html(&mut body, Parser::new_ext(text, Options::ENABLE_TABLES));
     // A wide table scrolls by itself on a phone.
     let body = body
-        .replace("<table>", "<div class=\"table\"><table>")
+        .replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>")
+        .replace("<pre>", "<pre tabindex=\"0\">")
         .replace("</table>", "</table></div>");
     let title = text
         .lines()
@@ -83,7 +85,7 @@ fn document(text: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title}</title><base href=\"/help/\"><style>{STYLE}</style></head><body>\
          <nav><a href=\"/help\">Guide</a><a href=\"idcs\">IDCS</a><a href=\"scim\">SCIM</a><a href=\"jira\">Jira</a>\
-         <a href=\"confluence\">Confluence</a><a href=\"crowd\">Crowd</a>\
+         <a href=\"confluence\">Confluence</a><a href=\"bitbucket\">Bitbucket</a><a href=\"crowd\">Crowd</a>\
          <a href=\"guard\">Guard</a>\
          <a href=\"configuration\">Configuration</a><a href=\"brakes\">Brakes</a><a href=\"operation\">Day by day</a>\
          <a href=\"seat\">Pages and API</a></nav>\

@@ -28,6 +28,8 @@ use crate::store::{self, AnyConn, Store, users, work};
 const AT_ONCE: usize = 16;
 /// How long what was read of a person is good for.
 const GOOD_FOR: Micros = 5 * 1_000_000;
+/// How long a domain is left alone that did not answer in time: nobody has to wait for it meanwhile.
+const QUIET_FOR: Micros = 10 * 1_000_000;
 /// How many people are remembered at the most.
 const REMEMBERED_MAX: usize = 10_000;
 /// How often the queue is looked at while somebody waits.
@@ -117,6 +119,8 @@ pub struct Login {
     tokens: Tokens,
     permits: Arc<Semaphore>,
     flights: Arc<Mutex<HashMap<(ConnectionId, String), Flight>>>,
+    /// Until when domains are left alone.
+    quiet: Arc<Mutex<HashMap<ConnectionId, Micros>>>,
 }
 
 impl std::fmt::Debug for Login {
@@ -136,6 +140,7 @@ impl Login {
             reconciler,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             flights: Arc::default(),
+            quiet: Arc::default(),
         }
     }
 
@@ -254,7 +259,24 @@ impl Login {
         person.connection.settings.pull.as_ref()?;
         let mut result = self.flight(person, cause)?.result;
         let landed = tokio::time::timeout_at(deadline, result.wait_for(Option::is_some)).await;
-        landed.ok()?.ok()?.as_ref().map(|(read, _)| read.clone())
+        let Ok(landed) = landed else {
+            self.leave_alone(&person.connection);
+            return None;
+        };
+        landed.ok()?.as_ref().map(|(read, _)| read.clone())
+    }
+
+    fn leave_alone(&self, connection: &Connection) {
+        let until = self.clock.now() + QUIET_FOR;
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.insert(connection.id.clone(), until);
+    }
+
+    fn is_left_alone(&self, connection: &Connection) -> bool {
+        let quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet
+            .get(&connection.id)
+            .is_some_and(|until| self.clock.now() < *until)
     }
 
     /// The reading of a person that is under way or still good, or a new one. `None`: too many are under way.
@@ -273,8 +295,16 @@ impl Login {
             .unwrap_or_else(|| person.name.to_lowercase());
         let key = (person.connection.id.clone(), called);
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(&key).filter(|flight| is_good(flight)) {
+        let has_landed = |flight: &Flight| flight.result.borrow().is_some();
+        let is_left_alone = self.is_left_alone(&person.connection);
+        if let Some(flight) = flights
+            .get(&key)
+            .filter(|flight| is_good(flight) && (has_landed(flight) || !is_left_alone))
+        {
             return Some(flight.clone());
+        }
+        if is_left_alone {
+            return None;
         }
         let permit = self.permits.clone().try_acquire_owned().ok()?;
         if flights.len() >= REMEMBERED_MAX {
@@ -290,6 +320,9 @@ impl Login {
         // In a task of its own: it goes on when whoever waits for it gives up.
         tokio::spawn(async move {
             let read = this.read_now(&person, &cause).await;
+            if read == Read::Failed {
+                this.leave_alone(&person.connection);
+            }
             let _ = land.send(Some((read, this.clock.now())));
             drop(permit);
         });

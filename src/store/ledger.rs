@@ -32,6 +32,7 @@ type Row = (
     String,
     String,
     bool,
+    Option<String>,
 );
 type Columns = (
     account::id,
@@ -45,6 +46,7 @@ type Columns = (
     account::owner,
     account::standing,
     account::in_flight,
+    account::taken,
 );
 const COLUMNS: Columns = (
     account::id,
@@ -58,6 +60,7 @@ const COLUMNS: Columns = (
     account::owner,
     account::standing,
     account::in_flight,
+    account::taken,
 );
 
 fn read(row: Row) -> Result<Account, Error> {
@@ -73,7 +76,17 @@ fn read(row: Row) -> Result<Account, Error> {
         owner,
         standing,
         in_flight,
+        taken,
     ) = row;
+    let taken = match taken.as_deref().map(serde_json::from_str) {
+        None => None,
+        Some(Ok(taken)) => Some(taken),
+        Some(Err(error)) => {
+            return Err(Error::Corrupt(format!(
+                "what was taken from account {id}: {error}"
+            )));
+        }
+    };
     Ok(Account {
         owner: owner_of(&owner)?,
         standing: match standing.as_str() {
@@ -95,6 +108,7 @@ fn read(row: Row) -> Result<Account, Error> {
         email,
         active,
         in_flight,
+        taken,
     })
 }
 
@@ -162,6 +176,11 @@ pub fn by_remote(
 
 /// Writes an account down, new or changed.
 pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Error> {
+    // Names and words: nothing in it cannot be written.
+    let taken = row
+        .taken
+        .as_ref()
+        .map(|taken| serde_json::json!(taken).to_string());
     on_each!(tx.conn(), |c| diesel::insert_into(account::table)
         .values((
             account::id.eq(&row.id),
@@ -177,6 +196,7 @@ pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Er
             account::standing.eq(standing_text(row.standing)),
             account::in_flight.eq(row.in_flight),
             account::updated_at.eq(now),
+            account::taken.eq(taken.as_deref()),
         ))
         .on_conflict(account::id)
         .do_update()
@@ -191,6 +211,7 @@ pub fn put_account(tx: &mut Tx<'_>, row: &Account, now: Micros) -> Result<(), Er
             account::standing.eq(standing_text(row.standing)),
             account::in_flight.eq(row.in_flight),
             account::updated_at.eq(now),
+            account::taken.eq(taken.as_deref()),
         ))
         .execute(c))?;
     Ok(())
@@ -360,6 +381,7 @@ pub fn new_account(target: &TargetId, user: &UserId, username: &str) -> Account 
         owner: Owner::Created,
         standing: Standing::Expected,
         in_flight: true,
+        taken: None,
     }
 }
 

@@ -134,6 +134,7 @@ diesel::table! {
         in_flight -> Bool,
         updated_at -> BigInt,
         unwanted_since -> Nullable<BigInt>,
+        taken -> Nullable<Text>,
     }
 }
 

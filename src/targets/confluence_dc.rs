@@ -23,7 +23,7 @@ use super::{
     ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
     same,
 };
-use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
+use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
 pub(super) static CAPABILITIES: Capabilities = Capabilities {
@@ -38,6 +38,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     by_email: ByEmail::Nobody,
     creates_groups: true,
     memberships: true,
+    takes_memberships: false,
     leads: false,
     slashes_in_names: false,
     display_names_without: rules::NOT_IN_FULL_NAMES,
@@ -334,11 +335,16 @@ impl Operations for ConfluenceDc {
         })
     }
 
-    async fn deactivate(&self, whom: Whom<'_>, _: &LeadSuccessors) -> Result<Applied, Failure> {
+    async fn deactivate(
+        &self,
+        whom: Whom<'_>,
+        _: &LeadSuccessors,
+        _: Option<&Holdings>,
+    ) -> Result<Applied, Failure> {
         self.set_active(whom.into(), false).await
     }
 
-    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+    async fn reactivate(&self, whom: Whom<'_>, _: Option<&Holdings>) -> Result<Applied, Failure> {
         self.set_active(whom.into(), true).await
     }
 

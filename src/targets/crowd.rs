@@ -10,19 +10,16 @@ mod wire;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::RngExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
-use super::atlassian::Rest;
+use super::atlassian::{Rest, throw_away_password};
 use super::{
     ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
     fold, same,
 };
-use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
+use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
 
 pub(super) static CAPABILITIES: Capabilities = Capabilities {
@@ -37,6 +34,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
+    takes_memberships: false,
     leads: false,
     slashes_in_names: true,
     display_names_without: "",
@@ -228,7 +226,7 @@ impl Operations for Crowd {
         self.update(whom, change).await
     }
 
-    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+    async fn reactivate(&self, whom: Whom<'_>, _: Option<&Holdings>) -> Result<Applied, Failure> {
         self.set_active(whom, true).await
     }
 
@@ -282,7 +280,12 @@ impl Operations for Crowd {
         Ok(Applied::done(self.observed(after).await?))
     }
 
-    async fn deactivate(&self, whom: Whom<'_>, _: &LeadSuccessors) -> Result<Applied, Failure> {
+    async fn deactivate(
+        &self,
+        whom: Whom<'_>,
+        _: &LeadSuccessors,
+        _: Option<&Holdings>,
+    ) -> Result<Applied, Failure> {
         let mut applied = self.set_active(whom, false).await?;
         if let Some(account) = &applied.account
             && !applied.already
@@ -660,12 +663,6 @@ fn server_of(response: &Response) -> Server {
 fn no_rename(server: &Server) -> String {
     let name = if server.is_crowd() { "Crowd " } else { "" };
     format!("{name}{} cannot rename users over REST", server.shown())
-}
-
-/// Long and of every kind of character, so that no directory's rule for passwords is broken.
-fn throw_away_password() -> SecretString {
-    let bytes: [u8; 24] = rand::rng().random();
-    SecretString::from(format!("{}aA1!", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::{
     ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
     fold, same, start_of,
 };
-use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
+use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response, segment};
 
 pub(super) static CAPABILITIES: Capabilities = Capabilities {
@@ -37,6 +37,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     by_email: ByEmail::NameIsAddress,
     creates_groups: true,
     memberships: true,
+    takes_memberships: false,
     leads: false,
     slashes_in_names: true,
     display_names_without: "",
@@ -252,11 +253,16 @@ impl Operations for Guard {
         Err(rejected("userName", text))
     }
 
-    async fn deactivate(&self, whom: Whom<'_>, _: &LeadSuccessors) -> Result<Applied, Failure> {
+    async fn deactivate(
+        &self,
+        whom: Whom<'_>,
+        _: &LeadSuccessors,
+        _: Option<&Holdings>,
+    ) -> Result<Applied, Failure> {
         self.set_active(whom, false).await
     }
 
-    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+    async fn reactivate(&self, whom: Whom<'_>, _: Option<&Holdings>) -> Result<Applied, Failure> {
         self.set_active(whom, true).await
     }
 

@@ -17,7 +17,7 @@ use super::{
     ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
     same,
 };
-use crate::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
+use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
 pub(super) static CAPABILITIES: Capabilities = Capabilities {
@@ -32,6 +32,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
+    takes_memberships: false,
     leads: true,
     slashes_in_names: true,
     display_names_without: "",
@@ -284,6 +285,7 @@ impl Operations for JiraDc {
         &self,
         whom: Whom<'_>,
         successors: &LeadSuccessors,
+        _: Option<&Holdings>,
     ) -> Result<Applied, Failure> {
         let who = Who::from(whom);
         let Some(user) = self.user(who).await? else {
@@ -318,7 +320,7 @@ impl Operations for JiraDc {
         })
     }
 
-    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure> {
+    async fn reactivate(&self, whom: Whom<'_>, _: Option<&Holdings>) -> Result<Applied, Failure> {
         let who = Who::from(whom);
         let Some(user) = self.user(who).await? else {
             return Err(who.gone("Jira"));

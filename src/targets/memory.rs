@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{ByEmail, Capabilities, Check, Member, Page, Protected, Target, fold, same, start_of};
-use crate::domain::{Action, Applied, Failure, Lookup, Observed};
+use crate::domain::{Action, Applied, Failure, HeldGroup, Holdings, Lookup, Observed, Owner};
 
 static CAPABILITIES: Capabilities = Capabilities {
     product: "Memory",
@@ -24,11 +24,20 @@ static CAPABILITIES: Capabilities = Capabilities {
     by_email: ByEmail::Everybody,
     creates_groups: true,
     memberships: true,
+    takes_memberships: false,
     leads: false,
     slashes_in_names: true,
     display_names_without: "",
     members_a_request: 1,
 };
+
+static WITHOUT_INACTIVE: Capabilities = Capabilities {
+    takes_memberships: true,
+    ..CAPABILITIES
+};
+
+/// The permission that gives an account access, in a product that knows no inactive accounts.
+const ACCESS: &str = "ACCESS";
 
 /// The same, taking many members in one request.
 static IN_BULK: Capabilities = Capabilities {
@@ -64,6 +73,11 @@ struct State {
     /// Folded user name to what every action on it gets.
     refused: HashMap<String, Failure>,
     protected: Protected,
+    /// It knows no inactive accounts: `active` of a user is a permission of its own, beside those of its groups.
+    without_inactive: bool,
+    /// Folded names of the groups that give access.
+    giving_access: BTreeSet<String>,
+    fail_midway: Option<Failure>,
     refused_listings: Option<Failure>,
 }
 
@@ -71,6 +85,18 @@ impl Memory {
     /// An empty target.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty target that knows no inactive accounts: who has access is active, by a permission of its own or through
+    /// one of these groups.
+    pub fn without_inactive(giving_access: &[&str]) -> Self {
+        let memory = Self::new();
+        {
+            let mut state = memory.state();
+            state.without_inactive = true;
+            state.giving_access = giving_access.iter().map(|name| fold(name)).collect();
+        }
+        memory
     }
 
     /// An empty target that takes many members of a group in one request.
@@ -181,6 +207,11 @@ impl Memory {
         self.state().fail_after_apply.push_back(failure);
     }
 
+    /// The next deactivation that takes memberships takes one and then fails.
+    pub fn fail_midway(&self, failure: Failure) {
+        self.state().fail_midway = Some(failure);
+    }
+
     /// Takes back the failures that [`Self::fail_next`] and [`Self::fail_after_apply`] ordered and that have not struck.
     pub fn clear_faults(&self) {
         let mut state = self.state();
@@ -240,14 +271,65 @@ impl State {
 
     fn show(&self, key: &str) -> Option<Observed> {
         let user = self.users.get(key)?;
-        let groups = self.members.iter().filter(|(_, member)| member == key);
-        let groups = groups
-            .filter_map(|(group, _)| self.groups.get(group).cloned())
+        let members = self.members.iter().filter(|(_, member)| member == key);
+        let folded: Vec<&String> = members.map(|(group, _)| group).collect();
+        let by_group = folded.iter().any(|name| self.giving_access.contains(*name));
+        let groups = folded
+            .into_iter()
+            .filter_map(|group| self.groups.get(group).cloned())
             .collect();
         Some(Observed {
             groups,
+            active: user.active || by_group,
             ..user.clone()
         })
+    }
+
+    fn holdings(&self, key: &str) -> Holdings {
+        let groups = self.show(key).map(|user| user.groups).unwrap_or_default();
+        let held = |name| HeldGroup {
+            name,
+            owner: Owner::Foreign,
+        };
+        let has = self.users.get(key).is_some_and(|user| user.active);
+        Holdings {
+            groups: groups.into_iter().map(held).collect(),
+            permissions: has.then(|| ACCESS.to_owned()).into_iter().collect(),
+            kept: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, key: &str, takes: Option<&Holdings>) -> Result<Applied, Failure> {
+        self.user(key)?;
+        let (before, all) = (self.show(key), self.holdings(key));
+        let takes = takes.unwrap_or(&all);
+        if !takes.permissions.is_empty() {
+            self.user(key)?.active = false;
+        }
+        for group in &takes.groups {
+            self.members.remove(&(fold(&group.name), key.to_owned()));
+            if let Some(failure) = self.fail_midway.take() {
+                return Err(failure);
+            }
+        }
+        let applied = self.applied(key, self.show(key) == before);
+        if applied.account.as_ref().is_some_and(|user| user.active) {
+            let text = format!("still has access; it stays in {}", takes.kept.join(", "));
+            return Err(Failure::Rejected { field: None, text });
+        }
+        Ok(applied)
+    }
+
+    fn give(&mut self, key: &str, gives: Option<&Holdings>) -> Result<Applied, Failure> {
+        let before = self.show(key);
+        let permitted = gives.is_none_or(|gives| !gives.permissions.is_empty());
+        self.user(key)?.active |= permitted;
+        for group in gives.into_iter().flat_map(|gives| &gives.groups) {
+            if self.groups.contains_key(&fold(&group.name)) {
+                self.members.insert((fold(&group.name), key.to_owned()));
+            }
+        }
+        Ok(self.applied(key, self.show(key) == before))
     }
 
     fn key_of(&self, username: &str) -> Option<String> {
@@ -344,6 +426,12 @@ impl State {
                 self.user(remote_id)?.username.clone_from(to);
                 Ok(self.applied(remote_id, false))
             }
+            Action::Deactivate {
+                remote_id, takes, ..
+            } if self.without_inactive => self.take(remote_id, takes.as_ref()),
+            Action::Reactivate {
+                remote_id, gives, ..
+            } if self.without_inactive => self.give(remote_id, gives.as_ref()),
             Action::Deactivate { remote_id, .. } => self.set_active(remote_id, false),
             Action::Reactivate { remote_id, .. } => self.set_active(remote_id, true),
             Action::DeleteUser { remote_id, .. } => {
@@ -438,11 +526,18 @@ fn subject(action: &Action) -> Option<&str> {
 #[async_trait]
 impl Target for Memory {
     fn capabilities(&self) -> &'static Capabilities {
-        if self.state().in_bulk {
-            &IN_BULK
-        } else {
-            &CAPABILITIES
+        let state = self.state();
+        match (state.without_inactive, state.in_bulk) {
+            (true, _) => &WITHOUT_INACTIVE,
+            (false, true) => &IN_BULK,
+            (false, false) => &CAPABILITIES,
         }
+    }
+
+    async fn holdings(&self, remote_id: &str, _: &str) -> Result<Holdings, Failure> {
+        let mut state = self.state();
+        state.read()?;
+        Ok(state.holdings(remote_id))
     }
 
     async fn protected(&self) -> Result<Protected, Failure> {

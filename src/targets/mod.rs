@@ -4,6 +4,7 @@
 //! may be changed and when to try again is the engine's business. Every action is safe to repeat.
 
 mod atlassian;
+mod bitbucket_dc;
 mod confluence_dc;
 mod crowd;
 mod guard;
@@ -16,10 +17,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{
-    Action, Applied, Failure, LeadSuccessors, Lookup, Observed, TargetKind, TargetSettings,
+    Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed, TargetKind,
+    TargetSettings,
 };
 use crate::outbound::{self, Client, Credential, Limits, Options};
 
+pub use bitbucket_dc::BitbucketDc;
 pub use confluence_dc::ConfluenceDc;
 pub use crowd::Crowd;
 pub use guard::Guard;
@@ -51,6 +54,9 @@ pub struct Capabilities {
     pub creates_groups: bool,
     /// [`Action::AddMember`] and [`Action::RemoveMember`]
     pub memberships: bool,
+    /// There are no inactive accounts: [`Action::Deactivate`] takes away what gives access ([`Target::holdings`] tells
+    /// what that is), and [`Action::Reactivate`] gives it back. [`Observed::active`] is whether there is access.
+    pub takes_memberships: bool,
     /// Before an account can be deactivated somebody else must take over what it leads.
     pub leads: bool,
     /// Accounts and groups with `/` or `\` in their names can be written to. Where not, such a write is refused.
@@ -137,6 +143,18 @@ pub trait Target: Send + Sync {
     /// The account, with its groups; `None` only if the product itself said that there is none.
     async fn observe(&self, lookup: Lookup<'_>) -> Result<Option<Observed>, Failure>;
 
+    /// The account that the ledger knows by this key. Some products cannot look for a key, so the name that the
+    /// account last had is told as well: that is where to look first.
+    async fn revisit(&self, remote_id: &str, _username: &str) -> Result<Option<Observed>, Failure> {
+        self.observe(Lookup::RemoteId(remote_id)).await
+    }
+
+    /// What [`Action::Deactivate`] would take from an account, every membership as a foreign one; nothing where it
+    /// takes nothing ([`Capabilities::takes_memberships`]), and of an account that is not there.
+    async fn holdings(&self, _remote_id: &str, _username: &str) -> Result<Holdings, Failure> {
+        Ok(Holdings::default())
+    }
+
     /// The name of a group as the product writes it; `None` if there is none of that name, without regard to case.
     async fn group_exists(&self, name: &str) -> Result<Option<String>, Failure>;
 
@@ -198,8 +216,13 @@ trait Operations: Sync {
         &self,
         whom: Whom<'_>,
         successors: &LeadSuccessors,
+        takes: Option<&Holdings>,
     ) -> Result<Applied, Failure>;
-    async fn reactivate(&self, whom: Whom<'_>) -> Result<Applied, Failure>;
+    async fn reactivate(
+        &self,
+        whom: Whom<'_>,
+        gives: Option<&Holdings>,
+    ) -> Result<Applied, Failure>;
     async fn delete_user(&self, whom: Whom<'_>) -> Result<Applied, Failure>;
     async fn create_group(&self, name: &str) -> Result<Applied, Failure>;
     async fn add_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure>;
@@ -238,15 +261,21 @@ async fn carry_out(product: &impl Operations, action: &Action) -> Result<Applied
             remote_id,
             username,
             successors,
+            takes,
         } => {
             product
-                .deactivate(whom(remote_id, username), successors)
+                .deactivate(whom(remote_id, username), successors, takes.as_ref())
                 .await
         }
         Action::Reactivate {
             remote_id,
             username,
-        } => product.reactivate(whom(remote_id, username)).await,
+            gives,
+        } => {
+            product
+                .reactivate(whom(remote_id, username), gives.as_ref())
+                .await
+        }
         Action::DeleteUser {
             remote_id,
             username,
@@ -297,6 +326,9 @@ pub fn connect(
             let client = Client::new(&settings.base_url, credential, options)?;
             Arc::new(ConfluenceDc::new(client, timeout))
         }
+        TargetKind::BitbucketDc => {
+            Arc::new(BitbucketDc::new(&settings.base_url, credential, options)?)
+        }
         TargetKind::Crowd => Arc::new(Crowd::new(&settings.base_url, credential, options)?),
         TargetKind::AtlassianGuard => {
             Arc::new(Guard::new(&settings.base_url, credential, options)?)
@@ -309,6 +341,7 @@ pub fn capabilities(kind: TargetKind) -> &'static Capabilities {
     match kind {
         TargetKind::JiraDc => &jira_dc::CAPABILITIES,
         TargetKind::ConfluenceDc => &confluence_dc::CAPABILITIES,
+        TargetKind::BitbucketDc => &bitbucket_dc::CAPABILITIES,
         TargetKind::Crowd => &crowd::CAPABILITIES,
         TargetKind::AtlassianGuard => &guard::CAPABILITIES,
     }

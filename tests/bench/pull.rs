@@ -93,6 +93,10 @@ impl Reading {
     }
 
     /// Runs `usher sync` to its end, watching its memory.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the child is looked at now and then; nothing else runs here"
+    )]
     pub(crate) fn sync(&self, full: bool) -> anyhow::Result<Sync> {
         let mut arguments = vec!["sync", "bench", "--json"];
         if full {

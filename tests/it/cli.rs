@@ -304,11 +304,14 @@ async fn answers_for_programs_have_a_shape() {
             keys,
             [
                 "failed",
+                "grace",
                 "held",
+                "held_by_brakes",
                 "last_error",
                 "last_success_at",
                 "name",
                 "oldest_pending_at",
+                "paused",
                 "pending",
                 "retry_at",
                 "shadow",
@@ -353,6 +356,103 @@ async fn answers_for_programs_have_a_shape() {
         for arguments in [&["retry", "nobody"][..], &["retry", "--target", "nothing"]] {
             assert_eq!(run(&database, arguments).status.code(), Some(1));
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_shown_and_decided_about_and_a_pause_has_a_name() {
+    for database in databases() {
+        let live = CONFIGURATION.replace("shadow", "live");
+        let brakes = "[mapping.brakes]\ndeactivations = { count = 1 }\n";
+        let path = file(&database, &format!("{live}{brakes}"));
+        run(&database, &["apply", &path]);
+        let memory = usher::targets::memory::Memory::new();
+        let app = App::start(&database, &memory).await;
+        let token = app.token("corp").await;
+        let mut ids = Vec::new();
+        for name in ["ada", "eve", "joe"] {
+            let email = format!("{name}@example.com");
+            let body = json!({"userName": name, "displayName": name, "emails": [{"value": email}]});
+            ids.push(app.send(&token, "POST", "/Users", Some(body)).await.id());
+        }
+        app.drain().await;
+        for id in &ids {
+            let body = json!({
+                "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                "Operations": [{"op": "replace", "path": "active", "value": false}],
+            });
+            let path = format!("/Users/{id}");
+            assert_eq!(
+                app.send(&token, "PATCH", &path, Some(body)).await.status,
+                200
+            );
+            app.drain().await;
+        }
+        let table = out(&run(&database, &["held"]));
+        for part in ["jira: 2 deactivations held since", "eve", "joe", "PATCH"] {
+            assert!(table.contains(part), "{table}");
+        }
+        let shown = run(&database, &["held", "--json", "--target", "jira"]);
+        let shown: Value = serde_json::from_str(&out(&shown)).unwrap();
+        let brake = &shown["brakes"][0];
+        assert_eq!(brake["count"], 2, "{shown}");
+        assert_eq!(brake["brake"], "deactivations");
+        assert_eq!(brake["held"][0]["user"], "eve");
+        assert_eq!(shown["others"], json!([]));
+
+        for wrong in [
+            &["held", "release"][..],
+            &["held", "release", "--all", "--user", "eve"],
+            &["held", "release", "--all", "--brake", "members"],
+        ] {
+            let refused = run(&database, wrong);
+            assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+        }
+        let nobody = run(&database, &["held", "release", "--user", "nobody"]);
+        assert_eq!(nobody.status.code(), Some(1));
+        let one = run(
+            &database,
+            &["held", "release", "--user", "eve", "--by", "Grace"],
+        );
+        assert_eq!(out(&one).trim(), "1 held removals are released");
+        let rest = run(&database, &["held", "discard", "--all", "--by", "Grace"]);
+        assert_eq!(out(&rest).trim(), "1 held removals are discarded");
+        // The program marks by the machine's clock, which the test's is behind.
+        let decade = std::time::Duration::from_secs(10 * 365 * 86_400);
+        app.pass(decade, 1).await;
+        let active = |name: &str| memory.user(name).unwrap().active;
+        assert_eq!(
+            (active("ada"), active("eve"), active("joe")),
+            (false, false, true),
+            "{}",
+            database.name
+        );
+        assert!(err(&run(&database, &["held"])).contains("nothing is held"));
+
+        let paused = run(
+            &database,
+            &["pause", "--reason", "a wrong import", "--by", "Grace"],
+        );
+        assert!(out(&paused).contains("jira: paused"), "{}", err(&paused));
+        let again = out(&run(&database, &["pause", "--by", "Mallory"]));
+        assert!(again.contains("by Grace: a wrong import"), "{again}");
+        let status = out(&run(&database, &["status"]));
+        assert!(status.contains("by Grace: a wrong import"), "{status}");
+        assert!(out(&run(&database, &["resume"])).contains("jira: goes on"));
+        assert_eq!(run(&database, &["resume"]).status.code(), Some(0));
+        assert_eq!(
+            run(&database, &["pause", "--target", "nothing"])
+                .status
+                .code(),
+            Some(1)
+        );
+        let acts = super::store::lines(
+            app.store(),
+            "SELECT operation AS line FROM audit WHERE actor = 'Grace' ORDER BY operation",
+        )
+        .await;
+        assert_eq!(acts, ["discard", "pause", "release"]);
+        app.stop().await;
     }
 }
 

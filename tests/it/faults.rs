@@ -13,11 +13,14 @@ mod ownership;
 mod planned;
 mod rules;
 mod sweep;
+mod taken;
 mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use usher::domain::{Action, Failure, Observed, UserId};
 use usher::store::work::{self, Item, TargetStatus};
@@ -263,6 +266,35 @@ impl World {
         assert_eq!(self.memory.writes(), [], "a second convergence writes");
         assert!(self.memory.reads() > before);
     }
+}
+
+/// Lives through generated histories. Servers need a runtime of their own kind, so it is made here.
+fn in_every_history<S, L>(
+    cases: u32,
+    steps: impl Strategy<Value = Vec<S>>,
+    live_through: impl Fn(Vec<S>) -> L,
+) where
+    S: std::fmt::Debug,
+    L: Future<Output = ()> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut runner = TestRunner::new(Config {
+        cases,
+        max_shrink_iters: 60,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    runner
+        .run(&steps, |history| {
+            let life = live_through(history);
+            let outcome = runtime.block_on(async move { tokio::spawn(life).await });
+            outcome.map_err(|e| TestCaseError::fail(e.to_string()))
+        })
+        .unwrap();
 }
 
 /// Connects every target of a configuration to what `by_name` says.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use usher::outbound::Credential;
 use usher::store::work;
 use usher::targets;
+use usher_emulators::bitbucket::{Bitbucket, BitbucketOptions};
 use usher_emulators::confluence::{Confluence, ConfluenceOptions};
 use usher_emulators::crowd::{Crowd, CrowdOptions};
 use usher_emulators::guard::{Guard, GuardOptions};
@@ -63,6 +64,21 @@ fn confluence() -> Product {
     }
 }
 
+fn bitbucket() -> Product {
+    let bitbucket = Arc::new(Bitbucket::start(BitbucketOptions::default()).unwrap());
+    let same = Arc::clone(&bitbucket);
+    Product {
+        kind: "bitbucket-dc",
+        url: bitbucket.url(),
+        credential: "username = \"admin\"\npassword = { env = \"NONE\" }",
+        // An account takes three: its number is not told when it is made, and the password that stood in an address
+        // must not stay. Members go into a group by one request.
+        least: PEOPLE * 3 + GROUPS + GROUPS,
+        requests: Box::new(move || called(bitbucket.requests())),
+        there: Box::new(move || (same.users().len(), same.members("team0").len())),
+    }
+}
+
 fn crowd() -> Product {
     let crowd = Arc::new(Crowd::start(CrowdOptions::default()).unwrap());
     let same = Arc::clone(&crowd);
@@ -95,6 +111,10 @@ fn credential(kind: &str) -> Credential {
         "crowd" => Credential::Basic {
             username: "usher".into(),
             password: "application-password".into(),
+        },
+        "bitbucket-dc" => Credential::Basic {
+            username: "admin".into(),
+            password: "admin-password".into(),
         },
         "atlassian-guard" => Credential::Bearer(GuardOptions::default().key.into()),
         "confluence-dc" => Credential::Bearer("emulated-confluence-token".into()),
@@ -181,7 +201,7 @@ create_missing = true
 async fn new_people_cost_hardly_more_than_the_least_requests() {
     eprintln!("{PEOPLE} new people in {GROUPS} groups, each in {GROUPS_EACH}:");
     eprintln!("  {:<16} {:>8} {:>8}", "product", "requests", "least");
-    for product in [jira(), confluence(), crowd(), guard()] {
+    for product in [jira(), confluence(), bitbucket(), crowd(), guard()] {
         let requests = converge(&product).await;
         let (kind, least) = (product.kind, product.least);
         eprintln!("  {kind:<16} {requests:>8} {least:>8}");

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher::domain::SecretRef;
-use usher::domain::{Action, LeadSuccessors, Lookup};
+use usher::domain::{Action, Holdings, LeadSuccessors, Lookup};
 use usher::outbound::{Credential, Options};
 use usher::targets;
-use usher::targets::{Guard as GuardTarget, Member, Target};
+use usher::targets::{BitbucketDc, Guard as GuardTarget, Member, Target};
+use usher_emulators::bitbucket::{Bitbucket, BitbucketOptions, Permission};
 use usher_emulators::guard::{Guard, GuardOptions};
 use usher_emulators::jira::{Jira, JiraOptions};
 use usher_emulators::{Fault, FaultKind, Only, Recorded};
@@ -18,7 +19,7 @@ use usher_emulators::{Fault, FaultKind, Only, Recorded};
 use super::harness::{App, python, sqlite};
 
 /// The vendor's description is not ours to hand on, so its absence is no failure anywhere.
-fn description(variable: &str, name: &str) -> Option<PathBuf> {
+pub(crate) fn description(variable: &str, name: &str) -> Option<PathBuf> {
     let given = std::env::var_os(variable).map(PathBuf::from);
     let file = given.unwrap_or_else(|| {
         Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,7 +34,7 @@ fn description(variable: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// Fails with what does not fit.
-fn validate(python: &Path, description: &Path, requests: &[Recorded], context: &str) {
+pub(crate) fn validate(python: &Path, description: &Path, requests: &[Recorded], context: &str) {
     let folder = tempfile::tempdir().unwrap();
     let recorded = folder.path().join("requests.json");
     std::fs::write(&recorded, serde_json::to_vec(requests).unwrap()).unwrap();
@@ -322,10 +323,12 @@ async fn every_request_to_guard_fits_the_vendors_description() {
             remote_id: remote_id.clone(),
             username: username.clone(),
             successors: LeadSuccessors::default(),
+            takes: None,
         },
         Action::Reactivate {
             remote_id: remote_id.clone(),
             username: username.clone(),
+            gives: None,
         },
         Action::CreateGroup {
             name: group.clone(),
@@ -383,4 +386,133 @@ async fn every_request_to_guard_fits_the_vendors_description() {
     ];
     all_seen(&requests, &expected);
     validate(&python, &file, &requests, "");
+}
+
+/// What a target can be asked, all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_to_bitbucket_fits_the_vendors_description() {
+    let file = description("USHER_OPENAPI_BITBUCKET", "bitbucket-dc-9.2.json");
+    let (Some(file), Some(python)) = (file, python()) else {
+        return;
+    };
+    let bitbucket = Bitbucket::start(BitbucketOptions {
+        context_path: "/bitbucket".to_owned(),
+        page_cap: 2,
+        ..BitbucketOptions::default()
+    })
+    .unwrap();
+    let credential = Credential::Basic {
+        username: "admin".to_owned(),
+        password: "admin-password".into(),
+    };
+    let options = Options::default();
+    let target = BitbucketDc::new(&bitbucket.url(), credential, options).unwrap();
+    let mut members = Vec::new();
+    for i in 0..5 {
+        let username = format!("joe's \u{e4}/{i}&+");
+        let action = Action::CreateUser {
+            username: username.clone(),
+            display_name: "J\u{f6}e \"J\" O'Neill".to_owned(),
+            email: format!("joe+{i}@example.com"),
+        };
+        let account = target.apply(&action).await.unwrap().account.unwrap();
+        let remote_id = account.remote_id;
+        members.push(Member {
+            remote_id,
+            username,
+        });
+    }
+    let Member {
+        remote_id,
+        username,
+    } = members[0].clone();
+    for group in ["R&D + more", "ops"] {
+        let name = group.to_owned();
+        target.apply(&Action::CreateGroup { name }).await.unwrap();
+        for answer in target.add_members(group, &members).await {
+            answer.unwrap();
+        }
+    }
+    let holdings = target.holdings(&remote_id, &username).await.unwrap();
+    bitbucket.permit(&username, Some(Permission::LicensedUser));
+    let actions = [
+        Action::UpdateUser {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            display_name: Some("Joe".to_owned()),
+            email: Some("j@example.com".to_owned()),
+        },
+        Action::RemoveMember {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            group: "ops".to_owned(),
+        },
+        Action::AddMember {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            group: "ops".to_owned(),
+        },
+        Action::Deactivate {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            successors: LeadSuccessors::default(),
+            takes: None,
+        },
+        Action::Reactivate {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+            gives: Some(Holdings {
+                permissions: vec!["PROJECT_CREATE".to_owned()],
+                ..holdings
+            }),
+        },
+        Action::RenameUser {
+            remote_id: remote_id.clone(),
+            from: username.clone(),
+            to: "joe".to_owned(),
+        },
+        Action::DeleteUser {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+        },
+    ];
+    for action in &actions {
+        assert!(!target.apply(action).await.unwrap().already, "{action:?}");
+    }
+    for lookup in [
+        Lookup::RemoteId(&remote_id),
+        Lookup::Username("joe"),
+        Lookup::Email("j@example.com"),
+    ] {
+        assert_eq!(target.observe(lookup).await.unwrap(), None);
+    }
+    target.group_exists("ops").await.unwrap();
+    for start in [None, Some("6")] {
+        target.users(start).await.unwrap();
+        target.groups(start).await.unwrap();
+        target.members("ops", start).await.unwrap();
+    }
+    target.check().await.unwrap();
+    let seen = [
+        ("POST", "/admin/users"),
+        ("PUT", "/admin/users/credentials"),
+        ("PUT", "/admin/users"),
+        ("DELETE", "/admin/users"),
+        ("POST", "/admin/users/rename"),
+        ("POST", "/admin/users/add-groups"),
+        ("POST", "/admin/users/remove-group"),
+        ("POST", "/admin/groups/add-users"),
+        ("POST", "/admin/groups"),
+        ("PUT", "/admin/permissions/users"),
+        ("DELETE", "/admin/permissions/users"),
+        ("GET", "/admin/permissions/groups"),
+        ("GET", "/admin/groups/more-members"),
+        ("GET", "/admin/users/more-members"),
+        ("GET", "/admin/user-directories"),
+        ("GET", "/admin/license"),
+        ("GET", "/users"),
+    ];
+    let requests = bitbucket.requests();
+    all_seen(&requests, &seen);
+    validate(&python, &file, &requests, "/bitbucket");
 }

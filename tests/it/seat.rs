@@ -17,10 +17,6 @@ fn password() -> SecretString {
 }
 
 /// A browser that follows nothing.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the client of a test needs no limits"
-)]
 fn browser() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(Policy::none())

@@ -32,6 +32,11 @@ DEFECTS = {
     # The reference's examples and every client use them; the file does not list them.
     ("GET", "/api/2/user"): {"expand": {"in": "query", "required": False}},
     ("GET", "/api/2/myself"): {"expand": {"in": "query", "required": False}},
+    # It answers in pages as all lists do, and the vendor's own examples ask for them so.
+    ("GET", "/api/latest/users"): {
+        "start": {"in": "query", "required": False},
+        "limit": {"in": "query", "required": False},
+    },
 }
 
 
@@ -206,7 +211,9 @@ def main():
         method = request["method"].upper()
         # As it stood on the wire: an encoded slash is part of a name.
         raw = request["path"].removeprefix(arguments.context.rstrip("/"))
-        raw = raw.replace("/rest/api/latest/", "/rest/api/2/", 1)
+        # Jira's file names the version, Bitbucket's the alias for the newest.
+        named = "latest" if any("/api/latest/" in it for it in document["paths"]) else "2"
+        raw = re.sub(r"^/rest/api/(latest|1\.0|2)/", f"/rest/api/{named}/", raw)
         path = unquote(raw)
         if any(re.search(it, f"{method} {path}") for it in arguments.ignore):
             ignored += 1

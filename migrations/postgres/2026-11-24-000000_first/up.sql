@@ -199,6 +199,8 @@ CREATE TABLE account (
     updated_at BIGINT NOT NULL,
     -- Since when the person is not wanted at the target: the grace period before a deletion counts from here.
     unwanted_since BIGINT,
+    -- What was taken from it and is to be given back (JSON), where a product knows no inactive accounts.
+    taken TEXT,
     UNIQUE (target_id, user_id),
     UNIQUE (target_id, remote_id)
 );

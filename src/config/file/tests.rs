@@ -264,7 +264,9 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         (
             "kind = \"jira-dc\"",
             "kind = \"jira\"",
-            &["6:8: unknown kind `jira`; there are jira-dc, confluence-dc, crowd, atlassian-guard"],
+            &[
+                "6:8: unknown kind `jira`; there are jira-dc, confluence-dc, bitbucket-dc, crowd, atlassian-guard",
+            ],
         ),
         (
             "token = { env = \"JIRA_TOKEN\" }",

@@ -1,6 +1,7 @@
 //! What the products share: how a request looks, what 401 and odd answers mean, and how the error bodies of Jira and
 //! Confluence are read.
 
+mod password;
 mod who;
 mod words;
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 use crate::domain::Failure;
 use crate::outbound::{Client, Method, Request, Response};
 
+pub(super) use password::throw_away_password;
 pub(super) use who::Who;
 pub(super) use words::{Words, shown};
 
@@ -23,6 +25,8 @@ pub(super) struct Rest {
     mark: Option<&'static str>,
     /// What a refused credential means, in words.
     refused: &'static str,
+    /// The error by which a 401 says that the account lacks a right, and not that the credential is refused.
+    denial: Option<&'static str>,
 }
 
 impl Rest {
@@ -33,6 +37,7 @@ impl Rest {
             root,
             mark: None,
             refused: "the token or password is wrong, expired or revoked",
+            denial: None,
         }
     }
 
@@ -45,6 +50,12 @@ impl Rest {
     /// Says something else of a refused credential.
     pub(super) fn refusing(self, refused: &'static str) -> Self {
         Self { refused, ..self }
+    }
+
+    /// Tells a 401 with this error, which is about a right, from one that refuses the credential; the caller judges it.
+    pub(super) fn denying(self, exception: &'static str) -> Self {
+        let denial = Some(exception);
+        Self { denial, ..self }
     }
 
     pub(super) fn base_url(&self) -> &str {
@@ -126,8 +137,19 @@ impl Rest {
 
     /// A write whose path says everything.
     pub(super) async fn put_nothing(&self, path: &str) -> Result<Response, Failure> {
+        self.order(Method::PUT, path, &[]).await
+    }
+
+    /// A write whose address says everything.
+    pub(super) async fn order(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Response, Failure> {
         self.send(Request {
-            method: Method::PUT,
+            method,
+            query,
             path,
             ..Request::default()
         })
@@ -139,13 +161,7 @@ impl Rest {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Response, Failure> {
-        self.send(Request {
-            method: Method::DELETE,
-            query,
-            path,
-            ..Request::default()
-        })
-        .await
+        self.order(Method::DELETE, path, query).await
     }
 
     /// Sends a request to `path` below the root. Redirects, pages for people and refused credentials are failures here
@@ -170,11 +186,16 @@ impl Rest {
             {
                 Err(self.not_the_product(&response))
             }
-            401 => Err(self.unauthorized(&response)),
+            401 if !self.is_denial(&response) => Err(self.unauthorized(&response)),
             // A login page in front answers writes with 200 too, and nothing is done.
             200..=299 if !response.body.is_empty() => response.json::<Value>().map(|_| response),
             _ => Ok(response),
         }
+    }
+
+    fn is_denial(&self, response: &Response) -> bool {
+        self.denial.is_some()
+            && Words::of(response).is_some_and(|w| w.exception.as_deref() == self.denial)
     }
 
     /// The failure that a refusal is, once the caller has taken out the statuses it understands better. 403 counts
@@ -183,7 +204,7 @@ impl Rest {
         let what = response.what();
         let status = response.status;
         match (status, Words::of(response)) {
-            (403, Some(words)) => Failure::Unauthorized {
+            (401 | 403, Some(words)) => Failure::Unauthorized {
                 text: format!(
                     "{what}: {} refuses Usher's account ({status}): {}",
                     self.product, words.text

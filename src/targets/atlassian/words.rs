@@ -1,5 +1,6 @@
 //! A product's own words in an error body. Jira writes `{"errorMessages": ["..."], "errors": {"field": "..."}}`,
-//! Confluence `{"statusCode": 404, "data": {"errors": [...]}, "message": "...", "reason": "Not Found"}`.
+//! Bitbucket `{"errors": [{"context": "field", "message": "...", "exceptionName": "com.atlassian..."}]}`, Confluence
+//! `{"statusCode": 404, "data": {"errors": [...]}, "message": "...", "reason": "Not Found"}`.
 
 use serde_json::Value;
 
@@ -15,13 +16,17 @@ pub(in crate::targets) struct Words {
     pub(in crate::targets) field: Option<String>,
     /// Everything it said.
     pub(in crate::targets) text: String,
+    /// What it calls the error, where it has names for them.
+    pub(in crate::targets) exception: Option<String>,
 }
 
 impl Words {
     /// Reads an error body. `None`: it is not one of the product's.
     pub(in crate::targets) fn of(response: &Response) -> Option<Self> {
         let value = response.value()?;
-        let mut words = Self::read(&value).or_else(|| Self::read_confluence(&value))?;
+        let mut words = Self::read_bitbucket(&value)
+            .or_else(|| Self::read(&value))
+            .or_else(|| Self::read_confluence(&value))?;
         if words.text.is_empty() {
             words.text = format!(
                 "{}: answered {} without saying why",
@@ -49,6 +54,29 @@ impl Words {
         Some(Self {
             field: fields.and_then(|f| f.keys().next().cloned()),
             text: joined(&all),
+            exception: None,
+        })
+    }
+
+    fn read_bitbucket(value: &Value) -> Option<Self> {
+        let errors = value.get("errors")?.as_array()?;
+        let text = |name: &'static str| {
+            let texts = errors
+                .iter()
+                .filter_map(move |error| error.get(name)?.as_str());
+            texts.map(str::trim).filter(|text| !text.is_empty())
+        };
+        // Each of Bitbucket's errors has all three, if only as null.
+        if !errors
+            .iter()
+            .any(|error| error.get("exceptionName").is_some())
+        {
+            return None;
+        }
+        Some(Self {
+            field: text("context").next().map(str::to_owned),
+            text: joined(&text("message").collect::<Vec<_>>()),
+            exception: text("exceptionName").next().map(str::to_owned),
         })
     }
 
@@ -75,6 +103,7 @@ impl Words {
         Some(Self {
             field: None,
             text: joined(&all),
+            exception: None,
         })
     }
 }
@@ -143,6 +172,25 @@ mod tests {
         );
         assert_eq!(read(&json!("text")), None);
         assert_eq!(read(&json!([])), None);
+    }
+
+    #[test]
+    fn bitbucket_is_understood_too() {
+        let body = json!({"errors": [
+            {"context": null, "message": "No.", "exceptionName": "com.atlassian.X"},
+            {"context": "name", "message": "Taken", "exceptionName": null},
+        ]});
+        let words = Words::read_bitbucket(&body).unwrap();
+        assert_eq!(words.field.as_deref(), Some("name"));
+        assert_eq!(words.text, "No.; Taken");
+        assert_eq!(words.exception.as_deref(), Some("com.atlassian.X"));
+        for other in [
+            json!({"errors": []}),
+            json!({"errors": {"a": "b"}}),
+            json!({"errors": ["a"]}),
+        ] {
+            assert_eq!(Words::read_bitbucket(&other), None);
+        }
     }
 
     #[test]

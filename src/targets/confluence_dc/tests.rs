@@ -90,6 +90,7 @@ fn disable() -> Action {
         remote_id: "4028-ada".into(),
         username: "stale".into(),
         successors: LeadSuccessors::default(),
+        takes: None,
     }
 }
 

@@ -67,6 +67,7 @@ fn deactivate() -> Action {
         remote_id: "1:ada".into(),
         username: "stale-name".into(),
         successors: LeadSuccessors::default(),
+        takes: None,
     }
 }
 

@@ -51,6 +51,7 @@ fn deactivate() -> Action {
         remote_id: "u1".into(),
         username: "ada".into(),
         successors: LeadSuccessors::default(),
+        takes: None,
     }
 }
 

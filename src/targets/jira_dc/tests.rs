@@ -50,6 +50,7 @@ fn deactivate(project: Option<&str>, component: Option<&str>) -> Action {
             project: project.map(str::to_owned),
             component: component.map(str::to_owned),
         },
+        takes: None,
     }
 }
 

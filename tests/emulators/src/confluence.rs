@@ -540,7 +540,7 @@ impl Emulated for Core {
     }
 
     fn control(&self, front: &Arc<Front>, request: &Request) -> Option<Answer> {
-        control::answer(self, front, request)
+        crate::server::control(front, request, || control::picture(&self.state()))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Emulators of the systems at both ends of Usher: the products that accounts are written to
-//! ([`jira`], [`confluence`], [`crowd`], [`guard`]) and an IDCS domain, as the client that pushes over SCIM
+//! ([`jira`], [`confluence`], [`bitbucket`], [`crowd`], [`guard`]) and an IDCS domain, as the client that pushes over SCIM
 //! ([`idcs`]) and as the server that is read ([`idcs_domain`]).
 //!
 //! They are for tests and for the demo, are never linked into the product and know nothing of its
@@ -7,6 +7,7 @@
 //! of the real systems is kept on purpose; faults can be ordered ([`Fault`]) or left to chance
 //! ([`Chaos`]).
 
+pub mod bitbucket;
 pub mod confluence;
 pub mod crowd;
 mod faults;

@@ -166,6 +166,29 @@ pub(crate) trait Emulated: Send + Sync + 'static {
     }
 }
 
+/// Answers the control requests by which a client in another language looks behind an emulator; none
+/// if it is not one: `GET state`, `GET requests` and `DELETE requests` under `/__emulator/`.
+pub(crate) fn control(
+    front: &Front,
+    request: &Request,
+    state: impl FnOnce() -> Value,
+) -> Option<Answer> {
+    let what = request.path.strip_prefix("/__emulator/")?;
+    let value = match (request.method.as_str(), what) {
+        ("GET", "state") => state(),
+        ("GET", "requests") => serde_json::json!(front.requests()),
+        ("DELETE", "requests") => {
+            front.clear_requests();
+            Value::Null
+        }
+        _ => {
+            let error = serde_json::json!({ "error": "no such control path" });
+            return Some(Answer::json(404, &error));
+        }
+    };
+    Some(Answer::json(200, &value))
+}
+
 /// How an emulator is served.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerOptions {
@@ -360,7 +383,7 @@ impl Front {
         let recorded = Recorded {
             method: request.method.clone(),
             path: request.path.clone(),
-            query: request.query.clone(),
+            query: query_of(request),
             headers: headers_of_interest(request),
             body: body_of(request),
             status: answer.status,
@@ -712,6 +735,17 @@ fn headers_of_interest(request: &Request) -> Vec<(String, String)> {
         headers.push(("authorization".to_owned(), scheme.to_owned()));
     }
     headers
+}
+
+/// A product that takes passwords in addresses has its tests keep them out of what is written down.
+fn query_of(request: &Request) -> Vec<(String, String)> {
+    let mut query = request.query.clone();
+    for (name, value) in &mut query {
+        if name.eq_ignore_ascii_case("password") {
+            "***".clone_into(value);
+        }
+    }
+    query
 }
 
 fn body_of(request: &Request) -> Option<Value> {

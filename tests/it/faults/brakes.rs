@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use usher::domain::{Action, Failure, Observed, RemovalKind, TargetId, UserId};
 use usher::store::brakes::{self, Choice, Decision, Hold};
@@ -13,7 +12,7 @@ use usher::targets::Protected;
 use usher::targets::memory::Memory;
 
 use super::super::harness::{App, Database};
-use super::{World, account, databases, person, transient};
+use super::{World, account, databases, in_every_history, person, transient};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -706,24 +705,7 @@ async fn live_through(history: Vec<Step>) {
 
 #[test]
 fn no_history_gets_more_past_a_brake_than_its_budget() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let mut runner = TestRunner::new(Config {
-        cases: 16,
-        max_shrink_iters: 40,
-        failure_persistence: None,
-        ..Config::default()
-    });
-    runner
-        .run(&steps(), |history| {
-            let outcome =
-                runtime.block_on(async move { tokio::spawn(live_through(history)).await });
-            outcome.map_err(|e| TestCaseError::fail(e.to_string()))
-        })
-        .unwrap();
+    in_every_history(16, steps(), live_through);
 }
 
 /// A mistake at the source, at the speed of a push, while the engine works: nothing gets past the brake, every

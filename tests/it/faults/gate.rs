@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use tokio::sync::Notify;
-use usher::domain::{Action, Applied, Failure, Lookup, Observed};
+use usher::domain::{Action, Applied, Failure, Holdings, Lookup, Observed};
 use usher::targets::memory::Memory;
 use usher::targets::{Capabilities, Check, Member, Page, Protected, Target};
 
@@ -16,7 +16,7 @@ use super::{World, configuration, connected, databases, person};
 
 /// A target whose operations, once it is shut, take effect and are then answered only when it is opened.
 #[derive(Clone)]
-struct Gate {
+pub(super) struct Gate {
     memory: Memory,
     shut: Arc<AtomicBool>,
     reached: Arc<Notify>,
@@ -51,6 +51,10 @@ impl Target for Gate {
 
     async fn observe(&self, lookup: Lookup<'_>) -> Result<Option<Observed>, Failure> {
         self.memory.observe(lookup).await
+    }
+
+    async fn holdings(&self, remote_id: &str, username: &str) -> Result<Holdings, Failure> {
+        self.memory.holdings(remote_id, username).await
     }
 
     async fn group_exists(&self, name: &str) -> Result<Option<String>, Failure> {
@@ -103,7 +107,7 @@ async fn pair(database: &super::Database) -> (World, App, Gate) {
     pair_on(database, Memory::new()).await
 }
 
-async fn pair_on(database: &super::Database, memory: Memory) -> (World, App, Gate) {
+pub(super) async fn pair_on(database: &super::Database, memory: Memory) -> (World, App, Gate) {
     let gate = Gate::new(&memory);
     let first = connected(database, {
         let gate = gate.clone();
@@ -122,7 +126,10 @@ async fn pair_on(database: &super::Database, memory: Memory) -> (World, App, Gat
 }
 
 /// Starts to work, and returns when the operation has taken effect and nobody knows yet.
-async fn work_until_it_took_effect(world: &World, gate: &Gate) -> tokio::task::JoinHandle<()> {
+pub(super) async fn work_until_it_took_effect(
+    world: &World,
+    gate: &Gate,
+) -> tokio::task::JoinHandle<()> {
     gate.shut.store(true, Ordering::SeqCst);
     let engine = world.app.parts.engine.clone();
     let task = tokio::spawn(async move {

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
-use super::{World, databases, person, rejected, throttled, transient};
+use super::{World, databases, in_every_history, person, rejected, throttled, transient};
 
 const PEOPLE: usize = 3;
 const GROUPS: usize = 2;
@@ -159,22 +158,5 @@ async fn live_through(history: Vec<Step>) {
 
 #[test]
 fn every_history_ends_where_the_source_says() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let mut runner = TestRunner::new(Config {
-        cases: 24,
-        max_shrink_iters: 60,
-        failure_persistence: None,
-        ..Config::default()
-    });
-    runner
-        .run(&steps(), |history| {
-            let outcome =
-                runtime.block_on(async move { tokio::spawn(live_through(history)).await });
-            outcome.map_err(|e| TestCaseError::fail(e.to_string()))
-        })
-        .unwrap();
+    in_every_history(24, steps(), live_through);
 }

@@ -1,8 +1,6 @@
 //! Confluence Data Center against an emulated one: the suite, and what only Confluence has.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +16,10 @@ use usher::targets::{self, Capabilities, ConfluenceDc, Target};
 use usher_emulators::confluence::{Confluence, ConfluenceOptions, ConfluenceUser};
 use usher_emulators::{Chaos, Fault, FaultKind, Only, RateLimit};
 
-use crate::harness::{App, sqlite};
+use crate::harness::{App, python, sqlite};
+use crate::requests::{description, validate};
 
+use super::fault;
 use super::suite::{
     self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
 };
@@ -114,20 +114,7 @@ impl Backstage for Behind {
     }
 
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
-        let kind = match trouble {
-            Trouble::Throttled(Some(seconds)) => FaultKind::throttled(seconds),
-            Trouble::Throttled(None) => FaultKind::status(429),
-            Trouble::ServerError => FaultKind::status(500),
-            Trouble::Hang => FaultKind::Hang(TIMEOUT * 4),
-            Trouble::ConnectionLost => FaultKind::DropBefore,
-            Trouble::Page => FaultKind::Garbage,
-            Trouble::LostReply => FaultKind::DropAfter,
-        };
-        let only = match strikes {
-            Strikes::NextRead => Only::Reads,
-            Strikes::NextWrite => Only::Writes,
-        };
-        self.confluence.fault(Fault::once(kind).only(only));
+        self.confluence.fault(fault(trouble, strikes, TIMEOUT));
     }
 
     fn able(&self, can: &Capabilities) -> Capabilities {
@@ -767,7 +754,10 @@ async fn an_outage_is_transient_and_a_wrong_address_is_told() {
     let user = f.seeded(ada()).await;
     confluence.set_down(true);
     let failure = f.refused(&deactivating(&user)).await;
-    assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
+    assert!(
+        matches!(failure, Failure::Unreachable { .. }),
+        "{failure:?}"
+    );
     assert!(
         failure.to_string().contains("connection refused"),
         "{failure}"
@@ -930,13 +920,10 @@ async fn a_pushed_person_appears_changes_leaves_and_comes_back() {
     }
 }
 
-/// The vendor's description is not ours to hand on: `USHER_OPENAPI` names a folder that has it, where there is one.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_fits_the_vendors_description() {
-    let file = |folder| Path::new(&folder).join("confluence-dc-10.0.3.json");
-    let description = std::env::var_os("USHER_OPENAPI").map(file);
-    let (Some(description), Some(python)) = (description, std::env::var_os("USHER_PYTHON")) else {
-        eprintln!("SKIPPED: USHER_OPENAPI or USHER_PYTHON is not set");
+    let file = description("USHER_OPENAPI_CONFLUENCE", "confluence-dc-10.0.3.json");
+    let (Some(file), Some(python)) = (file, python()) else {
         return;
     };
     let recorded = std::sync::Mutex::new(Vec::new());
@@ -952,18 +939,5 @@ async fn every_request_fits_the_vendors_description() {
     .await;
     let recorded = recorded.into_inner().unwrap();
     let requests: Vec<_> = recorded.iter().flat_map(|it| it.requests()).collect();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("requests.json");
-    std::fs::write(&path, serde_json::to_vec(&requests).unwrap()).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/validate_requests.py");
-    let output = Command::new(python)
-        .args([script, description, path])
-        .output()
-        .unwrap();
-    eprintln!("{}", String::from_utf8_lossy(&output.stdout));
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    validate(&python, &file, &requests, "");
 }

@@ -12,9 +12,10 @@ use usher::domain::{
 };
 use usher::outbound::{Credential, Options};
 use usher::targets::{self, Crowd as CrowdTarget, Target};
+use usher_emulators::Chaos;
 use usher_emulators::crowd::{Crowd, CrowdOptions, CrowdUser};
-use usher_emulators::{Chaos, Fault, FaultKind, Only};
 
+use super::fault;
 use super::suite::{
     self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
 };
@@ -98,20 +99,7 @@ impl Backstage for Behind {
     }
 
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
-        let kind = match trouble {
-            Trouble::Throttled(Some(seconds)) => FaultKind::throttled(seconds),
-            Trouble::Throttled(None) => FaultKind::status(429),
-            Trouble::ServerError => FaultKind::status(500),
-            Trouble::Hang => FaultKind::Hang(TIMEOUT * 4),
-            Trouble::ConnectionLost => FaultKind::DropBefore,
-            Trouble::Page => FaultKind::Garbage,
-            Trouble::LostReply => FaultKind::DropAfter,
-        };
-        let only = match strikes {
-            Strikes::NextRead => Only::Reads,
-            Strikes::NextWrite => Only::Writes,
-        };
-        self.0.fault(Fault::once(kind).only(only));
+        self.0.fault(fault(trouble, strikes, TIMEOUT));
     }
 }
 
@@ -335,6 +323,7 @@ async fn updates_lose_nothing_that_usher_does_not_manage() {
     f.done(&Action::Reactivate {
         remote_id: user.remote_id.clone(),
         username: user.username.clone(),
+        gives: None,
     })
     .await;
     f.done(&renaming(&user, "augusta")).await;

@@ -13,6 +13,7 @@ use usher::targets::{self, JiraDc, Target};
 use usher_emulators::jira::{Jira, JiraOptions, JiraUser};
 use usher_emulators::{Chaos, Fault, FaultKind, Only};
 
+use super::fault;
 use super::suite::{
     self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
 };
@@ -96,20 +97,7 @@ impl Backstage for Behind {
     }
 
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
-        let kind = match trouble {
-            Trouble::Throttled(Some(seconds)) => FaultKind::throttled(seconds),
-            Trouble::Throttled(None) => FaultKind::status(429),
-            Trouble::ServerError => FaultKind::status(500),
-            Trouble::Hang => FaultKind::Hang(TIMEOUT * 4),
-            Trouble::ConnectionLost => FaultKind::DropBefore,
-            Trouble::Page => FaultKind::Garbage,
-            Trouble::LostReply => FaultKind::DropAfter,
-        };
-        let only = match strikes {
-            Strikes::NextRead => Only::Reads,
-            Strikes::NextWrite => Only::Writes,
-        };
-        self.0.fault(Fault::once(kind).only(only));
+        self.0.fault(fault(trouble, strikes, TIMEOUT));
     }
 }
 
@@ -532,7 +520,10 @@ async fn an_outage_is_transient_and_a_wrong_address_is_told() {
     let failure = f
         .refused(&deactivation(&user, successors(None, None)))
         .await;
-    assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
+    assert!(
+        matches!(failure, Failure::Unreachable { .. }),
+        "{failure:?}"
+    );
     assert!(
         failure.to_string().contains("connection refused"),
         "{failure}"

@@ -58,3 +58,15 @@ async fn memory_passes_the_suite() {
     .await;
     eprintln!("memory: {cases} cases");
 }
+
+#[tokio::test]
+async fn a_memory_without_inactive_accounts_passes_the_suite() {
+    suite::run_all(async || {
+        let memory = Memory::without_inactive(&["access"]);
+        Fixture {
+            target: Arc::new(memory.clone()),
+            backstage: Box::new(memory),
+        }
+    })
+    .await;
+}

@@ -113,6 +113,7 @@ pub(crate) async fn run_all(make: impl AsyncFn() -> Fixture) -> usize {
         rename_to_a_taken_name
         deactivate
         deactivate_again
+        deactivate_and_back
         reactivate
         delete
         create_group
@@ -175,6 +176,7 @@ pub(crate) fn deactivation(user: &Observed, successors: LeadSuccessors) -> Actio
         remote_id,
         username,
         successors,
+        takes: None,
     }
 }
 
@@ -186,6 +188,7 @@ fn reactivation(user: &Observed) -> Action {
     Action::Reactivate {
         remote_id: user.remote_id.clone(),
         username: user.username.clone(),
+        gives: None,
     }
 }
 
@@ -257,6 +260,28 @@ impl Fixture {
         let name = user.username.clone();
         self.backstage.seed_user(user).await;
         self.there(&name).await
+    }
+
+    /// What brings the account back; to be asked before it is deactivated.
+    pub(crate) async fn return_of(&self, user: &Observed) -> Action {
+        let (remote_id, username) = (user.remote_id.clone(), user.username.clone());
+        let holdings = self.target.holdings(&remote_id, &username).await.unwrap();
+        Action::Reactivate {
+            remote_id,
+            username,
+            gives: self.can().takes_memberships.then_some(holdings),
+        }
+    }
+
+    /// An inactive account, and what brings it back.
+    async fn inactive(&self) -> (Observed, Action) {
+        let active = self.can().takes_memberships;
+        let user = self.seeded(Observed { active, ..ada() }).await;
+        let back = self.return_of(&user).await;
+        if active {
+            self.done(&deactivation_of(&user)).await;
+        }
+        (self.there("ada").await, back)
     }
 
     /// What the product really has.
@@ -612,7 +637,27 @@ async fn deactivate(f: &Fixture) {
     f.agrees(&applied).await;
     let account = applied.account.unwrap();
     assert!(!account.active);
-    assert_eq!(account.groups, ["devs"], "memberships stay");
+    let stay: &[&str] = if f.can().takes_memberships {
+        &[]
+    } else {
+        &["devs"]
+    };
+    assert_eq!(account.groups, stay);
+}
+
+async fn deactivate_and_back(f: &Fixture) {
+    let user = f
+        .seeded(Observed {
+            groups: vec!["devs".into(), "ops".into()],
+            ..ada()
+        })
+        .await;
+    let back = f.return_of(&user).await;
+    f.done(&deactivation_of(&user)).await;
+    let applied = f.done(&back).await;
+    f.agrees(&applied).await;
+    assert_eq!(sorted(f.there("ada").await), sorted(user));
+    f.already(&back).await;
 }
 
 async fn deactivate_again(f: &Fixture) {
@@ -626,16 +671,12 @@ async fn deactivate_again(f: &Fixture) {
 }
 
 async fn reactivate(f: &Fixture) {
-    let user = f
-        .seeded(Observed {
-            active: false,
-            ..ada()
-        })
-        .await;
-    let applied = f.done(&reactivation(&user)).await;
+    let (user, back) = f.inactive().await;
+    assert!(!user.active);
+    let applied = f.done(&back).await;
     f.agrees(&applied).await;
     assert!(applied.account.unwrap().active);
-    f.already(&reactivation(&user)).await;
+    f.already(&back).await;
 }
 
 async fn delete(f: &Fixture) {
@@ -833,8 +874,9 @@ async fn odd_user_names(f: &Fixture) {
         }
         f.done(&adding(&user, "devs")).await;
         f.already(&adding(&user, "devs")).await;
+        let back = f.return_of(&user).await;
         f.agrees(&f.done(&deactivation_of(&user)).await).await;
-        f.agrees(&f.done(&reactivation(&user)).await).await;
+        f.agrees(&f.done(&back).await).await;
         f.done(&removing(&user, "devs")).await;
         let there = f.there(name).await;
         let expected = updated.map_or(user.display_name.clone(), |_| display_name);
@@ -890,6 +932,7 @@ async fn troubles_with_writes(f: &Fixture) {
         assert_eq!(f.backstage.user(&name).await, None);
         let user = f.done(&create_user(&user)).await.account.unwrap();
 
+        let mut back = reactivation(&user);
         let (devs, king) = (format!("devs{i}"), updating(&user, Some("Ada King"), None));
         for action in [
             group(&devs),
@@ -910,12 +953,20 @@ async fn troubles_with_writes(f: &Fixture) {
                 f.cannot(&action).await;
                 continue;
             }
-            let (user, groups) = (f.backstage.user(&name).await, f.backstage.groups().await);
+            let action = match action {
+                Action::Deactivate { .. } => {
+                    back = f.return_of(&user).await;
+                    action
+                }
+                Action::Reactivate { .. } => back.clone(),
+                other => other,
+            };
+            let (before, groups) = (f.backstage.user(&name).await, f.backstage.groups().await);
             f.backstage.trouble(trouble, Strikes::NextWrite).await;
             is(trouble, &f.refused(&action).await);
             assert_eq!(
                 f.backstage.user(&name).await,
-                user,
+                before,
                 "{trouble:?}, {action:?}"
             );
             assert_eq!(
@@ -1008,13 +1059,8 @@ async fn lost_reply_to_a_deactivation(f: &Fixture) {
 }
 
 async fn lost_reply_to_a_reactivation(f: &Fixture) {
-    let user = f
-        .seeded(Observed {
-            active: false,
-            ..ada()
-        })
-        .await;
-    let applied = f.lost_reply(&reactivation(&user)).await;
+    let (_, back) = f.inactive().await;
+    let applied = f.lost_reply(&back).await;
     assert!(applied.already && applied.account.unwrap().active);
 }
 

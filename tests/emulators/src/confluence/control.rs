@@ -1,36 +1,13 @@
-//! Paths under `/__emulator/` by which a client in another language looks behind the emulated
-//! Confluence: `GET state`, `GET requests`, `DELETE requests`.
+//! What a client in another language sees of what the emulated Confluence holds.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::confluence::shown;
 use crate::confluence::state::State;
-use crate::confluence::{Core, shown};
-use crate::server::{Answer, Front, Request};
 
-/// Answers a control request; none if it is not one.
-pub(crate) fn answer(core: &Core, front: &Arc<Front>, request: &Request) -> Option<Answer> {
-    let what = request.path.strip_prefix("/__emulator/")?;
-    let value = match (request.method.as_str(), what) {
-        ("GET", "state") => picture(&core.state()),
-        ("GET", "requests") => json!(front.requests()),
-        ("DELETE", "requests") => {
-            front.clear_requests();
-            Value::Null
-        }
-        _ => {
-            return Some(Answer::json(
-                404,
-                &json!({ "error": "no such control path" }),
-            ));
-        }
-    };
-    Some(Answer::json(200, &value))
-}
-
-fn picture(state: &State) -> Value {
+pub(crate) fn picture(state: &State) -> Value {
     let users: Vec<_> = state
         .users_by_name()
         .map(|user| json!(shown(state, user)))

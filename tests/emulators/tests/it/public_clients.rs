@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
+use usher_emulators::bitbucket::{Bitbucket, BitbucketOptions};
 use usher_emulators::crowd::{Crowd, CrowdOptions};
 use usher_emulators::guard::{Guard, GuardOptions};
 use usher_emulators::jira::{Jira, JiraOptions};
@@ -59,6 +60,25 @@ fn python_clients_get_along_with_the_emulated_crowd() {
         let (application, password) = options.application.clone();
         let crowd = Crowd::start(options).unwrap();
         run(&python, &script, &[crowd.url(), application, password]);
+    }
+}
+
+/// Runs where `USHER_PYTHON` names a Python that has `stashy` and `atlassian-python-api`.
+#[test]
+fn python_clients_get_along_with_the_emulated_bitbucket() {
+    let Some(python) = std::env::var_os("USHER_PYTHON") else {
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/bitbucket_clients.py");
+    for context_path in ["", "/bitbucket"] {
+        let options = BitbucketOptions {
+            context_path: context_path.into(),
+            page_cap: 40,
+            ..BitbucketOptions::default()
+        };
+        let (name, password) = options.admin.clone();
+        let bitbucket = Bitbucket::start(options).unwrap();
+        run(&python, &script, &[bitbucket.url(), name, password]);
     }
 }
 
