@@ -129,8 +129,8 @@ pub(super) struct State {
     pub(super) refuse_members: bool,
     pub(super) troubles: Vec<Ordered>,
     pub(super) struck: usize,
-    /// How many pages of each list were read since its beginning was.
-    pages: HashMap<String, usize>,
+    /// Where the pages of each list began that were read since its beginning was.
+    pages: HashMap<String, Vec<usize>>,
     made: u64,
 }
 
@@ -254,12 +254,18 @@ impl State {
 
     /// The trouble ordered for this page of a list. `which` tells lists of one kind apart.
     pub(super) fn trouble(&mut self, list: List, which: &str, start: usize) -> Option<Trouble> {
-        let page = self.pages.entry(format!("{list:?} {which}")).or_default();
+        let starts = self.pages.entry(format!("{list:?} {which}")).or_default();
         if start <= 1 {
-            *page = 0;
+            starts.clear();
         }
-        let number = *page;
-        *page += 1;
+        // A page that is asked for again is the same page.
+        let number = starts
+            .iter()
+            .position(|it| *it == start)
+            .unwrap_or_else(|| {
+                starts.push(start);
+                starts.len() - 1
+            });
         let found = self
             .troubles
             .iter()
