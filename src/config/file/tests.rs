@@ -218,12 +218,12 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         (
             "kind = \"scim\"",
             "kind = \"scym\"",
-            &["3:8: unknown kind `scym`; did you mean `scim`? (oracle-idcs, scim)"],
+            &["3:8: unknown kind `scym`; did you mean `scim`? (oracle-idcs, scim, entra-id, okta)"],
         ),
         (
             "kind = \"scim\"",
             "kind = \"ldap-server\"",
-            &["3:8: unknown kind `ldap-server`; there are oracle-idcs, scim"],
+            &["3:8: unknown kind `ldap-server`; there are oracle-idcs, scim, entra-id, okta"],
         ),
         (
             "kind = \"scim\"",
