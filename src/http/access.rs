@@ -48,10 +48,21 @@ pub(super) async fn guard(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let pages = !request.path().starts_with("/api/");
     match admit(&request).await {
-        Ok(()) => next
-            .call(request)
-            .await
-            .map(ServiceResponse::map_into_boxed_body),
+        Ok(()) => {
+            let answer = next.call(request).await?.map_into_boxed_body();
+            // A page is for people, also when something is wrong.
+            let problem = answer
+                .response()
+                .error()
+                .and_then(Error::as_error::<Problem>);
+            Ok(match problem.filter(|_| pages).cloned() {
+                Some(problem) => {
+                    let (request, _) = answer.into_parts();
+                    ServiceResponse::new(request, super::ui::refused(&problem))
+                }
+                None => answer,
+            })
+        }
         Err(refusal) => {
             let answer = if pages {
                 refusal.page(request.request())
