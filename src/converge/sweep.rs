@@ -207,7 +207,8 @@ impl Engine {
             .store
             .read(move |conn| ledger::count_members(conn, &id, &name))
             .await?;
-        if ours == 0 && unsettled.names.is_empty() {
+        // Where nothing is written, nobody whom the source wants is there yet either.
+        if mode == Mode::Live && ours == 0 && unsettled.names.is_empty() {
             return Err(Halt::Void(
                 "by the source nobody is in it: that is not taken for a wish to empty it"
                     .to_owned(),
