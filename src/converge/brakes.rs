@@ -76,7 +76,7 @@ impl Engine {
         removal: &Removal,
         client: &dyn Target,
     ) -> Result<(), Stop> {
-        let Protected { users, groups } = client.protected().await?;
+        let Protected { users, groups, .. } = client.protected().await?;
         let Some(account) = job.current.account.clone().filter(|_| !groups.is_empty()) else {
             return Ok(());
         };

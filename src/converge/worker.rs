@@ -85,9 +85,13 @@ impl Protection for Shield<'_> {
     fn group(&self, name: &str) -> Option<String> {
         let folded = fold_text(name);
         self.rules.protects_group(name).or_else(|| {
-            self.target
+            let of_product = self
+                .target
                 .groups
                 .iter()
+                .chain(&self.target.kept_by_product);
+            of_product
+                .into_iter()
                 .find(|own| fold_text(own) == folded)
                 .map(|_| "the target itself".to_owned())
         })

@@ -420,6 +420,7 @@ impl BitbucketDc {
         Ok(Protected {
             users: vec![own],
             groups: groups.map(|grant| grant.group.name).collect(),
+            kept_by_product: Vec::new(),
         })
     }
 

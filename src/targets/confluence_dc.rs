@@ -445,6 +445,7 @@ impl ConfluenceDc {
         Ok(Protected {
             users: vec![own.name.clone()],
             groups,
+            kept_by_product: Vec::new(),
         })
     }
 

@@ -88,6 +88,7 @@ impl Target for Crowd {
         Ok(Protected {
             users: Vec::new(),
             groups: ADMIN_GROUPS.map(str::to_owned).to_vec(),
+            kept_by_product: Vec::new(),
         })
     }
 

@@ -80,11 +80,10 @@ impl Target for Guard {
 
     /// Usher signs in as no person. One group holds everybody of the directory and is kept by Atlassian.
     async fn protected(&self) -> Result<Protected, Failure> {
-        let mut groups = ADMIN_GROUPS.map(str::to_owned).to_vec();
-        groups.push(format!("All members for directory - {}", self.directory));
         Ok(Protected {
             users: Vec::new(),
-            groups,
+            groups: ADMIN_GROUPS.map(str::to_owned).to_vec(),
+            kept_by_product: vec![format!("All members for directory - {}", self.directory)],
         })
     }
 

@@ -446,6 +446,7 @@ impl JiraDc {
         Ok(Protected {
             users: vec![name],
             groups,
+            kept_by_product: Vec::new(),
         })
     }
 

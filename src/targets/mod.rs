@@ -114,6 +114,8 @@ pub struct Protected {
     pub users: Vec<String>,
     /// Groups that make people administrators of the product.
     pub groups: Vec<String>,
+    /// Groups whose members the product itself decides about, and that make nobody an administrator.
+    pub kept_by_product: Vec<String>,
 }
 
 /// What a target says when it is tried out.

@@ -351,6 +351,7 @@ async fn the_last_administrator_stays() {
         world.memory.protect(Protected {
             users: vec!["usher".to_owned()],
             groups: vec!["Jira-Administrators".to_owned()],
+            kept_by_product: Vec::new(),
         });
         for name in ["usher", "p0", "p1", "p2"] {
             world.memory.seed(Observed {
@@ -412,6 +413,7 @@ async fn an_administrator_stays_where_the_product_does_not_tell_who_else_is_one(
         world.memory.protect(Protected {
             users: vec!["usher".to_owned()],
             groups: groups.clone(),
+            kept_by_product: Vec::new(),
         });
         for name in ["p0", "p1"] {
             world.memory.seed(Observed {

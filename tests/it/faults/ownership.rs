@@ -54,6 +54,7 @@ async fn what_is_protected_is_never_changed() {
         world.memory.protect(Protected {
             users: vec!["usher-bot".to_owned()],
             groups: vec!["jira-owners".to_owned()],
+            kept_by_product: Vec::new(),
         });
         let mut ids = Vec::new();
         for name in ["svc-mail", "usher-bot"] {

@@ -44,6 +44,7 @@ async fn whoever_the_source_does_not_have_in_the_group_is_taken_out() {
         world.memory.protect(Protected {
             users: vec!["usher-bot".to_owned()],
             groups: Vec::new(),
+            kept_by_product: Vec::new(),
         });
         for name in ["stranger", "svc-mail", "usher-bot", "joe"] {
             world
@@ -190,6 +191,7 @@ async fn shadow_mode_says_who_would_be_taken_out_and_protected_groups_are_left_a
         world.memory.protect(Protected {
             users: Vec::new(),
             groups: vec!["Developers".to_owned()],
+            kept_by_product: Vec::new(),
         });
         world
             .app
