@@ -40,13 +40,15 @@ async fn person(app: &App, name: &str, role: Role) {
 }
 
 async fn cookie(app: &App, name: &str) -> String {
-    let cookie = app
-        .parts
-        .state
-        .seat
-        .sign_in(name, password(), "127.0.0.1", "test")
+    let wanted = name.to_owned();
+    let (admin, _) = app
+        .store()
+        .read(move |conn| admins::named(conn, &wanted))
         .await
+        .unwrap()
         .unwrap();
+    let seat = &app.parts.state.seat;
+    let cookie = seat.open_session(&admin.id, "test").await.unwrap();
     format!("usher={}", cookie.expose_secret())
 }
 

@@ -258,11 +258,6 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         ),
         (
             "kind = \"jira-dc\"",
-            "kind = \"bitbucket-dc\"",
-            &["6:8: `kind = \"bitbucket-dc\"` is not supported yet"],
-        ),
-        (
-            "kind = \"jira-dc\"",
             "kind = \"jira\"",
             &[
                 "6:8: unknown kind `jira`; there are jira-dc, confluence-dc, bitbucket-dc, crowd, atlassian-guard",

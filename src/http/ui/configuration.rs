@@ -247,13 +247,19 @@ struct VersionPage {
     may_administer: bool,
 }
 
+fn number(version: &str) -> Result<i64, Problem> {
+    version
+        .parse()
+        .map_err(|_| Problem::new(404, "there is no such version"))
+}
+
 /// `GET /configuration/versions/{version}`
 pub(super) async fn version(
     state: web::Data<State>,
     actor: Actor,
-    version: web::Path<i64>,
+    version: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let version = version.into_inner();
+    let version = number(&version)?;
     let (old, new) = state
         .store
         .read(move |conn| -> Result<_, crate::store::Error> {
@@ -282,9 +288,9 @@ pub(super) async fn version(
 pub(super) async fn roll_back(
     state: web::Data<State>,
     actor: Actor,
-    version: web::Path<i64>,
+    version: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let version = version.into_inner();
+    let version = number(&version)?;
     let text = state
         .store
         .read(move |conn| versions::text(conn, version))
