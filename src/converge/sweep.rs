@@ -1,6 +1,6 @@
 //! Groups whose members are compared with the source: who is in one of them and should not be is taken out.
 //!
-//! The rules ask for it (`keep_members = false`, `keep_existing = false`), so for once foreign memberships are
+//! The rules ask for it (`keep_members = false`), so for once foreign memberships are
 //! ended, in these groups alone. Whoever Usher knows is left to their own work item, which is the only one to
 //! write to an account of the ledger; accounts that nobody in the mirror has are taken out here, each one read
 //! again right before it. Silence is no wish: an empty source, an empty listing or one that does not show those
@@ -682,7 +682,7 @@ fn asks<'t>(target: &'t LiveTarget, name: &str) -> Option<(&'t Rules, Connection
     let mut asking: Vec<_> = target
         .rules
         .iter()
-        .filter(|(_, rules)| !rules.settings().groups.keeps_members(name))
+        .filter(|(_, rules)| rules.settings().groups.compares_members(name))
         .map(|(id, rules)| (rules, id.clone(), rules.settings().mode))
         .collect();
     asking.sort_by_key(|(.., mode)| *mode != Mode::Live);

@@ -234,14 +234,18 @@ impl Default for GroupRules {
 impl GroupRules {
     /// Whether members of the target group `name` stay whom the source does not have in it.
     pub fn keeps_members(&self, name: &str) -> bool {
+        self.keep_existing && !self.compares_members(name)
+    }
+
+    /// Whether a rule expressly asks that whoever the source does not have in this group is taken out of it, also
+    /// people whom no source knows.
+    pub fn compares_members(&self, name: &str) -> bool {
         let folded = name.to_lowercase();
-        self.keep_existing
-            && !self
-                .manual
-                .iter()
-                .filter(|rule| !rule.keep_members)
-                .flat_map(|rule| &rule.to)
-                .any(|to| to.trim().to_lowercase() == folded)
+        self.manual
+            .iter()
+            .filter(|rule| !rule.keep_members)
+            .flat_map(|rule| &rule.to)
+            .any(|to| to.trim().to_lowercase() == folded)
     }
 }
 
