@@ -8,7 +8,7 @@ use diesel::prelude::*;
 
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
-use super::schema::{group_item, target_group};
+use super::schema::group_item;
 use crate::clock::Micros;
 use crate::domain::{GroupRules, TargetId};
 use crate::scim::fold::fold_text;
@@ -76,24 +76,6 @@ pub fn mark(
     Ok(())
 }
 
-/// Asks for a look at every group of a target that Usher has met: its rules have changed, or a full run asks.
-pub fn mark_all(
-    tx: &mut Tx<'_>,
-    target: &TargetId,
-    cause: &str,
-    now: Micros,
-) -> Result<usize, Error> {
-    let names: Vec<String> = target_group::table
-        .filter(target_group::target_id.eq(target.as_str()))
-        .order(target_group::name_ci)
-        .select(target_group::name)
-        .load(tx.conn())?;
-    for name in &names {
-        mark(tx, target, name, cause, now)?;
-    }
-    Ok(names.len())
-}
-
 /// Asks for a look at the groups whose members the rules compare with the source.
 pub fn mark_asked(
     tx: &mut Tx<'_>,
@@ -102,11 +84,8 @@ pub fn mark_asked(
     cause: &str,
     now: Micros,
 ) -> Result<(), Error> {
-    if !rules.keep_existing {
-        mark_all(tx, target, cause, now)?;
-    }
     let named = rules.manual.iter().flat_map(|rule| &rule.to);
-    for name in named.filter(|name| !rules.keeps_members(name)) {
+    for name in named.filter(|name| rules.compares_members(name)) {
         mark(tx, target, name.trim(), cause, now)?;
     }
     Ok(())
