@@ -512,7 +512,6 @@ async fn futures(all: impl Iterator<Item = impl Future<Output = Reply>>) -> Vec<
 
 /// Prints how long logins take; a shared machine cannot be held to figures.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "to be mended: fails or takes too long since the parts were put together"]
 async fn how_long_a_login_takes() {
     let world = World::start(&sqlite(), "").await;
     for n in 0..100 {

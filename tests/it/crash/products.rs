@@ -142,7 +142,6 @@ async fn others_are_in_step(store: &Store) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "to be mended: fails or takes too long since the parts were put together"]
 async fn nothing_is_lost_at_any_product_while_another_is_silent() {
     let seed = rand::rng().random::<u64>();
     eprintln!("several products: seed {seed}");

@@ -879,7 +879,6 @@ fn all_end_well(histories: usize, workers: usize, fresh: &(dyn Fn() -> Database 
 }
 
 #[test]
-#[ignore = "to be mended: fails or takes too long since the parts were put together"]
 fn every_life_ends_where_source_and_rules_say_and_as_planned() {
     let wanted = std::env::var("USHER_HISTORIES").ok();
     let histories = wanted.and_then(|n| n.parse().ok()).unwrap_or(1000);

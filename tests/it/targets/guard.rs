@@ -580,7 +580,7 @@ async fn groups_of_a_site_are_refused_with_advice() {
         "Atlassian's words: {text}"
     );
     assert!(text.contains("map another name"), "{text}");
-    // The group that Atlassian keeps everybody in is shown, protected, and refused if tried all the same.
+    // The group that Atlassian keeps everybody in is shown, left to the product, and refused if tried all the same.
     let user = f.done(&create_user(&ada())).await.account.unwrap();
     let own = "All members for directory - 2fb2c0de-7bee-4c2d-a61a-ade3834c8b2b";
     assert_eq!(user.groups, [own]);
@@ -589,7 +589,7 @@ async fn groups_of_a_site_are_refused_with_advice() {
             .protected()
             .await
             .unwrap()
-            .groups
+            .kept_by_product
             .contains(&own.to_owned())
     );
     let removal = Action::RemoveMember {
