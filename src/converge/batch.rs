@@ -17,7 +17,7 @@ use crate::domain::{Applied, Failure};
 use crate::scim::fold::fold_text;
 use crate::store;
 use crate::store::work::{self, Claimed};
-use crate::targets::{Member, Target};
+use crate::targets::{Capabilities, Member, Target};
 
 /// How many items are worked on together at most: so many people of one group may share a request.
 pub(super) const ITEMS: u32 = 300;
@@ -28,9 +28,13 @@ const STANDSTILL: Duration = Duration::from_secs(3);
 /// Nobody waits for longer than this.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// A membership that is wanted.
+/// Somebody who is to leave a group does not wait for those who have accounts to be made.
+const REMOVAL: Duration = Duration::from_secs(1);
+
+/// A membership that is wanted, or not wanted any more.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
+    pub(super) joins: bool,
     pub(super) group: String,
     pub(super) member: Member,
 }
@@ -60,7 +64,10 @@ impl State {
     fn sent_at(&self) -> Option<Instant> {
         let first = self.waiting.first()?.since;
         let still = self.moved_at.unwrap_or(first) + STANDSTILL;
-        Some(still.min(first + LONGEST))
+        let mut leaving = self.waiting.iter().filter(|waiting| waiting.leaves());
+        let leaves = leaving.next().map(|waiting| waiting.since + REMOVAL);
+        let at = still.min(first + LONGEST);
+        Some(leaves.map_or(at, |leaves| leaves.min(at)))
     }
 }
 
@@ -70,6 +77,12 @@ struct Waiting {
     wishes: Vec<Wish>,
     /// With the answers the item is under way again. `None`: its lease was lost.
     answer: oneshot::Sender<(Option<Vec<Answer>>, UnderWay)>,
+}
+
+impl Waiting {
+    fn leaves(&self) -> bool {
+        self.wishes.iter().any(|wish| !wish.joins)
+    }
 }
 
 /// Counts an item that is under way.
@@ -174,13 +187,18 @@ impl Batch {
         waiting: Vec<Waiting>,
     ) {
         let waiting = still_held(engine, waiting, self).await;
-        let sendings = sendings(&waiting, client.capabilities().members_a_request);
+        let sendings = sendings(&waiting, client.capabilities());
         let requests = sendings.len();
         let mut under_way = JoinSet::new();
         for sending in sendings {
             let client = Arc::clone(client);
             under_way.spawn(async move {
-                let answers = client.add_members(&sending.group, &sending.members).await;
+                let Sending { group, members, .. } = &sending;
+                let answers = if sending.joins {
+                    client.add_members(group, members).await
+                } else {
+                    client.remove_members(group, members).await
+                };
                 (sending.of, answers)
             });
         }
@@ -239,6 +257,7 @@ async fn still_held(engine: &Engine, waiting: Vec<Waiting>, batch: &Arc<Batch>) 
 /// A request.
 #[derive(Debug, PartialEq, Eq)]
 struct Sending {
+    joins: bool,
     group: String,
     members: Vec<Member>,
     /// For each member: the item, and which of its wishes.
@@ -246,13 +265,15 @@ struct Sending {
 }
 
 /// The fewest requests: one for each group, unless it is to get more members than one takes.
-fn sendings(waiting: &[Waiting], members_a_request: usize) -> Vec<Sending> {
-    let mut groups: BTreeMap<String, Sending> = BTreeMap::new();
+fn sendings(waiting: &[Waiting], can: &Capabilities) -> Vec<Sending> {
+    // Removals first.
+    let mut groups: BTreeMap<(bool, String), Sending> = BTreeMap::new();
     for (i, waiting) in waiting.iter().enumerate() {
         for (j, wish) in waiting.wishes.iter().enumerate() {
             let sending = groups
-                .entry(fold_text(&wish.group))
+                .entry((wish.joins, fold_text(&wish.group)))
                 .or_insert_with(|| Sending {
+                    joins: wish.joins,
                     group: wish.group.clone(),
                     members: Vec::new(),
                     of: Vec::new(),
@@ -261,11 +282,23 @@ fn sendings(waiting: &[Waiting], members_a_request: usize) -> Vec<Sending> {
             sending.of.push((i, j));
         }
     }
-    let size = members_a_request.max(1);
     let mut all = Vec::new();
-    for Sending { group, members, of } in groups.into_values() {
+    for sending in groups.into_values() {
+        let Sending {
+            joins,
+            group,
+            members,
+            of,
+        } = sending;
+        let size = if joins {
+            can.members_a_request
+        } else {
+            can.removals_a_request
+        };
+        let size = size.max(1);
         for (members, of) in members.chunks(size).zip(of.chunks(size)) {
             all.push(Sending {
+                joins,
                 group: group.clone(),
                 members: members.to_vec(),
                 of: of.to_vec(),
@@ -285,7 +318,8 @@ fn unanswered() -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ConnectionId, TargetId, UserId};
+    use crate::domain::{ConnectionId, TargetId, TargetKind, UserId};
+    use crate::targets::capabilities;
 
     fn waiting(name: &str, groups: &[&str]) -> Waiting {
         let member = Member {
@@ -306,7 +340,8 @@ mod tests {
             wishes: groups
                 .iter()
                 .map(|group| Wish {
-                    group: (*group).to_owned(),
+                    joins: !group.starts_with('-'),
+                    group: group.trim_start_matches('-').to_owned(),
                     member: member.clone(),
                 })
                 .collect(),
@@ -325,6 +360,10 @@ mod tests {
         assert_eq!(state.sent_at(), Some(since + STANDSTILL * 2));
         state.moved_at = Some(since + LONGEST);
         assert_eq!(state.sent_at(), Some(since + LONGEST));
+        // Whoever is to leave a group keeps nobody's access for that long.
+        state.waiting.push(waiting("bob", &["-devs"]));
+        let leaves = state.waiting[1].since + REMOVAL;
+        assert_eq!(state.sent_at(), Some(leaves));
     }
 
     #[test]
@@ -332,22 +371,30 @@ mod tests {
         let all = [
             waiting("ada", &["devs", "ops"]),
             waiting("bob", &["Devs"]),
-            waiting("eve", &["devs"]),
+            waiting("eve", &["devs", "-ops"]),
+            waiting("joe", &["-Ops"]),
         ];
-        let told: Vec<String> = sendings(&all, 2)
+        let can = Capabilities {
+            members_a_request: 2,
+            removals_a_request: 3,
+            ..*capabilities(TargetKind::AtlassianGuard)
+        };
+        let told: Vec<String> = sendings(&all, &can)
             .iter()
             .map(|sending| {
                 let names = sending.members.iter().map(|m| m.username.as_str());
                 let names = names.collect::<Vec<_>>().join(" ");
-                format!("{}: {names} {:?}", sending.group, sending.of)
+                let sign = if sending.joins { '+' } else { '-' };
+                format!("{sign}{}: {names} {:?}", sending.group, sending.of)
             })
             .collect();
         let expected = [
-            "devs: ada bob [(0, 0), (1, 0)]",
-            "devs: eve [(2, 0)]",
-            "ops: ada [(0, 1)]",
+            "-ops: eve joe [(2, 1), (3, 0)]",
+            "+devs: ada bob [(0, 0), (1, 0)]",
+            "+devs: eve [(2, 0)]",
+            "+ops: ada [(0, 1)]",
         ];
         assert_eq!(told, expected);
-        assert_eq!(sendings(&all[..0], 2), []);
+        assert_eq!(sendings(&all[..0], &can), []);
     }
 }

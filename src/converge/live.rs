@@ -31,10 +31,12 @@ pub(super) struct LiveTarget {
 }
 
 impl LiveTarget {
-    /// Whether one request puts several people into a group.
+    /// Whether one request puts several people into a group, or takes several out of it.
     pub(super) fn takes_many(&self) -> bool {
-        let client = self.client.as_ref();
-        client.is_ok_and(|client| client.capabilities().members_a_request > 1)
+        self.client.as_ref().is_ok_and(|client| {
+            let can = client.capabilities();
+            can.members_a_request > 1 || can.removals_a_request > 1
+        })
     }
 
     /// The connections whose items may be claimed: all but the paused ones.

@@ -20,7 +20,7 @@ use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked, Priority};
 use crate::store::{self, ledger, work};
-use crate::targets::{Member, Protected, Target};
+use crate::targets::{Capabilities, Member, Protected, Target};
 
 /// Why an item is put off whose target was paused while it was worked on.
 pub(super) const PAUSED: &str = "the target is paused";
@@ -420,7 +420,7 @@ impl Engine {
                 continue;
             }
             let action = job.addressed(action);
-            if seat.is_some() && matches!(action, Action::AddMember { .. }) {
+            if seat.is_some() && is_shared(&action, client.capabilities()) {
                 together.push(action);
                 continue;
             }
@@ -553,7 +553,8 @@ impl Engine {
             .actions
             .iter()
             .filter_map(wish)
-            .map(|w| w.group)
+            .filter(|wish| wish.joins)
+            .map(|wish| wish.group)
             .collect();
         let account = Account {
             standing: Standing::Absent,
@@ -673,22 +674,38 @@ fn is_refused_creation(action: &Action, failure: &Failure) -> bool {
     )
 }
 
-/// The membership that an action is to make.
-fn wish(action: &Action) -> Option<Wish> {
+/// Whether one request does it for several people.
+fn is_shared(action: &Action, can: &Capabilities) -> bool {
     match action {
-        Action::AddMember {
-            remote_id,
-            username,
-            group,
-        } => Some(Wish {
-            group: group.clone(),
-            member: Member {
-                remote_id: remote_id.clone(),
-                username: username.clone(),
-            },
-        }),
-        _ => None,
+        Action::AddMember { .. } => can.members_a_request > 1,
+        Action::RemoveMember { .. } => can.removals_a_request > 1,
+        _ => false,
     }
+}
+
+/// The membership that an action is to make or to end.
+fn wish(action: &Action) -> Option<Wish> {
+    let (Action::AddMember {
+        remote_id,
+        username,
+        group,
+    }
+    | Action::RemoveMember {
+        remote_id,
+        username,
+        group,
+    }) = action
+    else {
+        return None;
+    };
+    Some(Wish {
+        joins: matches!(action, Action::AddMember { .. }),
+        group: group.clone(),
+        member: Member {
+            remote_id: remote_id.clone(),
+            username: username.clone(),
+        },
+    })
 }
 
 impl<'a> Work<'a> {

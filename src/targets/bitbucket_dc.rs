@@ -45,6 +45,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     slashes_in_names: true,
     display_names_without: "",
     members_a_request: 100,
+    removals_a_request: 1,
 };
 
 /// Asked for at once; Bitbucket may give fewer.
@@ -369,15 +370,6 @@ impl<'a> Whom<'a> {
         Self {
             remote_id: "",
             username,
-        }
-    }
-}
-
-impl<'a> From<&'a Member> for Whom<'a> {
-    fn from(member: &'a Member) -> Self {
-        Self {
-            remote_id: &member.remote_id,
-            username: &member.username,
         }
     }
 }

@@ -43,6 +43,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     slashes_in_names: false,
     display_names_without: rules::NOT_IN_FULL_NAMES,
     members_a_request: 1,
+    removals_a_request: 1,
 };
 
 /// The first version that creates accounts over REST (CONFSERVER-87292).

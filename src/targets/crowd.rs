@@ -39,6 +39,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     slashes_in_names: true,
     display_names_without: "",
     members_a_request: 1,
+    removals_a_request: 1,
 };
 
 /// Atlassian's own client takes an answer without it for that of something else.

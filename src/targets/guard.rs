@@ -7,7 +7,7 @@
 
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -41,11 +41,15 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     leads: false,
     slashes_in_names: true,
     display_names_without: "",
-    members_a_request: 100,
+    members_a_request: MANY,
+    removals_a_request: MANY,
 };
 
 /// Atlassian gives no more at once, whatever it is asked for.
 const PAGE: usize = 100;
+
+/// How many members one request adds or removes. Atlassian does not say how many it takes.
+const MANY: usize = 100;
 
 /// Groups come with all their members, so fewer are asked for.
 const GROUPS_A_PAGE: usize = 25;
@@ -112,14 +116,16 @@ impl Target for Guard {
     /// One request for a hundred members. Whether somebody was in the group before is not told, so nobody is said to
     /// have been.
     async fn add_members(&self, group: &str, members: &[Member]) -> Vec<Result<Applied, Failure>> {
-        let mut answers = Vec::with_capacity(members.len());
-        for chunk in members.chunks(CAPABILITIES.members_a_request) {
-            if let Err(failure) = self.add_chunk(group, chunk, &mut answers).await {
-                answers.resize(members.len(), Err(failure));
-                break;
-            }
-        }
-        answers
+        self.in_chunks(group, members, Way::In).await
+    }
+
+    /// One request for a hundred members as well, and each only counts as out if the answer does not show it any more.
+    async fn remove_members(
+        &self,
+        group: &str,
+        members: &[Member],
+    ) -> Vec<Result<Applied, Failure>> {
+        self.in_chunks(group, members, Way::Out).await
     }
 
     async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {
@@ -328,18 +334,14 @@ impl Operations for Guard {
         };
         let id = user.id.clone();
         let shown = user.observed()?.groups.iter().any(|name| same(name, group));
-        let response = match self.patch_group(group, wire::removing(&id)).await {
+        let response = match self.patch_group(group, wire::removing(&[&id])).await {
             Err(Failure::Gone { .. }) => return Ok(Applied::was_so()),
             other => other?,
         };
         if response.is_success() {
             let after: Members = response.json()?;
             if after.members.iter().any(|member| member.value == id) {
-                let text = format!(
-                    "Atlassian took the removal from {group} without an error, but still shows {} in it",
-                    whom.username
-                );
-                return Err(rejected("members", text));
+                return Err(still_in(group, whom.username));
             }
             return Ok(Applied {
                 already: !shown,
@@ -555,43 +557,97 @@ impl Guard {
         self.rest.patch(&group_path(&now), body).await
     }
 
-    /// Adds up to a hundred, and if somebody among them is refused, the two halves. `Err`: what everybody else gets.
-    async fn add_chunk(
+    async fn in_chunks(
+        &self,
+        group: &str,
+        members: &[Member],
+        way: Way,
+    ) -> Vec<Result<Applied, Failure>> {
+        let mut answers = Vec::with_capacity(members.len());
+        for chunk in members.chunks(MANY) {
+            if let Err(failure) = self.chunk(group, chunk, way, &mut answers).await {
+                answers.resize(members.len(), Err(failure));
+                break;
+            }
+        }
+        answers
+    }
+
+    /// Up to a hundred, and if somebody among them is refused, the two halves. `Err`: what everybody else gets.
+    async fn chunk(
         &self,
         group: &str,
         chunk: &[Member],
+        way: Way,
         answers: &mut Vec<Result<Applied, Failure>>,
     ) -> Result<(), Failure> {
         // The last one is next.
         let mut open = vec![chunk];
         while let Some(part) = open.pop() {
             if let [member] = part {
-                let whom = Whom {
-                    remote_id: &member.remote_id,
-                    username: &member.username,
+                let answer = match way {
+                    Way::In => self.add_member(Whom::from(member), group).await,
+                    Way::Out => self.remove_member(Whom::from(member), group).await,
                 };
-                match self.add_member(whom, group).await {
+                match answer {
                     Err(failure) if !is_about_one(&failure) => return Err(failure),
                     answer => answers.push(answer),
                 }
                 continue;
             }
-            let ids: Vec<&str> = part.iter().map(|m| m.remote_id.as_str()).collect();
-            if !ids.contains(&"") {
-                let response = self.patch_group(group, wire::adding(&ids)).await?;
-                if response.is_success() {
-                    answers.extend(part.iter().map(|_| Ok(Applied::default())));
-                    continue;
-                }
-                let failure = self.refusal(&response);
-                if !is_about_one(&failure) {
-                    return Err(failure);
+            match self.at_once(group, part, way).await? {
+                Some(given) => answers.extend(given),
+                None => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    open.extend([second, first]);
                 }
             }
-            let (first, second) = part.split_at(part.len() / 2);
-            open.extend([second, first]);
         }
         Ok(())
+    }
+
+    /// One request for all of them. `None`: somebody among them stops the others.
+    async fn at_once(
+        &self,
+        group: &str,
+        members: &[Member],
+        way: Way,
+    ) -> Result<Option<Vec<Result<Applied, Failure>>>, Failure> {
+        let ids: Vec<&str> = members.iter().map(|it| it.remote_id.as_str()).collect();
+        if ids.contains(&"") {
+            return Ok(None);
+        }
+        let body = match way {
+            Way::In => wire::adding(&ids),
+            Way::Out => wire::removing(&ids),
+        };
+        let response = match (self.patch_group(group, body).await, way) {
+            (Err(Failure::Gone { .. }), Way::Out) => {
+                return Ok(Some(vec![Ok(Applied::was_so()); ids.len()]));
+            }
+            (response, _) => response?,
+        };
+        if !response.is_success() {
+            let failure = self.refusal(&response);
+            return if is_about_one(&failure) {
+                Ok(None)
+            } else {
+                Err(failure)
+            };
+        }
+        if let Way::In = way {
+            return Ok(Some(vec![Ok(Applied::default()); ids.len()]));
+        }
+        let after: Members = response.json()?;
+        let left: HashSet<&str> = after.members.iter().map(|it| it.value.as_str()).collect();
+        let answers = members.iter().map(|member| {
+            if left.contains(member.remote_id.as_str()) {
+                Err(still_in(group, &member.username))
+            } else {
+                Ok(Applied::default())
+            }
+        });
+        Ok(Some(answers.collect()))
     }
 
     fn known_groups(&self) -> MutexGuard<'_, HashMap<String, String>> {
@@ -768,6 +824,13 @@ fn group_path(id: &str) -> String {
     format!("/Groups/{}", segment(id))
 }
 
+/// What becomes of memberships.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    In,
+    Out,
+}
+
 /// Whether the others may fare better.
 fn is_about_one(failure: &Failure) -> bool {
     matches!(failure, Failure::Rejected { .. } | Failure::Gone { .. })
@@ -787,6 +850,14 @@ fn gone(whom: Whom<'_>) -> Failure {
             id => format!("the directory has no user with id {id} ({})", whom.username),
         },
     }
+}
+
+/// The failure that somebody is in a group who was taken out of it.
+fn still_in(group: &str, username: &str) -> Failure {
+    let text = format!(
+        "Atlassian took the removal from {group} without an error, but still shows {username} in it"
+    );
+    rejected("members", text)
 }
 
 fn rejected(field: &str, text: String) -> Failure {

@@ -37,6 +37,7 @@ pub(super) static CAPABILITIES: Capabilities = Capabilities {
     slashes_in_names: true,
     display_names_without: "",
     members_a_request: 1,
+    removals_a_request: 1,
 };
 
 /// The first version that lets REST change `active` (JRASERVER-37294).

@@ -29,6 +29,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     slashes_in_names: true,
     display_names_without: "",
     members_a_request: 1,
+    removals_a_request: 1,
 };
 
 static WITHOUT_INACTIVE: Capabilities = Capabilities {
@@ -42,6 +43,7 @@ const ACCESS: &str = "ACCESS";
 /// The same, taking many members in one request.
 static IN_BULK: Capabilities = Capabilities {
     members_a_request: 10,
+    removals_a_request: 10,
     ..CAPABILITIES
 };
 
@@ -364,6 +366,32 @@ impl State {
         Ok(self.applied(remote_id, already))
     }
 
+    /// As many in one request as it takes.
+    fn attempt_many(
+        &mut self,
+        members: &[Member],
+        action: impl Fn(&Member) -> Action,
+    ) -> Vec<Result<Applied, Failure>> {
+        let size = if self.in_bulk {
+            IN_BULK.members_a_request
+        } else {
+            1
+        };
+        let mut answers = Vec::with_capacity(members.len());
+        for many in members.chunks(size) {
+            if let Err(failure) = self.request() {
+                answers.extend(many.iter().map(|_| Err(failure.clone())));
+                continue;
+            }
+            let outcomes: Vec<_> = many.iter().map(|it| self.attempt(&action(it))).collect();
+            match self.fail_after_apply.pop_front() {
+                Some(failure) => answers.extend(many.iter().map(|_| Err(failure.clone()))),
+                None => answers.extend(outcomes),
+            }
+        }
+        answers
+    }
+
     /// Does what arrived, unless it is one of those that are refused.
     fn attempt(&mut self, action: &Action) -> Result<Applied, Failure> {
         self.writes.push(action.clone());
@@ -580,27 +608,15 @@ impl Target for Memory {
     }
 
     async fn add_members(&self, group: &str, members: &[Member]) -> Vec<Result<Applied, Failure>> {
-        let mut state = self.state();
-        let mut answers = Vec::with_capacity(members.len());
-        for many in members.chunks(if state.in_bulk {
-            IN_BULK.members_a_request
-        } else {
-            1
-        }) {
-            if let Err(failure) = state.request() {
-                answers.extend(many.iter().map(|_| Err(failure.clone())));
-                continue;
-            }
-            let outcomes: Vec<_> = many
-                .iter()
-                .map(|m| state.attempt(&m.joins(group)))
-                .collect();
-            match state.fail_after_apply.pop_front() {
-                Some(failure) => answers.extend(many.iter().map(|_| Err(failure.clone()))),
-                None => answers.extend(outcomes),
-            }
-        }
-        answers
+        self.state().attempt_many(members, |it| it.joins(group))
+    }
+
+    async fn remove_members(
+        &self,
+        group: &str,
+        members: &[Member],
+    ) -> Vec<Result<Applied, Failure>> {
+        self.state().attempt_many(members, |it| it.leaves(group))
     }
 
     async fn users(&self, cursor: Option<&str>) -> Result<Page<Observed>, Failure> {

@@ -65,6 +65,8 @@ pub struct Capabilities {
     pub display_names_without: &'static str,
     /// How many members one request puts into a group ([`Target::add_members`]).
     pub members_a_request: usize,
+    /// How many members one request takes out of a group ([`Target::remove_members`]).
+    pub removals_a_request: usize,
 }
 
 /// Whom a product finds by an e-mail address.
@@ -103,6 +105,24 @@ impl Member {
             remote_id: self.remote_id.clone(),
             username: self.username.clone(),
             group: group.to_owned(),
+        }
+    }
+
+    /// The action that takes it out of `group`.
+    fn leaves(&self, group: &str) -> Action {
+        Action::RemoveMember {
+            remote_id: self.remote_id.clone(),
+            username: self.username.clone(),
+            group: group.to_owned(),
+        }
+    }
+}
+
+impl<'a> From<&'a Member> for Whom<'a> {
+    fn from(member: &'a Member) -> Self {
+        Self {
+            remote_id: &member.remote_id,
+            username: &member.username,
         }
     }
 }
@@ -171,6 +191,20 @@ pub trait Target: Send + Sync {
         let mut answers = Vec::with_capacity(members.len());
         for member in members {
             answers.push(self.apply(&member.joins(group)).await);
+        }
+        answers
+    }
+
+    /// Takes accounts out of one group in as few requests as the product allows; one answer for each member, in their
+    /// order. Whoever is not in it is a success, known to have been so or not.
+    async fn remove_members(
+        &self,
+        group: &str,
+        members: &[Member],
+    ) -> Vec<Result<Applied, Failure>> {
+        let mut answers = Vec::with_capacity(members.len());
+        for member in members {
+            answers.push(self.apply(&member.leaves(group)).await);
         }
         answers
     }

@@ -225,11 +225,14 @@ pub(super) fn adding(ids: &[&str]) -> Value {
     ])
 }
 
-/// Takes one account out of a group. By a filter in the path: to a server that reads the standard closely, `members`
-/// as path means all of them, whatever the value says.
-pub(super) fn removing(id: &str) -> Value {
-    let path = format!("members[value eq {}]", literal(id));
-    patch(vec![json!({"op": "remove", "path": path})])
+/// Takes accounts out of a group. By a filter in the path of each: to a server that reads the standard closely,
+/// `members` as path means all of them, whatever the value says.
+pub(super) fn removing(ids: &[&str]) -> Value {
+    let operation = |id: &&str| {
+        let path = format!("members[value eq {}]", literal(id));
+        json!({"op": "remove", "path": path})
+    };
+    patch(ids.iter().map(operation).collect())
 }
 
 /// A text in a filter, which has the quoting of JSON (RFC 7644 section 3.4.2.2).
@@ -347,7 +350,7 @@ mod tests {
     #[test]
     fn texts_are_quoted_in_filters() {
         assert_eq!(literal(r#"o'neill "q" \"#), r#""o'neill \"q\" \\""#);
-        let body = removing(r#"x" or value pr"#);
+        let body = removing(&[r#"x" or value pr"#]);
         let path = &body["Operations"][0]["path"];
         assert_eq!(path, r#"members[value eq "x\" or value pr"]"#);
     }

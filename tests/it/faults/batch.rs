@@ -172,6 +172,38 @@ async fn one_member_that_fails_fails_no_other() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_leave_a_group_in_few_requests_and_one_that_cannot_stops_no_other() {
+    for database in databases() {
+        let world = World::on(&database, Memory::in_bulk(), "", "").await;
+        let ids = people(&world, MANY).await;
+        let group = grouped(&world, "jira-users", &ids).await;
+        world.settle().await;
+        assert_eq!(world.groups_of("p3"), ["jira-users"]);
+        world.memory.refuse("p3", Some(rejected("a wall")));
+        for id in &ids {
+            world.leave(&group, id).await;
+        }
+        let before = world.memory.requests();
+        world.app.drain().await;
+        let requests = world.memory.requests() - before;
+        assert_eq!(requests, MANY.div_ceil(10), "{}", database.name);
+        for n in (0..MANY).filter(|n| *n != 3) {
+            assert!(world.groups_of(&format!("p{n}")).is_empty(), "p{n}");
+            assert!(world.item(&ids[n]).await.is_none(), "{}", database.name);
+        }
+        assert_eq!(world.groups_of("p3"), ["jira-users"]);
+        assert_eq!(world.state(&ids[3]).await.0, "rejected");
+        world.memory.refuse("p3", None);
+        world
+            .set(&ids[3], "displayName", serde_json::json!("Another"))
+            .await;
+        world.settle().await;
+        assert!(world.groups_of("p3").is_empty(), "{}", database.name);
+        world.is_in_step("", "").await;
+    }
+}
+
 /// Nobody knows what became of ten memberships: they are read again, and are Usher's if they are there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_about_many_is_looked_up_for_each() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use usher::domain::{Action, Applied, Failure, LeadSuccessors, Lookup, Observed};
-use usher::targets::{ByEmail, Capabilities, Page, Target};
+use usher::targets::{ByEmail, Capabilities, Member, Page, Target};
 
 /// A product and the target that writes to it.
 pub(crate) struct Fixture {
@@ -125,6 +125,7 @@ pub(crate) async fn run_all(make: impl AsyncFn() -> Fixture) -> usize {
         remove_member
         remove_member_again
         remove_from_no_group
+        many_members
         changes_to_nobody
         case_does_not_matter
         odd_user_names
@@ -794,6 +795,68 @@ async fn remove_from_no_group(f: &Fixture) {
     f.backstage.seed_group("devs").await;
     f.backstage.remove_user("ada").await;
     f.already(&removing(&user, "devs")).await;
+}
+
+/// Whoever is in it already, and nobody at all, stop none of the others.
+async fn many_members(f: &Fixture) {
+    let mut members = Vec::new();
+    for i in 0..7 {
+        let groups = if i == 2 {
+            vec!["devs".into()]
+        } else {
+            Vec::new()
+        };
+        let user = Observed {
+            username: format!("person{i}"),
+            email: Some(format!("person{i}@example.com")),
+            groups,
+            ..ada()
+        };
+        let user = f.seeded(user).await;
+        members.push(Member {
+            remote_id: user.remote_id,
+            username: user.username,
+        });
+    }
+    f.backstage.seed_group("devs").await;
+    f.backstage.remove_user("person4").await;
+    let answers = f.target.add_members("Devs", &members).await;
+    assert_eq!(answers.len(), members.len());
+    for (member, answer) in members.iter().zip(answers) {
+        if member.username == "person4" {
+            is_gone(&answer.unwrap_err());
+        } else {
+            answer.unwrap();
+            assert_eq!(f.there(&member.username).await.groups, ["devs"]);
+        }
+    }
+    let early = Action::RemoveMember {
+        remote_id: members[5].remote_id.clone(),
+        username: members[5].username.clone(),
+        group: "devs".to_owned(),
+    };
+    f.done(&early).await;
+    for _ in 0..2 {
+        let answers = f.target.remove_members("Devs", &members[..6]).await;
+        assert_eq!(answers.len(), 6);
+        for answer in answers {
+            answer.unwrap();
+        }
+    }
+    for answer in f
+        .target
+        .remove_members("no-such-group", &members[..3])
+        .await
+    {
+        answer.unwrap();
+    }
+    for i in [0, 1, 2, 3, 5] {
+        let user = f.there(&format!("person{i}")).await;
+        assert_eq!(user.groups, Vec::<String>::new());
+    }
+    assert_eq!(f.there("person6").await.groups, ["devs"]);
+    assert!(f.target.add_members("devs", &[]).await.is_empty());
+    assert!(f.target.remove_members("devs", &[]).await.is_empty());
 }
 
 async fn changes_to_nobody(f: &Fixture) {

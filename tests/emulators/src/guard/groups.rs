@@ -68,7 +68,11 @@ pub(crate) fn patch(call: &mut Call<'_>, id: &str) -> Outcome {
     let body = call.body()?;
     let group = group(call, id)?;
     let mut members = group.members.clone();
-    for (op, path, value) in operations(&body)? {
+    let operations = operations(&body)?;
+    if operations.len() > call.rules.members_a_request {
+        return Err(error(400, "tooMany", "Too many operations"));
+    }
+    for (op, path, value) in operations {
         let (path, value) = match (path, value) {
             (Some(path), value) => (path, value),
             (None, Value::Object(stated)) => {
