@@ -356,6 +356,10 @@ async fn every_request_to_guard_fits_the_vendors_description() {
         answer.unwrap();
     }
     assert_eq!(target.members(&group, None).await.unwrap().items.len(), 2);
+    for answer in target.remove_members(&group, &members).await {
+        answer.unwrap();
+    }
+    assert_eq!(target.members(&group, None).await.unwrap().items.len(), 0);
     assert_eq!(target.users(None).await.unwrap().items.len(), 2);
     assert_eq!(target.groups(None).await.unwrap().items.len(), 2);
     for lookup in [
