@@ -16,7 +16,8 @@ use usher_emulators::{Fault, FaultKind, Only};
 
 use super::fault;
 use super::suite::{
-    self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
+    self, Backstage, Fixture, Strikes, Trouble, ada, adding, called, create_user, deactivating,
+    member, rejected, renaming,
 };
 use crate::harness::{App, sqlite};
 
@@ -94,6 +95,22 @@ impl Backstage for Behind {
         self.0.groups()
     }
 
+    async fn refuse_credential(&self, refused: bool) -> bool {
+        let password = if refused { "another" } else { "admin-password" };
+        self.0.set_password("admin", password);
+        true
+    }
+
+    async fn take_rights(&self) -> bool {
+        self.0.permit("admin", Some(Permission::LicensedUser));
+        true
+    }
+
+    async fn set_read_only(&self, username: &str) -> bool {
+        self.0.set_read_only(username, "LDAP");
+        true
+    }
+
     fn many(&self) -> usize {
         self.1
     }
@@ -109,47 +126,12 @@ impl Backstage for Behind {
     }
 }
 
-fn rejected(failure: Failure) -> String {
-    match failure {
-        Failure::Rejected { text, .. } => text,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn deactivating(user: &Observed) -> Action {
-    deactivation(user, LeadSuccessors::default())
-}
-
-fn renaming(user: &Observed, to: &str) -> Action {
-    let (remote_id, from) = (user.remote_id.clone(), user.username.clone());
-    Action::RenameUser {
-        remote_id,
-        from,
-        to: to.to_owned(),
-    }
-}
-
 fn updating(user: &Observed, display_name: &str) -> Action {
     Action::UpdateUser {
         remote_id: user.remote_id.clone(),
         username: user.username.clone(),
         display_name: Some(display_name.to_owned()),
         email: None,
-    }
-}
-
-fn called(name: &str) -> Observed {
-    Observed {
-        username: name.into(),
-        email: Some(format!("{name}@example.com")),
-        ..ada()
-    }
-}
-
-fn member(user: &Observed) -> Member {
-    Member {
-        remote_id: user.remote_id.clone(),
-        username: user.username.clone(),
     }
 }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use usher::domain::{
-    Action, Failure, LeadSuccessors, Lookup, Observed, SecretRef, TargetAuth, TargetKind,
-    TargetSettings,
+    Action, Failure, Lookup, Observed, SecretRef, TargetAuth, TargetKind, TargetSettings,
 };
 use usher::outbound::{Credential, Options};
 use usher::targets::{self, Crowd as CrowdTarget, Target};
@@ -17,7 +16,8 @@ use usher_emulators::crowd::{Crowd, CrowdOptions, CrowdUser};
 
 use super::fault;
 use super::suite::{
-    self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
+    self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivating, rejected,
+    renaming,
 };
 use crate::harness::{App, sqlite};
 
@@ -98,20 +98,30 @@ impl Backstage for Behind {
         self.0.remove_user(username);
     }
 
+    async fn refuse_credential(&self, refused: bool) -> bool {
+        let password = if refused {
+            "another"
+        } else {
+            "application-password"
+        };
+        self.0.set_application_password(password);
+        true
+    }
+
+    /// What the application may write is a matter of each directory; but it may be called from nowhere.
+    async fn take_rights(&self) -> bool {
+        self.0.set_address_allowed(false);
+        true
+    }
+
+    async fn set_read_only(&self, username: &str) -> bool {
+        self.0.set_read_only(username);
+        true
+    }
+
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
         self.0.fault(fault(trouble, strikes, TIMEOUT));
     }
-}
-
-fn rejected(failure: Failure) -> String {
-    match failure {
-        Failure::Rejected { text, .. } => text,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn deactivating(user: &Observed) -> Action {
-    deactivation(user, LeadSuccessors::default())
 }
 
 fn updating(user: &Observed, display_name: &str) -> Action {
@@ -120,15 +130,6 @@ fn updating(user: &Observed, display_name: &str) -> Action {
         username: user.username.clone(),
         display_name: Some(display_name.to_owned()),
         email: None,
-    }
-}
-
-fn renaming(user: &Observed, to: &str) -> Action {
-    let (remote_id, from) = (user.remote_id.clone(), user.username.clone());
-    Action::RenameUser {
-        remote_id,
-        from,
-        to: to.to_owned(),
     }
 }
 

@@ -6,16 +6,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use usher::domain::{
-    Action, Failure, LeadSuccessors, Lookup, Observed, SecretRef, TargetAuth, TargetKind,
-    TargetSettings,
+    Action, Failure, Lookup, Observed, SecretRef, TargetAuth, TargetKind, TargetSettings,
 };
 use usher::outbound::{Credential, Options};
 use usher::targets::{self, Guard as GuardTarget, Member, Target};
 use usher_emulators::guard::{Guard, GuardOptions, GuardUser};
 use usher_emulators::{Chaos, Fault, FaultKind, Only, RateLimit};
 
+use super::fault;
 use super::suite::{
-    self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
+    self, Backstage, Fixture, Strikes, Trouble, ada, adding, called, create_user, deactivating,
+    member, rejected,
 };
 use crate::harness::{App, sqlite};
 
@@ -80,48 +81,14 @@ impl Backstage for Behind {
         self.0.remove_user(username);
     }
 
+    async fn refuse_credential(&self, refused: bool) -> bool {
+        self.0.set_key(if refused { "another" } else { KEY });
+        true
+    }
+
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
-        let kind = match trouble {
-            Trouble::Throttled(Some(seconds)) => FaultKind::throttled(seconds),
-            Trouble::Throttled(None) => FaultKind::status(429),
-            Trouble::ServerError => FaultKind::status(500),
-            Trouble::Hang => FaultKind::Hang(TIMEOUT * 4),
-            Trouble::ConnectionLost => FaultKind::DropBefore,
-            Trouble::Page => FaultKind::Garbage,
-            Trouble::LostReply => FaultKind::DropAfter,
-        };
-        let only = match strikes {
-            Strikes::NextRead => Only::Reads,
-            Strikes::NextWrite => Only::Writes,
-        };
-        self.0.fault(Fault::once(kind).only(only));
+        self.0.fault(fault(trouble, strikes, TIMEOUT));
     }
-}
-
-fn rejected(failure: Failure) -> String {
-    match failure {
-        Failure::Rejected { text, .. } => text,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn person(name: &str) -> Observed {
-    Observed {
-        username: name.into(),
-        email: Some(format!("{name}@example.com")),
-        ..ada()
-    }
-}
-
-fn member(user: &Observed) -> Member {
-    Member {
-        remote_id: user.remote_id.clone(),
-        username: user.username.clone(),
-    }
-}
-
-fn deactivating(user: &Observed) -> Action {
-    deactivation(user, LeadSuccessors::default())
 }
 
 fn updating(user: &Observed, display_name: Option<&str>, email: Option<&str>) -> Action {
@@ -204,7 +171,7 @@ async fn a_wrong_key_stops_everything_and_is_explained() {
     let user = f.seeded(ada()).await;
     guard.set_key("another");
     let failures = [
-        f.refused(&create_user(&person("bob"))).await,
+        f.refused(&create_user(&called("bob"))).await,
         f.refused(&deactivating(&user)).await,
         f.refused(&adding(&user, "devs")).await,
         f.refused(&group("devs")).await,
@@ -294,7 +261,7 @@ async fn an_address_of_another_domain_is_refused_with_advice() {
     let (f, guard) = fixture(GuardOptions::default());
     let stranger = Observed {
         email: Some("bob@elsewhere.org".into()),
-        ..person("bob")
+        ..called("bob")
     };
     let user = f.seeded(ada()).await;
     for action in [
@@ -643,7 +610,7 @@ async fn groups_that_are_not_told_are_not_taken_for_none() {
         assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
     }
     // A new account is in no group.
-    let bob = f.done(&create_user(&person("bob"))).await.account.unwrap();
+    let bob = f.done(&create_user(&called("bob"))).await.account.unwrap();
     assert!(bob.groups.is_empty());
 }
 
@@ -653,7 +620,7 @@ async fn repeated_through_chaos_everything_ends_as_wanted() {
     let (f, guard) = fixture(GuardOptions::default());
     guard.chaos(Some(Chaos::new(20261125)));
     for i in 0..25 {
-        let user = persist(&f, &create_user(&person(&format!("user{i}"))))
+        let user = persist(&f, &create_user(&called(&format!("user{i}"))))
             .await
             .unwrap();
         let devs = format!("group{}", i % 5);

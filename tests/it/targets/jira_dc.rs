@@ -15,7 +15,7 @@ use usher_emulators::{Chaos, Fault, FaultKind, Only};
 
 use super::fault;
 use super::suite::{
-    self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation,
+    self, Backstage, Fixture, Strikes, Trouble, ada, adding, create_user, deactivation, rejected,
 };
 
 /// Long enough for a busy machine, short enough to be waited for.
@@ -92,19 +92,28 @@ impl Backstage for Behind {
         self.0.remove_user(username);
     }
 
+    async fn refuse_credential(&self, refused: bool) -> bool {
+        self.0.set_token(if refused { "another" } else { TOKEN });
+        true
+    }
+
+    async fn take_rights(&self) -> bool {
+        self.0.set_system_admin("admin", false);
+        self.0.edit_user("admin", |user| user.groups.clear());
+        true
+    }
+
+    async fn set_read_only(&self, username: &str) -> bool {
+        self.0.set_read_only(username);
+        true
+    }
+
     fn hides_groups(&self) -> bool {
         self.0.groups().len() > self.1
     }
 
     async fn trouble(&self, trouble: Trouble, strikes: Strikes) {
         self.0.fault(fault(trouble, strikes, TIMEOUT));
-    }
-}
-
-fn rejected(failure: Failure) -> String {
-    match failure {
-        Failure::Rejected { text, .. } => text,
-        other => panic!("{other:?}"),
     }
 }
 
@@ -192,31 +201,6 @@ async fn made_by_the_registry_with_a_password() {
     .err()
     .unwrap();
     assert!(error.to_string().starts_with("base_url: "), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_stop_everything() {
-    let (f, jira) = fixture(JiraOptions::default());
-    let user = f.seeded(ada()).await;
-    jira.set_token("another");
-    for action in [
-        create_user(&ada()),
-        adding(&user, "devs"),
-        deactivation(&user, successors(None, None)),
-    ] {
-        let failure = f.refused(&action).await;
-        assert!(
-            matches!(failure, Failure::Unauthorized { .. }),
-            "{failure:?}"
-        );
-        assert!(!failure.to_string().contains(TOKEN), "{failure}");
-    }
-    assert!(f.target.observe(Lookup::Username("ada")).await.is_err());
-    assert!(f.target.protected().await.is_err());
-    // Nothing of it sticks.
-    jira.set_token(TOKEN);
-    f.target.protected().await.unwrap();
-    f.done(&deactivation(&user, successors(None, None))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,22 @@ pub(crate) trait Backstage: Send + Sync {
         *can
     }
 
+    /// From now on the credential is refused, or taken again. False: there is none.
+    async fn refuse_credential(&self, _refused: bool) -> bool {
+        false
+    }
+
+    /// The account that the target signs in with may write nothing any more. False: no such account can be told from
+    /// a credential that is refused.
+    async fn take_rights(&self) -> bool {
+        false
+    }
+
+    /// An account is from now on in a directory that cannot be written. False: there are none.
+    async fn set_read_only(&self, _username: &str) -> bool {
+        false
+    }
+
     /// More than a page of any list holds.
     fn many(&self) -> usize {
         1005
@@ -142,6 +158,9 @@ pub(crate) async fn run_all(make: impl AsyncFn() -> Fixture) -> usize {
         lost_reply_to_a_group
         lost_reply_to_a_membership
         lost_reply_to_a_removal
+        wrong_credentials
+        missing_permission
+        read_only_directory
         lists_everybody
         lists_all_groups
         lists_all_members
@@ -149,6 +168,15 @@ pub(crate) async fn run_all(make: impl AsyncFn() -> Fixture) -> usize {
         tried_out
     }
     cases
+}
+
+/// Somebody active, in no group.
+pub(crate) fn called(name: &str) -> Observed {
+    Observed {
+        username: name.into(),
+        email: Some(format!("{name}@example.com")),
+        ..ada()
+    }
 }
 
 /// `ada`, active, in no group.
@@ -181,7 +209,7 @@ pub(crate) fn deactivation(user: &Observed, successors: LeadSuccessors) -> Actio
     }
 }
 
-fn deactivation_of(user: &Observed) -> Action {
+pub(crate) fn deactivating(user: &Observed) -> Action {
     deactivation(user, LeadSuccessors::default())
 }
 
@@ -200,7 +228,7 @@ fn deletion(user: &Observed) -> Action {
     }
 }
 
-fn renaming(user: &Observed, to: &str) -> Action {
+pub(crate) fn renaming(user: &Observed, to: &str) -> Action {
     let (remote_id, from) = (user.remote_id.clone(), user.username.clone());
     Action::RenameUser {
         remote_id,
@@ -280,7 +308,7 @@ impl Fixture {
         let user = self.seeded(Observed { active, ..ada() }).await;
         let back = self.return_of(&user).await;
         if active {
-            self.done(&deactivation_of(&user)).await;
+            self.done(&deactivating(&user)).await;
         }
         (self.there("ada").await, back)
     }
@@ -606,11 +634,7 @@ async fn rename(f: &Fixture) {
         assert_eq!(applied.account.unwrap().username, "augusta");
     }
     assert_eq!(
-        f.done(&deactivation_of(&user))
-            .await
-            .account
-            .unwrap()
-            .username,
+        f.done(&deactivating(&user)).await.account.unwrap().username,
         "augusta"
     );
 }
@@ -634,7 +658,7 @@ async fn deactivate(f: &Fixture) {
             ..ada()
         })
         .await;
-    let applied = f.done(&deactivation_of(&user)).await;
+    let applied = f.done(&deactivating(&user)).await;
     f.agrees(&applied).await;
     let account = applied.account.unwrap();
     assert!(!account.active);
@@ -654,7 +678,7 @@ async fn deactivate_and_back(f: &Fixture) {
         })
         .await;
     let back = f.return_of(&user).await;
-    f.done(&deactivation_of(&user)).await;
+    f.done(&deactivating(&user)).await;
     let applied = f.done(&back).await;
     f.agrees(&applied).await;
     assert_eq!(sorted(f.there("ada").await), sorted(user));
@@ -668,7 +692,7 @@ async fn deactivate_again(f: &Fixture) {
             ..ada()
         })
         .await;
-    f.agrees(&f.already(&deactivation_of(&user)).await).await;
+    f.agrees(&f.already(&deactivating(&user)).await).await;
 }
 
 async fn reactivate(f: &Fixture) {
@@ -812,11 +836,7 @@ async fn many_members(f: &Fixture) {
             groups,
             ..ada()
         };
-        let user = f.seeded(user).await;
-        members.push(Member {
-            remote_id: user.remote_id,
-            username: user.username,
-        });
+        members.push(member(&f.seeded(user).await));
     }
     f.backstage.seed_group("devs").await;
     f.backstage.remove_user("person4").await;
@@ -869,7 +889,7 @@ async fn changes_to_nobody(f: &Fixture) {
     } else {
         is_rejected(&failure);
     }
-    is_gone(&f.refused(&deactivation_of(&user)).await);
+    is_gone(&f.refused(&deactivating(&user)).await);
     is_gone(&f.refused(&reactivation(&user)).await);
     f.already(&deletion(&user)).await;
 }
@@ -923,7 +943,7 @@ async fn odd_user_names(f: &Fixture) {
             for action in [
                 updating(&user, Some(&display_name), None),
                 adding(&user, "devs"),
-                deactivation_of(&user),
+                deactivating(&user),
                 deletion(&user),
             ] {
                 f.cannot(&action).await;
@@ -938,7 +958,7 @@ async fn odd_user_names(f: &Fixture) {
         f.done(&adding(&user, "devs")).await;
         f.already(&adding(&user, "devs")).await;
         let back = f.return_of(&user).await;
-        f.agrees(&f.done(&deactivation_of(&user)).await).await;
+        f.agrees(&f.done(&deactivating(&user)).await).await;
         f.agrees(&f.done(&back).await).await;
         f.done(&removing(&user, "devs")).await;
         let there = f.there(name).await;
@@ -1001,7 +1021,7 @@ async fn troubles_with_writes(f: &Fixture) {
             group(&devs),
             adding(&user, &devs),
             king,
-            deactivation_of(&user),
+            deactivating(&user),
             reactivation(&user),
             removing(&user, &devs),
             renaming(&user, &format!("augusta{i}")),
@@ -1115,7 +1135,7 @@ async fn lost_reply_to_a_rename(f: &Fixture) {
 
 async fn lost_reply_to_a_deactivation(f: &Fixture) {
     let user = f.seeded(ada()).await;
-    let applied = f.lost_reply(&deactivation_of(&user)).await;
+    let applied = f.lost_reply(&deactivating(&user)).await;
     assert!(applied.already);
     f.agrees(&applied).await;
     assert!(!applied.account.unwrap().active);
@@ -1155,6 +1175,114 @@ async fn lost_reply_to_a_removal(f: &Fixture) {
         .await;
     assert!(f.lost_reply(&removing(&user, "devs")).await.already);
     assert!(f.there("ada").await.groups.is_empty());
+}
+
+/// The product's words for refusing a record.
+pub(crate) fn rejected(failure: Failure) -> String {
+    match failure {
+        Failure::Rejected { text, .. } => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// As the member of a group.
+pub(crate) fn member(user: &Observed) -> Member {
+    Member {
+        remote_id: user.remote_id.clone(),
+        username: user.username.clone(),
+    }
+}
+
+fn is_unauthorized(failure: &Failure) {
+    let is = matches!(failure, Failure::Unauthorized { .. });
+    assert!(is, "{failure:?}");
+}
+
+/// Nothing is taken for absent, nothing is done, and nothing of it sticks.
+async fn wrong_credentials(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    f.backstage.seed_group("devs").await;
+    if !f.backstage.refuse_credential(true).await {
+        return;
+    }
+    let bob = called("bob");
+    for action in [
+        create_user(&bob),
+        adding(&user, "devs"),
+        removing(&user, "devs"),
+        deactivating(&user),
+        deletion(&user),
+        group("more"),
+    ] {
+        let failure = f.refused(&action).await;
+        is_unauthorized(&failure);
+        let text = failure.to_string();
+        assert!(
+            !text.contains("emulated-") && !text.contains("-password"),
+            "{text}"
+        );
+    }
+    is_unauthorized(&f.target.observe(Lookup::Username("ada")).await.unwrap_err());
+    is_unauthorized(&f.target.observe(Lookup::Username("bob")).await.unwrap_err());
+    is_unauthorized(&f.target.group_exists("devs").await.unwrap_err());
+    is_unauthorized(&f.target.users(None).await.unwrap_err());
+    is_unauthorized(&f.target.members("devs", None).await.unwrap_err());
+    is_unauthorized(&f.target.check().await.unwrap_err());
+    assert!(f.backstage.user("ada").await.unwrap().active);
+    f.backstage.refuse_credential(false).await;
+    f.target.protected().await.unwrap();
+    f.done(&deactivating(&user)).await;
+}
+
+/// That concerns everybody, so it stops the target and is not tried for each.
+async fn missing_permission(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    f.backstage.seed_group("devs").await;
+    if !f.backstage.take_rights().await {
+        return;
+    }
+    for action in [
+        create_user(&called("bob")),
+        adding(&user, "devs"),
+        deactivating(&user),
+        group("more"),
+    ] {
+        is_unauthorized(&f.refused(&action).await);
+    }
+    let before = Observed {
+        remote_id: user.remote_id.clone(),
+        ..ada()
+    };
+    assert_eq!(without_groups(f.there("ada").await), f.as_told(before));
+    assert_eq!(f.backstage.user("bob").await, None);
+    // Whoever tries it out is told.
+    if let Ok(check) = f.target.check().await {
+        assert!(!check.warnings.is_empty(), "{check:?}");
+    }
+}
+
+/// That concerns the account alone: it is said, not tried for ever, and no other is stopped.
+async fn read_only_directory(f: &Fixture) {
+    let user = f.seeded(ada()).await;
+    f.backstage.seed_group("devs").await;
+    if !f.backstage.set_read_only("ada").await {
+        return;
+    }
+    let before = f.there("ada").await;
+    let mut actions = Vec::new();
+    if f.can().update {
+        actions.push(updating(&user, Some("Ada King"), None));
+    }
+    // A licence of its own is the product's to take, whatever directory an account is in.
+    if !f.can().takes_memberships {
+        actions.push(deactivating(&user));
+    }
+    for action in actions {
+        is_rejected(&f.refused(&action).await);
+        assert_eq!(f.there("ada").await, before);
+    }
+    let bob = f.seeded(called("bob")).await;
+    f.done(&adding(&bob, "devs")).await;
 }
 
 async fn tried_out(f: &Fixture) {
