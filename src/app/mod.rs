@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod groups;
+pub mod keep;
 mod lock;
 
 use std::net::TcpListener;
@@ -49,6 +50,8 @@ pub struct ServeOptions {
     pub public_url: Option<String>,
     /// How the engine works.
     pub engine: Options,
+    /// Who may come in where.
+    pub doors: http::Doors,
     /// Where the master key is, which secrets in the database are encrypted with. Without: no access tokens.
     pub master_key: Option<vault::Source>,
 }
@@ -225,9 +228,10 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             "nobody administers this server yet: open the page and enter the code"
         );
     }
+    let state = parts.state.clone().with_doors(options.doors);
     let state = match issuer {
-        Some(issuer) => parts.state.clone().with_issuer(issuer),
-        None => parts.state.clone(),
+        Some(issuer) => state.with_issuer(issuer),
+        None => state,
     };
     let server = http_server(state, listener)?;
     let handle = server.handle();

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use usher::config::server::DatabaseUrl;
 use usher::store::Store;
 
-pub use server::{App, Process, Reply, form, get, status};
+pub use server::{App, Process, Reply, form, get, get_text, kind_of, status};
 
 /// An empty database of one kind. Dropping it removes a SQLite file.
 #[derive(Clone)]
