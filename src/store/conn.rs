@@ -15,7 +15,7 @@ use diesel::connection::{
     AnsiTransactionManager, SimpleConnection, TransactionManager, TransactionManagerStatus,
 };
 use diesel::pg::PgConnection;
-use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
+use diesel::r2d2::{ManageConnection, PooledConnection};
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection, ConnectionResult};
 use secrecy::{ExposeSecret, SecretString};
@@ -109,7 +109,7 @@ impl ManageConnection for Manager {
 }
 
 /// Opens one connection with the settings that the promises rest on.
-fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
+pub(super) fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
     match url {
         DatabaseUrl::Sqlite(path) => {
             let mut conn = SqliteConnection::establish(&path.to_string_lossy())?;
@@ -139,10 +139,21 @@ type Job = Box<dyn FnOnce(Option<&mut AnyConn>) -> Ended + Send>;
 /// Called after the commit, or with the error that kept it from happening.
 type Ended = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
+/// The connections of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Open and not in use.
+    pub idle: u32,
+    /// In use.
+    pub busy: u32,
+    /// How many there may be.
+    pub most: u32,
+}
+
 /// The doors to the database.
 #[derive(Clone)]
 pub struct Store {
-    readers: Pool<Manager>,
+    readers: diesel::r2d2::Pool<Manager>,
     permits: Arc<Semaphore>,
     slow: Arc<SlowDisk>,
     population: Arc<AtomicU64>,
@@ -167,7 +178,7 @@ impl Store {
         }
         let mut first = open(url).map_err(|e| Error::Open(masked(url, &e.to_string())))?;
         super::migrate::run(&mut first)?;
-        let readers = Pool::builder()
+        let readers = diesel::r2d2::Pool::builder()
             .max_size(READERS)
             .min_idle(Some(1))
             // The check costs PostgreSQL a round trip and SQLite a statement for every read; a connection
@@ -191,6 +202,16 @@ impl Store {
     /// Whether several servers may share this database.
     pub fn is_shared(&self) -> bool {
         self.writer.is_none()
+    }
+
+    /// The connections as they are at the moment, without the one that writes to SQLite.
+    pub fn pool(&self) -> Pool {
+        let state = self.readers.state();
+        Pool {
+            idle: state.idle_connections,
+            busy: state.connections.saturating_sub(state.idle_connections),
+            most: READERS,
+        }
     }
 
     /// A number that is another one after users or groups came or went, so that what was counted before can be
@@ -348,6 +369,29 @@ enum Outcome<T, E> {
     Done(T),
     Failed(E),
     Again,
+}
+
+/// Runs `f` in a transaction of a connection that nobody else has, once.
+pub(super) fn exclusively<T>(
+    conn: &mut AnyConn,
+    f: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    Transactions::begin_transaction(conn)?;
+    let mut tx = Tx {
+        conn,
+        discard: false,
+        population: false,
+    };
+    match f(&mut tx) {
+        Ok(value) => {
+            Transactions::commit_transaction(conn)?;
+            Ok(value)
+        }
+        Err(error) => {
+            let _ = Transactions::rollback_transaction(conn);
+            Err(error)
+        }
+    }
 }
 
 /// One attempt at a transaction on a connection of its own.
@@ -522,7 +566,7 @@ fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, E
     Ok(sender)
 }
 
-fn checkout(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>, Error> {
+fn checkout(pool: &diesel::r2d2::Pool<Manager>) -> Result<PooledConnection<Manager>, Error> {
     pool.get()
         .map_err(|_| Error::Unavailable("no connection to the database".to_owned()))
 }
