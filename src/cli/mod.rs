@@ -19,6 +19,7 @@ mod status;
 mod sync;
 mod time;
 mod token;
+mod undo;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -99,6 +100,8 @@ enum Command {
     Retry(retry::Arguments),
     /// What waits for a person: show it, release it, discard it.
     Held(held::Arguments),
+    /// Give back what was taken away: by a run, within a time, or by one cause.
+    Undo(undo::Arguments),
     /// Stop writing to targets, all or one, within a second.
     Pause(pause::Arguments),
     /// Let paused targets go on.
@@ -170,6 +173,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Groups(options) => groups::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
         Command::Held(options) => held::run(&Context::open(&url)?, options).await,
+        Command::Undo(options) => undo::run(&Context::open(&url)?, options).await,
         Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,
         Command::Resume(options) => pause::resume(&Context::open(&url)?, options).await,
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::load::{self, Entry};
 use super::look;
-use super::plan::{Current, GroupState, Means, plan};
+use super::plan::{Current, GroupState, Means, Undone, plan};
 use super::record::describe;
 use super::worker::Shield;
 use crate::clock::{Micros, rfc3339};
@@ -200,6 +200,10 @@ pub fn explain(
                 cause: item.cause.clone(),
             });
         let mut notes = Vec::new();
+        let undone = entry.undone();
+        if undone != Undone::default() {
+            notes.push(format!("{}; `usher held` until released", undone.because));
+        }
         if let Some(target) = configuration
             .targets
             .iter()

@@ -15,6 +15,7 @@ mod rules;
 mod sweep;
 mod taken;
 mod trouble;
+mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;
