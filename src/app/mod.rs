@@ -24,8 +24,9 @@ use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::secret;
 use crate::config::server::DatabaseUrl;
+use crate::consent::{self, Consents, Kept};
 use crate::converge::{Connect, Engine, Options};
-use crate::domain::{ClientAuth, ConnectionSettings, TargetAuth};
+use crate::domain::{ClientAuth, Connection, Grant, TargetAuth};
 use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
@@ -73,13 +74,21 @@ pub fn assemble(
     store: Store,
     clock: Clock,
     connect: Connect,
+    vault: Option<Vault>,
     public_url: Option<String>,
     options: &Options,
 ) -> Parts {
     let wake = Arc::new(Notify::new());
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
-    let reconciler = reconciler_through(&store, &clock, intake.clone());
+    let reconciler = reconciler_through(&store, &clock, vault.clone(), intake.clone());
+    let consents = Consents::new(
+        store.clone(),
+        clock.clone(),
+        vault.clone(),
+        reconciler.clone(),
+    );
+    let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     let login = Login::new(
         store.clone(),
         clock.clone(),
@@ -93,7 +102,12 @@ pub fn assemble(
         clock,
         public_url,
     )
-    .with_login(login);
+    .with_login(login)
+    .with_consents(consents);
+    let state = match issuer {
+        Some(issuer) => state.with_issuer(issuer),
+        None => state,
+    };
     Parts {
         store,
         intake,
@@ -120,16 +134,26 @@ pub fn connector() -> Connect {
 }
 
 /// A client of the domain that a connection reads, with its secret from where the configuration says it is.
-pub fn domain(
-    connection: &ConnectionSettings,
-    refresh: Option<Arc<dyn RefreshTokens>>,
+fn domain(
+    connection: &Connection,
+    store: &Store,
+    vault: Option<&Vault>,
     clock: &Clock,
 ) -> Result<Idcs, String> {
-    let Some(pull) = &connection.pull else {
+    let settings = &connection.settings;
+    let Some(pull) = &settings.pull else {
         return Err(format!(
             "connection {} does not say how its domain is read: add base_url, client_id and client_secret",
-            connection.name
+            settings.name
         ));
+    };
+    let refresh: Option<Arc<dyn RefreshTokens>> = match (pull.grant, vault) {
+        (Grant::ClientCredentials, _) => None,
+        (Grant::RefreshToken, Some(vault)) => {
+            let (store, id) = (store.clone(), connection.id.clone());
+            Some(Arc::new(Kept::new(store, clock.clone(), vault.clone(), id)))
+        }
+        (Grant::RefreshToken, None) => return Err(consent::Error::NoKey.to_string()),
     };
     let (ClientAuth::Secret(reference) | ClientAuth::PrivateKey { key: reference, .. }) =
         &pull.auth;
@@ -138,7 +162,7 @@ pub fn domain(
         refresh,
     };
     // A path may go into a list (`emails[…].value`); the domain is asked for the whole of it.
-    let attributes: Vec<String> = connection
+    let attributes: Vec<String> = settings
         .group_attributes
         .iter()
         .filter_map(|it| it.path.split('[').next())
@@ -149,15 +173,26 @@ pub fn domain(
 }
 
 /// The reconciler of a process that has no engine: what it marks is found by those that have.
-pub fn reconciler(store: &Store, clock: &Clock) -> Reconciler {
+pub fn reconciler(store: &Store, clock: &Clock, vault: Option<Vault>) -> Reconciler {
     let intake = Intake::new(store.clone(), clock.clone(), Arc::new(Notify::new()));
-    reconciler_through(store, clock, intake)
+    reconciler_through(store, clock, vault, intake)
 }
 
-fn reconciler_through(store: &Store, clock: &Clock, intake: Intake) -> Reconciler {
-    let time = clock.clone();
+/// Consents of a process that serves nobody: the server ends what it begins.
+pub fn consents(store: &Store, clock: &Clock, vault: Option<Vault>) -> Consents {
+    let reconciler = reconciler(store, clock, vault.clone());
+    Consents::new(store.clone(), clock.clone(), vault, reconciler)
+}
+
+fn reconciler_through(
+    store: &Store,
+    clock: &Clock,
+    vault: Option<Vault>,
+    intake: Intake,
+) -> Reconciler {
+    let (database, time) = (store.clone(), clock.clone());
     let connect: reconcile::Connect =
-        Arc::new(move |connection| domain(&connection.settings, None, &time));
+        Arc::new(move |connection| domain(connection, &database, vault.as_ref(), &time));
     Reconciler::new(store.clone(), intake, clock.clone(), connect)
 }
 
@@ -182,7 +217,6 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let store = Store::open(&options.database)?;
     let clock = Clock::System;
     let vault = options.master_key.as_ref().map(Vault::open).transpose()?;
-    let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     // A new server may come with a new credential, or after a repair.
     store
         .write(|tx| -> Result<(), store::Error> {
@@ -213,6 +247,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         store,
         clock,
         connector(),
+        vault,
         options.public_url,
         &options.engine,
     );
@@ -225,11 +260,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             "nobody administers this server yet: open the page and enter the code"
         );
     }
-    let state = match issuer {
-        Some(issuer) => parts.state.clone().with_issuer(issuer),
-        None => parts.state.clone(),
-    };
-    let server = http_server(state, listener)?;
+    let server = http_server(parts.state.clone(), listener)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
 

@@ -25,6 +25,7 @@ use actix_web::{HttpRequest, web};
 use crate::auth::seat::Seat;
 use crate::auth::{Authenticator, Issuer};
 use crate::clock::Clock;
+use crate::consent::Consents;
 use crate::converge::Engine;
 use crate::intake::Intake;
 use crate::login::Login;
@@ -53,6 +54,8 @@ pub struct State {
     pub public_url: Option<String>,
     /// For logins.
     pub login: Option<Login>,
+    /// For consents at domains.
+    pub consents: Option<Consents>,
     /// Where list pages ended.
     hints: paging::Hints,
 }
@@ -77,6 +80,7 @@ impl State {
             clock,
             public_url,
             login: None,
+            consents: None,
             hints: paging::Hints::default(),
         }
     }
@@ -91,11 +95,29 @@ impl State {
         self
     }
 
+    /// The same, with consents.
+    #[must_use]
+    pub fn with_consents(mut self, consents: Consents) -> Self {
+        self.consents = Some(consents);
+        self
+    }
+
     /// The same, with access tokens.
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
         self.auth = self.auth.with_issuer(issuer);
         self
+    }
+
+    /// The address under which whoever asks sees this server.
+    fn address(&self, request: &HttpRequest) -> String {
+        match &self.public_url {
+            Some(url) => url.clone(),
+            None => {
+                let seen = request.connection_info();
+                format!("{}://{}", seen.scheme(), seen.host())
+            }
+        }
     }
 
     /// Whether browsers reach this server over HTTPS.

@@ -11,6 +11,7 @@
 
 mod cli;
 mod conformance;
+mod consent;
 mod crash;
 mod demo;
 mod faults;

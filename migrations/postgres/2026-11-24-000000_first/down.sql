@@ -1,5 +1,6 @@
 DROP TABLE run_result;
 DROP TABLE run;
+DROP TABLE consent;
 DROP TABLE pull;
 DROP TABLE source_grant;
 DROP TABLE source_group;
