@@ -258,7 +258,7 @@ enum Decided {
     /// A person released it.
     Released,
     /// Something that does not hold any more.
-    Void(Hold),
+    Void(Box<Hold>),
     /// Nothing.
     Open,
 }
@@ -278,10 +278,10 @@ fn decided(
     };
     Ok(match known.state.as_str() {
         "discarded" if known.basis == subject.basis => Decided::Answer(Answer::Discarded),
-        "discarded" => Decided::Void(known),
+        "discarded" => Decided::Void(Box::new(known)),
         "released" => Decided::Released,
         // Whoever switched the brake off has decided.
-        _ if limit.is_none() && known.gives_back.is_none() => Decided::Void(known),
+        _ if limit.is_none() && known.gives_back.is_none() => Decided::Void(Box::new(known)),
         _ => Decided::Answer(Answer::Held(known.reason)),
     })
 }
