@@ -4,6 +4,7 @@
 mod administration;
 mod batch;
 mod brakes;
+mod explained;
 mod gate;
 mod groups;
 mod history;
