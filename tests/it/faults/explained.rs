@@ -55,7 +55,10 @@ async fn whoever_is_missing_is_told_why() {
             assert!(why.contains(words), "{words}: {why}");
         }
         let why = world.why_not(&refused).await;
-        assert!(why.contains("jira-secret") && why.contains("denied"), "{why}");
+        assert!(
+            why.contains("jira-secret") && why.contains("denied"),
+            "{why}"
+        );
 
         world
             .memory
@@ -67,7 +70,9 @@ async fn whoever_is_missing_is_told_why() {
 
         world.memory.outage(Some(transient()));
         let late = world.create(person("late")).await;
-        world.after(600).await;
+        // It takes a few attempts to tell that it is the target.
+        let minutes = std::time::Duration::from_secs(600);
+        world.app.pass(minutes, 8).await;
         let why = world.why_not(&late).await;
         assert!(why.contains("the target is down: HTTP 500"), "{why}");
 
