@@ -14,7 +14,7 @@ use usher::converge::Options;
 use usher::domain::TargetSettings;
 use usher::intake::Source;
 use usher::scim::{Dialect, ResourceType};
-use usher::store::{Store, settings};
+use usher::store::{Store, settings, work};
 use usher::targets::Target;
 use usher::targets::memory::Memory;
 
@@ -69,7 +69,7 @@ impl Installation {
         };
         installation.apply("").await?;
         installation.push().await?;
-        installation.parts.engine.drain().await?;
+        installation.converge().await?;
         let there = installation.memory.users().len();
         ensure!(there == users, "{there} accounts of {users}");
         Ok(installation)
@@ -109,6 +109,19 @@ impl Installation {
         Ok(())
     }
 
+    /// Works until nobody is left, those included who were put off for a moment.
+    async fn converge(&self) -> anyhow::Result<()> {
+        loop {
+            self.parts.engine.drain().await?;
+            let status = self.parts.store.read(work::status).await?;
+            ensure!(status.iter().all(|target| target.failed + target.held == 0));
+            if status.iter().all(|target| target.pending == 0) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn apply(&self, users: &str) -> anyhow::Result<usize> {
         let text = format!(
             "[[connection]]\nname = \"bench\"\nkind = \"scim\"\n\
@@ -135,7 +148,7 @@ impl Installation {
         let applied = begun.elapsed();
         ensure!(marked == self.users, "{marked} marked of {}", self.users);
         let begun = Instant::now();
-        self.parts.engine.drain().await?;
+        self.converge().await?;
         Ok(Cost {
             applied,
             converged: begun.elapsed(),
