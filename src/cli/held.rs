@@ -1,7 +1,5 @@
 //! `usher held`
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::{By, Context, output};
@@ -9,10 +7,12 @@ use crate::clock::{Micros, rfc3339};
 use crate::domain::{RemovalKind, Target};
 use crate::store::brakes::{self, Choice, Decision, Hold, Tripped};
 use crate::store::work::{self, HeldItem};
-use crate::store::{self};
+use crate::store::{self, AnyConn};
 
 /// How many people are shown for each brake unless all are asked for.
-const SHOWN: usize = 20;
+const SHOWN: i64 = 20;
+/// The same of `--json`.
+const IN_JSON: i64 = 1000;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -97,90 +97,99 @@ async fn decide(context: &Context, which: Which, decision: Decision) -> anyhow::
     Ok(())
 }
 
+/// What one brake holds at one target.
+struct Group {
+    target: String,
+    brake: String,
+    count: i64,
+    tripped_at: Option<Micros>,
+    /// The oldest of them.
+    holds: Vec<Hold>,
+}
+
 /// What is shown.
 struct Shown {
-    targets: Vec<Target>,
-    holds: Vec<Hold>,
-    others: Vec<HeldItem>,
-    tripped: Vec<Tripped>,
+    groups: Vec<Group>,
+    /// With the names of their targets.
+    others: Vec<(String, HeldItem)>,
+    count_of_others: i64,
 }
 
 async fn list(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let targets = context.targets(arguments.target.as_deref()).await?;
-    let (holds, others, tripped) = context
-        .store
-        .read(|conn| -> Result<_, store::Error> {
-            let holds = brakes::held(conn)?;
-            Ok((holds, work::held(conn)?, brakes::tripped(conn)?))
-        })
-        .await?;
-    let mut shown = Shown {
-        targets,
-        holds,
-        others,
-        tripped,
+    let most = match (arguments.all, arguments.json) {
+        (true, _) => i64::MAX,
+        (false, true) => IN_JSON,
+        (false, false) => SHOWN,
     };
-    let known = |id: &str| shown.targets.iter().any(|target| target.id.as_str() == id);
-    let (mut holds, mut others) = (shown.holds.clone(), shown.others.clone());
-    holds.retain(|hold| known(&hold.target_id));
-    others.retain(|item| known(&item.target_id));
-    // What a brake holds is told there.
-    others.retain(|item| {
-        !holds
-            .iter()
-            .any(|hold| hold.target_id == item.target_id && hold.subject == item.user_id)
-    });
-    (shown.holds, shown.others) = (holds, others);
+    let shown = context
+        .store
+        .read(move |conn| read(conn, &targets, most))
+        .await?;
     if arguments.json {
         return output::json(&shown.as_json());
     }
-    shown.print(if arguments.all { usize::MAX } else { SHOWN });
+    shown.print();
     Ok(())
 }
 
-impl Shown {
-    fn name(&self, target: &str) -> String {
-        self.targets
-            .iter()
-            .find(|known| known.id.as_str() == target)
-            .map_or_else(|| target.to_owned(), |known| known.settings.name.clone())
-    }
-
-    /// By target and brake.
-    fn groups(&self) -> BTreeMap<(String, &str), Vec<&Hold>> {
-        let mut groups: BTreeMap<(String, &str), Vec<&Hold>> = BTreeMap::new();
-        for hold in &self.holds {
-            let key = (self.name(&hold.target_id), hold.kind.as_str());
-            groups.entry(key).or_default().push(hold);
+fn read(conn: &mut AnyConn, targets: &[Target], most: i64) -> Result<Shown, store::Error> {
+    let (sums, tripped) = (brakes::held_sums(conn)?, brakes::tripped(conn)?);
+    let mut shown = Shown {
+        groups: Vec::new(),
+        others: Vec::new(),
+        count_of_others: 0,
+    };
+    for target in targets {
+        let name = &target.settings.name;
+        for sum in sums.iter().filter(|s| s.target_id == target.id.as_str()) {
+            let choice = Choice {
+                target: Some(target.id.clone()),
+                kind: RemovalKind::parse(&sum.kind),
+                users: None,
+            };
+            let is_it = |on: &&Tripped| on.target_id == sum.target_id && on.kind == sum.kind;
+            let tripped_at = tripped.iter().filter(is_it).filter_map(|on| on.tripped_at);
+            shown.groups.push(Group {
+                target: name.clone(),
+                brake: sum.kind.clone(),
+                count: sum.count,
+                tripped_at: tripped_at.min(),
+                holds: brakes::held(conn, &choice, None, most)?,
+            });
         }
-        groups
+        let others = work::held(conn, Some(&target.id), None, most)?;
+        shown
+            .others
+            .extend(others.into_iter().map(|item| (name.clone(), item)));
+        shown.count_of_others += work::held_count(conn, Some(&target.id))?;
     }
+    Ok(shown)
+}
 
-    fn tripped_at(&self, hold: &Hold) -> Option<Micros> {
-        let is_it = |on: &&Tripped| on.target_id == hold.target_id && on.kind == hold.kind;
-        self.tripped
-            .iter()
-            .filter(is_it)
-            .filter_map(|on| on.tripped_at)
-            .min()
-    }
-
-    fn print(&self, most: usize) {
-        if self.holds.is_empty() && self.others.is_empty() {
+impl Shown {
+    fn print(&self) {
+        if self.groups.is_empty() && self.others.is_empty() {
             output::note("nothing is held");
             return;
         }
-        for ((target, kind), holds) in self.groups() {
-            let Some(first) = holds.iter().min_by_key(|hold| hold.since) else {
+        for Group {
+            target,
+            brake,
+            count,
+            holds,
+            ..
+        } in &self.groups
+        {
+            let Some(first) = holds.first() else {
                 continue;
             };
             output::line(&format!(
-                "{target}: {} {kind} held since {} ({})",
-                holds.len(),
+                "{target}: {count} {brake} held since {} ({})",
                 rfc3339(first.since),
                 first.reason
             ));
-            let rows = holds.iter().take(most).map(|hold| {
+            let rows = holds.iter().map(|hold| {
                 vec![
                     String::new(),
                     hold.user_name.clone(),
@@ -190,11 +199,9 @@ impl Shown {
                 ]
             });
             output::table(&["", "USER", "GROUP", "SINCE", "CAUSE"], rows.collect());
-            if let Some(more) = holds.len().checked_sub(most).filter(|more| *more > 0) {
-                output::line(&format!("  and {more} more: `usher held --all`"));
-            }
+            more(*count, holds.len());
         }
-        if !self.holds.is_empty() {
+        if !self.groups.is_empty() {
             output::line(
                 "`usher held release` has them done, `usher held discard` leaves them undone; what the source \
                  takes back ends by itself",
@@ -202,9 +209,9 @@ impl Shown {
         }
         if !self.others.is_empty() {
             output::line("held for other reasons; mend them, then `usher retry`:");
-            let rows = self.others.iter().take(most).map(|item| {
+            let rows = self.others.iter().map(|(target, item)| {
                 vec![
-                    self.name(&item.target_id),
+                    target.clone(),
                     item.user_name.clone(),
                     rfc3339(item.marked_at),
                     item.cause.clone(),
@@ -212,18 +219,17 @@ impl Shown {
                 ]
             });
             output::table(&["TARGET", "USER", "SINCE", "CAUSE", "WHY"], rows.collect());
-            if let Some(more) = self.others.len().checked_sub(most).filter(|more| *more > 0) {
-                output::line(&format!("and {more} more: `usher held --all`"));
-            }
+            more(self.count_of_others, self.others.len());
         }
     }
 
     fn as_json(&self) -> serde_json::Value {
         let brakes: Vec<serde_json::Value> = self
-            .groups()
-            .into_iter()
-            .map(|((target, kind), holds)| {
-                let held: Vec<serde_json::Value> = holds
+            .groups
+            .iter()
+            .map(|group| {
+                let held: Vec<serde_json::Value> = group
+                    .holds
                     .iter()
                     .map(|hold| {
                         json!({
@@ -237,10 +243,10 @@ impl Shown {
                     })
                     .collect();
                 json!({
-                    "target": target,
-                    "brake": kind,
-                    "count": held.len(),
-                    "tripped_at": holds.first().and_then(|hold| self.tripped_at(hold)).map(rfc3339),
+                    "target": group.target,
+                    "brake": group.brake,
+                    "count": group.count,
+                    "tripped_at": group.tripped_at.map(rfc3339),
                     "held": held,
                 })
             })
@@ -248,9 +254,9 @@ impl Shown {
         let others: Vec<serde_json::Value> = self
             .others
             .iter()
-            .map(|item| {
+            .map(|(target, item)| {
                 json!({
-                    "target": self.name(&item.target_id),
+                    "target": target,
                     "user": item.user_name,
                     "id": item.user_id,
                     "since": rfc3339(item.marked_at),
@@ -259,6 +265,13 @@ impl Shown {
                 })
             })
             .collect();
-        json!({ "brakes": brakes, "others": others })
+        json!({ "brakes": brakes, "others": others, "others_count": self.count_of_others })
+    }
+}
+
+fn more(count: i64, shown: usize) {
+    let more = count - i64::try_from(shown).unwrap_or(count);
+    if more > 0 {
+        output::line(&format!("  and {more} more: `usher held --all`"));
     }
 }

@@ -21,6 +21,7 @@ mod status;
 mod sync;
 mod time;
 mod token;
+mod undo;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -111,6 +112,8 @@ enum Command {
     Move(keep::MoveArguments),
     /// What waits for a person: show it, release it, discard it.
     Held(held::Arguments),
+    /// Give back what was taken away: by a run, within a time, or by one cause.
+    Undo(undo::Arguments),
     /// Stop writing to targets, all or one, within a second.
     Pause(pause::Arguments),
     /// Let paused targets go on.
@@ -186,6 +189,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Restore(options) => keep::restore(&url, options),
         Command::Move(options) => keep::move_to(&url, options),
         Command::Held(options) => held::run(&Context::open(&url)?, options).await,
+        Command::Undo(options) => undo::run(&Context::open(&url)?, options).await,
         Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,
         Command::Resume(options) => pause::resume(&Context::open(&url)?, options).await,
     }

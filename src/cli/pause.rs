@@ -2,10 +2,8 @@
 
 use super::{By, Context, output};
 use crate::clock::rfc3339;
-use crate::domain::TargetId;
-use crate::store::audit::{self, NewAudit};
+use crate::store;
 use crate::store::pause::{self, Pause};
-use crate::store::{self, Tx};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -39,8 +37,7 @@ pub(super) async fn pause(context: &Context, arguments: Arguments) -> anyhow::Re
         let before = context
             .store
             .write(move |tx| -> Result<Option<Pause>, store::Error> {
-                if pause::pause(tx, &id, &wanted)? {
-                    record(tx, &id, "pause", &wanted)?;
+                if pause::pause(tx, &id, &wanted, "usher pause")? {
                     return Ok(None);
                 }
                 let before = pause::paused(tx.conn())?;
@@ -66,13 +63,7 @@ pub(super) async fn resume(context: &Context, arguments: ResumeArguments) -> any
         let (id, wanted) = (target.id.clone(), wanted.clone());
         let resumed = context
             .store
-            .write(move |tx| -> Result<bool, store::Error> {
-                let resumed = pause::resume(tx, &id)?;
-                if resumed {
-                    record(tx, &id, "resume", &wanted)?;
-                }
-                Ok(resumed)
-            })
+            .write(move |tx| pause::resume(tx, &id, &wanted, "usher resume"))
             .await?;
         let name = &target.settings.name;
         output::line(&if resumed {
@@ -91,24 +82,4 @@ pub(super) fn words(pause: &Pause) -> String {
         .as_ref()
         .map_or_else(String::new, |reason| format!(": {reason}"));
     format!("paused since {} by {}{reason}", rfc3339(pause.at), pause.by)
-}
-
-fn record(
-    tx: &mut Tx<'_>,
-    target: &TargetId,
-    operation: &str,
-    pause: &Pause,
-) -> Result<(), store::Error> {
-    let row = NewAudit {
-        target_id: Some(target.clone()),
-        message: pause.reason.clone(),
-        ..NewAudit::act(
-            pause.at,
-            &pause.by,
-            operation,
-            &serde_json::json!({}),
-            &format!("usher {operation}"),
-        )
-    };
-    audit::append(tx, &row)
 }

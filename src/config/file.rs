@@ -276,12 +276,7 @@ fn target(
     if !section.has("kind") {
         section.missing(reader, "kind", "kind = \"jira-dc\"");
     }
-    let kind: Option<TargetKind> = section.word(
-        reader,
-        "kind",
-        shape::TARGET_KINDS,
-        shape::LATER_TARGET_KINDS,
-    );
+    let kind: Option<TargetKind> = section.word(reader, "kind", shape::TARGET_KINDS, &[]);
     let address = required(
         reader,
         section,

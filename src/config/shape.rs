@@ -237,9 +237,6 @@ pub(super) const TARGET_KINDS: Words<TargetKind> = &[
     ("atlassian-guard", TargetKind::AtlassianGuard),
 ];
 
-/// Values of `target.kind` whose product is not supported yet.
-pub(super) const LATER_TARGET_KINDS: &[&str] = &[];
-
 /// `mapping.mode`
 pub(super) const MODES: Words<Mode> = &[
     ("shadow", Mode::Shadow),

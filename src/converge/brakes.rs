@@ -55,9 +55,58 @@ impl Engine {
         Ok(())
     }
 
+    /// The same for a plan, where everything is only assumed to be done.
+    pub(super) async fn foresee_brakes(
+        &self,
+        job: &mut Work<'_>,
+        rules: &Rules,
+        client: &dyn Target,
+        ahead: &mut Braking,
+    ) -> Result<(), Stop> {
+        let removals = job.plan.actions.iter().filter_map(Action::removal);
+        let wanted: Vec<Removal> = removals.collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let (subject, limits) = (job.subject(), rules.settings().brakes.clone());
+        let (asked, mut counted) = (wanted.clone(), std::mem::take(&mut ahead.counted));
+        let (answers, counted) = self
+            .store
+            .read(move |conn| -> Result<_, store::Error> {
+                let mut answers = Vec::with_capacity(asked.len());
+                for removal in &asked {
+                    let (limits, subject) = (&limits, &subject);
+                    let answer = brakes::foresee(conn, &mut counted, limits, subject, removal, now);
+                    answers.push(answer?);
+                }
+                Ok((answers, counted))
+            })
+            .await?;
+        ahead.counted = counted;
+        job.obey(&wanted, &answers);
+        let is_leaving = job
+            .plan
+            .actions
+            .iter()
+            .filter_map(Action::removal)
+            .any(|removal| removal.kind != RemovalKind::MembershipRemoval);
+        let account = job.current.account.as_ref().filter(|_| is_leaving);
+        let Some(name) = account.map(|account| fold_text(&account.username)) else {
+            return Ok(());
+        };
+        if let Some(why) = self.last_administrator(job, client, &ahead.leaving).await? {
+            return Err(Stop::Shown(Parked::Held, why));
+        }
+        ahead.leaving.push(name);
+        Ok(())
+    }
+
     /// Forgets what was held: nothing of it would be done. If it is wanted again, the brakes are asked again.
     pub(super) async fn take_brakes_off(&self, job: &Work<'_>) -> Result<(), Stop> {
-        let over = job.entry.holds.clone();
+        let mut over = job.entry.holds.clone();
+        // Nothing is done in shadow mode; what a person had given back is to stay after it, too.
+        over.retain(|hold| !hold.is_undone());
         if over.is_empty() {
             return Ok(());
         }
@@ -76,9 +125,26 @@ impl Engine {
         removal: &Removal,
         client: &dyn Target,
     ) -> Result<(), Stop> {
+        let Some(why) = self.last_administrator(job, client, &[]).await? else {
+            return Ok(());
+        };
+        let (subject, removal) = (job.subject(), removal.clone());
+        self.store
+            .write(move |tx| brakes::give_back(tx, &subject, &removal))
+            .await?;
+        Err(Stop::Shown(Parked::Held, why))
+    }
+
+    /// Why somebody cannot go, being the last administrator besides those who are `assumed` to leave, in words.
+    async fn last_administrator(
+        &self,
+        job: &Work<'_>,
+        client: &dyn Target,
+        assumed: &[String],
+    ) -> Result<Option<String>, Stop> {
         let Protected { users, groups, .. } = client.protected().await?;
         let Some(account) = job.current.account.clone().filter(|_| !groups.is_empty()) else {
-            return Ok(());
+            return Ok(None);
         };
         let own: Vec<String> = if job.read {
             job.current.groups.keys().cloned().collect()
@@ -89,7 +155,7 @@ impl Engine {
             groups.iter().map(|group| fold_text(group)).collect()
         };
         if !groups.iter().any(|group| own.contains(&fold_text(group))) {
-            return Ok(());
+            return Ok(None);
         }
         let (target, user) = (job.item.target_id.clone(), job.item.user_id.0.clone());
         let since = self.clock.now() - UNDER_WAY;
@@ -104,10 +170,11 @@ impl Engine {
             let name = fold_text(name);
             name != own_name
                 && !leaving.contains(&name)
+                && !assumed.contains(&name)
                 && !users.iter().any(|u| fold_text(u) == name)
         };
         let why = match another(client, &groups, stays).await? {
-            Found::Yes => return Ok(()),
+            Found::Yes => return Ok(None),
             Found::No => format!(
                 "{:?} is the last active administrator of {} besides Usher: make somebody else one, then \
                  `usher retry {}`",
@@ -123,12 +190,16 @@ impl Engine {
                 job.person.user_name,
             ),
         };
-        let (subject, removal) = (job.subject(), removal.clone());
-        self.store
-            .write(move |tx| brakes::give_back(tx, &subject, &removal))
-            .await?;
-        Err(Stop::Shown(Parked::Held, why))
+        Ok(Some(why))
     }
+}
+
+/// What a plan assumes that was removed before, at one target.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Braking {
+    counted: brakes::Ahead,
+    /// Folded names of accounts that lose access.
+    leaving: Vec<String>,
 }
 
 /// Asks the brakes about each removal, in this order.
@@ -160,8 +231,16 @@ impl Work<'_> {
 
     /// What is held, or was decided about, and is not wanted any more.
     fn holds_over(&self, wanted: &[Removal]) -> Vec<Hold> {
-        let is_over = |hold: &&Hold| !wanted.iter().any(|removal| hold.is_about(removal));
+        let is_over = |hold: &&Hold| {
+            !wanted.iter().any(|removal| hold.is_about(removal)) && !self.still_gives_back(hold)
+        };
         self.entry.holds.iter().filter(is_over).cloned().collect()
+    }
+
+    /// Whether what an undo gave back may be wanted away once it is there again: that shows at the next look.
+    fn still_gives_back(&self, hold: &Hold) -> bool {
+        let is_settled = hold.group.is_empty() || self.desired.presence == Presence::Active;
+        hold.is_undone() && (self.plan.gives_back || !is_settled)
     }
 
     /// What a person released and is done now.
@@ -174,6 +253,7 @@ impl Work<'_> {
     /// Leaves out of the plan what may not be done, and keeps the reasons.
     fn obey(&mut self, wanted: &[Removal], answers: &[Answer]) {
         let mut held: Vec<String> = Vec::new();
+        let mut held_actions: Vec<Action> = Vec::new();
         self.plan.actions.retain(|action| {
             let Some(removal) = action.removal() else {
                 return true;
@@ -186,17 +266,19 @@ impl Work<'_> {
                 Some(Answer::Go) => true,
                 Some(Answer::Held(why)) => {
                     held.push(format!("{}: {why}", super::record::describe(action)));
+                    held_actions.push(action.clone());
                     false
                 }
                 Some(Answer::Discarded) | None => false,
             }
         });
         self.plan.held = (!held.is_empty()).then(|| held.join("; "));
+        self.plan.held_actions = held_actions;
     }
 }
 
 /// Why something is not wanted, in one word.
-fn basis(presence: &Presence) -> &'static str {
+pub(super) fn basis(presence: &Presence) -> &'static str {
     match presence {
         Presence::Active => "active",
         Presence::Inactive => "inactive",

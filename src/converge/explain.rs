@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::load::{self, Entry};
 use super::look;
-use super::plan::{Current, GroupState, Means, plan};
+use super::plan::{Current, GroupState, Means, Undone, plan};
 use super::record::describe;
 use super::worker::Shield;
 use crate::clock::{Micros, rfc3339};
@@ -16,6 +16,7 @@ use crate::domain::{
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
+use crate::store::pause::{self, Pause};
 use crate::store::work::Health;
 use crate::store::{AnyConn, Error, audit, settings, work};
 use crate::targets::{self, ByEmail, Capabilities, Protected};
@@ -200,13 +201,23 @@ pub fn explain(
                 cause: item.cause.clone(),
             });
         let mut notes = Vec::new();
+        let undone = entry.undone();
+        if undone != Undone::default() {
+            notes.push(format!("{}; `usher held` until released", undone.because));
+        }
         if let Some(target) = configuration
             .targets
             .iter()
             .find(|t| t.id == mapping.target_id)
         {
             let health = work::health(conn, &mapping.target_id)?;
-            notes.extend(stops(mapping.settings.mode, health.as_ref()));
+            notes.extend(stops(person.mode(&rules, &desired), health.as_ref()));
+            let paused = pause::paused(conn)?.into_iter();
+            notes.extend(
+                paused
+                    .filter(|(id, _)| *id == mapping.target_id)
+                    .map(|(_, pause)| stopped(&pause)),
+            );
             notes.extend(limits(&rules, target.settings.kind, &desired, &entry, now));
             if entry.account.is_none() {
                 let can = targets::capabilities(target.settings.kind);
@@ -289,6 +300,17 @@ fn unfound(settings: &MappingSettings, can: &Capabilities) -> Option<String> {
     };
     let asked = settings.users.match_by.contains(&MatchKey::Email);
     asked.then(|| format!("match_by: {} {how}", can.product))
+}
+
+/// A pause in words.
+fn stopped(pause: &Pause) -> String {
+    let why = pause.reason.as_ref();
+    format!(
+        "the target is paused since {} by {}{}: `usher resume` lets it go on",
+        rfc3339(pause.at),
+        pause.by,
+        why.map_or_else(String::new, |why| format!(" ({why})")),
+    )
 }
 
 /// What stops everyone at a target.

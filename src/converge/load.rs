@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::plan::Undone;
 use crate::clock::{Micros, rfc3339};
-use crate::domain::{
-    Account, Action, ConnectionId, Desired, Mode, Owner, Standing, TargetId, UserId,
-};
+use crate::domain::{Account, ConnectionId, Desired, Mode, Owner, Standing, TargetId, UserId};
 use crate::mapping::{self, Rules, SourceGroup, SourceUser};
+use crate::scim::fold::fold_text;
 use crate::scim::resource::Meta;
 use crate::scim::{self, Doc, ResourceType};
 use crate::store::brakes::{self, Hold};
@@ -32,8 +32,6 @@ pub(super) struct Entry {
     pub(super) memberships: Vec<Membership>,
     /// Since when the account is in flight, if it is.
     pub(super) in_flight_since: Option<Micros>,
-    /// What a plan assumes to be done before: neither the ledger nor the target shows it yet.
-    pub(super) done: Vec<Action>,
     /// Since when the person is not wanted, as far as is known.
     pub(super) unwanted_since: Option<Micros>,
     /// Default groups that the account was given when Usher made it.
@@ -180,7 +178,6 @@ pub(super) fn entry(
         account,
         memberships,
         in_flight_since,
-        done: Vec::new(),
         unwanted_since,
         given,
         holds: brakes::of_subject(conn, target, user.as_str())?,
@@ -200,13 +197,38 @@ pub(super) enum Stage {
 }
 
 impl Entry {
-    /// The same for the user who takes the account over, after `done` was done to it.
-    pub(super) fn handed_over(mut self, to: &UserId, done: &[Action]) -> Self {
+    /// The same for the user who takes the account over.
+    pub(super) fn handed_over(mut self, to: &UserId) -> Self {
         if let Some(account) = &mut self.account {
             account.user_id = to.clone();
         }
-        self.done = done.to_vec();
         self
+    }
+
+    /// What an undo gives back.
+    pub(super) fn undone(&self) -> Undone {
+        let mut undone = Undone::default();
+        for hold in self.holds.iter().filter(|hold| hold.is_undone()) {
+            let owner = match hold.gives_back.as_deref() {
+                Some("created") => Owner::Created,
+                Some("adopted") => Owner::Adopted,
+                _ => Owner::Foreign,
+            };
+            undone.because.clone_from(&hold.reason);
+            if hold.group.is_empty() {
+                undone.access = true;
+            } else {
+                undone.groups.push((hold.group.clone(), owner));
+            }
+        }
+        undone
+    }
+
+    /// Whether the ledger has the account in a group.
+    pub(super) fn is_member(&self, group: &str) -> bool {
+        let folded = fold_text(group);
+        let mut groups = self.memberships.iter();
+        groups.any(|membership| fold_text(&membership.group) == folded)
     }
 
     /// As the ledger knows it.

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::engine::Engine;
-use super::load::Entry;
+use super::load::{self, Entry};
 use super::plan::{Current, CurrentAccount, GroupState, Protection};
 use super::record::audit_row;
-use super::worker::{Shield, Stop, Work};
-use crate::domain::{Account, Lookup, MatchKey, Observed, Owner, Presence, Standing};
+use super::worker::{MOMENT, Shield, Stop, Work};
+use crate::domain::{
+    Account, DesiredAccount, Lookup, MatchKey, Mode, Observed, Owner, Presence, Standing, UserId,
+};
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
 use crate::store::work::{Claimed, Parked, Priority};
@@ -40,6 +42,14 @@ pub(super) struct Ahead {
     pub(super) groups: BTreeMap<String, GroupState>,
     /// Keys of accounts that will have another name or be gone.
     pub(super) vacated: BTreeSet<String>,
+}
+
+/// Whether looking for the wanted account finds this one.
+fn finds(rules: &Rules, wanted: &DesiredAccount, account: &Account) -> bool {
+    let is_address = |email: &String| fold_text(email) == fold_text(&account.email);
+    fold_text(&wanted.username) == fold_text(&account.username)
+        || rules.settings().users.match_by.contains(&MatchKey::Email)
+            && wanted.email.as_ref().is_some_and(is_address)
 }
 
 impl Engine {
@@ -312,6 +322,116 @@ impl Engine {
             ),
             None => Stop::Shown(Parked::Held, formers(account)),
         })
+    }
+
+    /// Who comes after somebody deleted: the same person under another SCIM id, who has no account yet and is to
+    /// have this one. So whichever of the two is looked at first, the account goes on as it is, and nothing is
+    /// taken from it in between.
+    pub(super) async fn successor(
+        &self,
+        rules: &Rules,
+        job: &Work<'_>,
+    ) -> Result<Option<UserId>, Stop> {
+        let takes = job.plan.actions.iter().any(|a| a.removal().is_some());
+        let Some(account) = job.account.clone().filter(|_| job.person.deleted && takes) else {
+            return Ok(None);
+        };
+        let (connection, name) = (job.item.connection_id.clone(), job.person.user_name.clone());
+        let rules = rules.clone();
+        let successor = self
+            .store
+            .read(move |conn| -> Result<Option<UserId>, store::Error> {
+                let Some(id) = users::successor(conn, &connection, &name)? else {
+                    return Ok(None);
+                };
+                let Some(person) = load::person(conn, &id)? else {
+                    return Ok(None);
+                };
+                let entry = load::entry(conn, &account.target_id, &id, &person)?;
+                let desired = person.desired(&rules, &entry);
+                let has_one = entry
+                    .account
+                    .as_ref()
+                    .is_some_and(|own| own.standing != Standing::Absent);
+                let is_wanted = matches!(desired.presence, Presence::Active | Presence::Inactive)
+                    && person.mode(&rules, &desired) == Mode::Live;
+                let finds_it = desired
+                    .account
+                    .is_ok_and(|wanted| finds(&rules, &wanted, &account));
+                Ok((!has_one && is_wanted && finds_it).then_some(id))
+            })
+            .await?;
+        Ok(successor)
+    }
+
+    /// Gives the account of somebody deleted to the one who comes after.
+    pub(super) async fn give_over(
+        &self,
+        item: &Claimed,
+        job: &Work<'_>,
+        to: UserId,
+    ) -> Result<Stop, Stop> {
+        let now = self.clock.now();
+        let account = job.account.clone();
+        let claimed = item.clone();
+        let heir = Claimed {
+            user_id: to.clone(),
+            ..item.clone()
+        };
+        let person = &job.person.user_name;
+        let detail = json!({"account": account.as_ref().map(|account| &account.username)});
+        let row = audit_row(&heir, person, now, "hand_over", &detail, "done", None);
+        let done = self
+            .store
+            .write(move |tx| -> Result<bool, store::Error> {
+                let (target, from) = (&claimed.target_id, &claimed.user_id);
+                let Some(account) = &account else {
+                    return Ok(false);
+                };
+                let done = work::renew(tx, &claimed, now + MOMENT)?
+                    && work::lock_idle(tx, target, &to, now)?
+                    && ledger::hand_over(tx, &account.id, from, &to)?;
+                if done {
+                    audit::append(tx, &row)?;
+                    work::mark_one(tx, target, &to, Priority::Push, &row.cause, now)?;
+                } else {
+                    tx.discard();
+                }
+                Ok(done)
+            })
+            .await?;
+        Ok(if done {
+            Stop::Later("the account went to the user of that name who came after".to_owned())
+        } else {
+            Stop::Yield("the user of that name who came after is being worked on".to_owned())
+        })
+    }
+
+    /// Which of the groups that an undo puts somebody back into the target does not have any more, folded.
+    pub(super) async fn undone_groups_gone(
+        &self,
+        job: &mut Work<'_>,
+        client: &dyn Target,
+        ahead: &mut Ahead,
+    ) -> Result<Vec<String>, Stop> {
+        let mut gone = Vec::new();
+        for (group, _) in job.undone.groups.clone() {
+            let folded = fold_text(&group);
+            if job.current.account.is_none() || job.current.groups.contains_key(&folded) {
+                continue;
+            }
+            let is_there = match ahead.groups.get(&folded) {
+                Some(state) => *state != GroupState::Missing,
+                None => {
+                    job.answered = true;
+                    client.group_exists(&group).await?.is_some()
+                }
+            };
+            if !is_there {
+                gone.push(folded);
+            }
+        }
+        Ok(gone)
     }
 
     /// For each wanted group that the account is not in: whether the target has it.

@@ -18,6 +18,7 @@ mod record;
 mod retry;
 mod roster;
 mod sweep;
+mod undo;
 mod worker;
 
 pub use engine::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Engine, Options};
@@ -25,3 +26,4 @@ pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;
 pub use load::source_groups;
 pub use preview::{Foreseen, Outlook, Scope, Summary, Verdict};
+pub use undo::{Asking, Back, Ended, Tally, foresee_undo, undo};

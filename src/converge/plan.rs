@@ -21,27 +21,6 @@ pub(super) struct Current {
     pub unwanted_since: Option<Micros>,
 }
 
-impl Current {
-    /// What is there once access or a membership was given or taken as `action` says.
-    pub(super) fn assume(&mut self, action: &Action) {
-        match action {
-            Action::Deactivate { .. } | Action::Reactivate { .. } => {
-                if let Some(account) = &mut self.account {
-                    account.active = matches!(action, Action::Reactivate { .. });
-                }
-            }
-            Action::RemoveMember { group, .. } => {
-                self.groups.remove(&fold_text(group));
-            }
-            Action::AddMember { group, .. } => {
-                self.groups
-                    .insert(fold_text(group), (group.clone(), Owner::Created));
-            }
-            _ => {}
-        }
-    }
-}
-
 /// The account part of [`Current`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CurrentAccount {
@@ -87,6 +66,32 @@ pub(super) struct Plan {
     pub delete_at: Option<Micros>,
     /// What a brake holds of it, and why. It is not among the actions any more.
     pub held: Option<String>,
+    /// The same as operations.
+    pub held_actions: Vec<Action>,
+    /// Some of the actions are there because of an undo.
+    pub gives_back: bool,
+}
+
+/// What a person had given back that was taken, and that stays until somebody releases it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Undone {
+    /// Access to the account.
+    pub(super) access: bool,
+    /// Memberships: the group, and whose the membership was.
+    pub(super) groups: Vec<(String, Owner)>,
+    /// Who had it given back, and why that was taken: in words.
+    pub(super) because: String,
+}
+
+impl Undone {
+    /// Whose the membership in a group was, if it is given back.
+    pub(super) fn owner_of(&self, group: &str) -> Option<Owner> {
+        let folded = fold_text(group);
+        let mut groups = self.groups.iter();
+        groups
+            .find(|(name, _)| fold_text(name) == folded)
+            .map(|(_, owner)| *owner)
+    }
 }
 
 /// The protections that hold for one target: names that are never changed.
@@ -170,6 +175,82 @@ pub(super) fn plan(
         }
     }
     plan
+}
+
+/// Adds what an undo gives back and is not there. `gone`: groups that the target does not have any more.
+pub(super) fn give_back(
+    plan: &mut Plan,
+    undone: &Undone,
+    means: Means<'_>,
+    current: &Current,
+    gone: &[String],
+    protection: &dyn Protection,
+) {
+    let Some(account) = &current.account else {
+        return;
+    };
+    if protection.user(&account.username).is_some() {
+        return;
+    }
+    let is_planned = |plan: &Plan| {
+        let mut actions = plan.actions.iter();
+        actions.any(|action| matches!(action, Action::Reactivate { .. }))
+    };
+    if undone.access && (!account.active || account.taken.is_some()) && !is_planned(plan) {
+        plan.actions
+            .retain(|action| !matches!(action, Action::Deactivate { .. }));
+        match means.may(Operation::Reactivate) {
+            Ok(()) => {
+                let gives = account.taken.as_ref().map(|taken| Holdings {
+                    groups: taken
+                        .groups
+                        .iter()
+                        .filter(|held| protection.group(&held.name).is_none())
+                        .cloned()
+                        .collect(),
+                    permissions: taken.permissions.clone(),
+                    kept: Vec::new(),
+                });
+                plan.gives_back = true;
+                plan.actions.insert(
+                    0,
+                    Action::Reactivate {
+                        remote_id: account.remote_id.clone(),
+                        username: account.username.clone(),
+                        gives,
+                    },
+                );
+            }
+            Err(why) => plan
+                .notes
+                .push(format!("access cannot be given back: {why}")),
+        }
+    }
+    for (group, _) in &undone.groups {
+        let folded = fold_text(group);
+        let is_planned = plan.actions.iter().any(|action| {
+            matches!(action, Action::AddMember { group, .. } if fold_text(group) == folded)
+        });
+        if current.groups.contains_key(&folded) || is_planned {
+            continue;
+        }
+        if let Some(pattern) = protection.group(group) {
+            plan.notes.push(format!(
+                "is not put back into {group:?}: it is protected by {pattern:?}"
+            ));
+        } else if gone.contains(&folded) {
+            plan.notes.push(format!(
+                "cannot be put back into {group:?}: the group is gone at the target"
+            ));
+        } else {
+            plan.gives_back = true;
+            plan.actions.push(Action::AddMember {
+                remote_id: account.remote_id.clone(),
+                username: account.username.clone(),
+                group: group.clone(),
+            });
+        }
+    }
 }
 
 fn wanted(

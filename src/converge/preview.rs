@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use super::brakes::Braking;
 use super::engine::Engine;
 use super::live::{Live, LiveTarget};
 use super::load::{self, Entry, Person};
@@ -100,6 +101,8 @@ pub struct Outlook {
     pub reason: Option<String>,
     /// What would be done, in this order.
     pub operations: Vec<Foreseen>,
+    /// What a brake would hold, or holds. Which of many are held and which pass depends on who is looked at first.
+    pub braked: Vec<Foreseen>,
     /// Memberships that are there and wanted: they become Usher's without a request.
     pub takes_over: Vec<String>,
     /// What rules, protections or the product keep from being done.
@@ -121,12 +124,14 @@ pub struct Summary {
     pub changing: u64,
     /// People of whom the source has not sent enough.
     pub waiting: u64,
-    /// People about whom somebody has to decide.
+    /// People about whom somebody has to decide, or of whom a brake would hold something.
     pub held: u64,
     /// People whose accounts could not be read.
     pub unknown: u64,
     /// Operations by name.
     pub operations: BTreeMap<String, u64>,
+    /// Operations by name that brakes would hold.
+    pub braked: BTreeMap<String, u64>,
     /// Why the target was left alone before everyone was looked at.
     pub stopped: Option<String>,
 }
@@ -146,6 +151,8 @@ struct Memory {
     ahead: Ahead,
     /// Of names that accounts will be given, with whom it is: 64 bits of each, for there may be very many.
     names: HashSet<u64>,
+    /// What passed the brakes.
+    braking: Braking,
 }
 
 /// How far a plan has come with a connection.
@@ -208,6 +215,7 @@ impl Engine {
                     held: 0,
                     unknown: 0,
                     operations: BTreeMap::new(),
+                    braked: BTreeMap::new(),
                     stopped: None,
                 };
                 match &target.client {
@@ -341,6 +349,7 @@ impl Engine {
             verdict: Verdict::InStep,
             reason: None,
             operations: Vec::new(),
+            braked: Vec::new(),
             takes_over: Vec::new(),
             not_done: Vec::new(),
         };
@@ -353,9 +362,22 @@ impl Engine {
                 .prepare(sight.target, means, &item, seen, &mut memory.ahead)
                 .await
             {
-                Ok(job) => {
-                    outlook.tell(&job, memory);
-                    return Ok(outlook);
+                Ok(mut job) => {
+                    outlook.mode = job.person.mode(sight.rules, &job.desired);
+                    match self
+                        .past_the_brakes(sight, &mut job, outlook.mode, memory)
+                        .await
+                    {
+                        Ok(None) => {
+                            outlook.tell(&job, memory);
+                            return Ok(outlook);
+                        }
+                        Ok(Some(note)) => {
+                            outlook.not_done.push(note);
+                            return Ok(outlook);
+                        }
+                        Err(stop) => Obstacle::Stop(stop),
+                    }
                 }
                 Err(obstacle) => obstacle,
             };
@@ -375,19 +397,13 @@ impl Engine {
                     if theirs.connection_id != *sight.connection {
                         return Ok(outlook.held(look::formers(&account)));
                     }
-                    let seen = (theirs, their_entry.clone());
-                    let first = self.before(sight, former, seen, memory, depth).await?;
-                    if first.gives_up_account() {
-                        memory.ahead.vacated.extend(account.remote_id.clone());
-                        continue;
-                    }
                     outlook.operations.push(Foreseen {
                         operation: "hand_over".to_owned(),
                         detail: json!({"account": account.username}),
                         text: format!("hand the account {:?} over", account.username),
                         because: "a former user of that name had it".to_owned(),
                     });
-                    entry = their_entry.handed_over(&item.user_id, &first.actions());
+                    entry = their_entry.handed_over(&item.user_id);
                 }
                 Obstacle::Taken(account, name) => {
                     let other = account.user_id.clone();
@@ -409,6 +425,28 @@ impl Engine {
         Ok(outlook.held("waits for others who wait in turn".to_owned()))
     }
 
+    /// What lies between a plan and its operations: whoever came after somebody deleted, and the brakes. `Some`: there
+    /// is nothing to do, and why.
+    async fn past_the_brakes(
+        &self,
+        sight: &Sight<'_>,
+        job: &mut Work<'_>,
+        mode: Mode,
+        memory: &mut Memory,
+    ) -> Result<Option<String>, Stop> {
+        // Nothing is written in shadow mode, so no brake is asked.
+        if mode == Mode::Shadow {
+            return Ok(None);
+        }
+        if self.successor(sight.rules, job).await?.is_some() {
+            let note = "the account goes to the user of that name who came after";
+            return Ok(Some(note.to_owned()));
+        }
+        self.foresee_brakes(job, sight.rules, sight.client, &mut memory.braking)
+            .await?;
+        Ok(None)
+    }
+
     /// What is done for somebody whose work has to come first. It will be counted in its own turn.
     async fn before(
         &self,
@@ -421,6 +459,7 @@ impl Engine {
         let mut aside = Memory {
             ahead: memory.ahead.clone(),
             names: HashSet::new(),
+            braking: memory.braking.clone(),
         };
         Box::pin(self.outlook(sight, user, seen, &mut aside, depth.saturating_sub(1))).await
     }
@@ -435,8 +474,14 @@ impl Summary {
             Verdict::Held => self.held += 1,
             Verdict::Unknown => self.unknown += 1,
         }
-        if !outlook.operations.is_empty() {
+        if outlook.verdict != Verdict::Held && !outlook.braked.is_empty() {
+            self.held += 1;
+        }
+        if !(outlook.operations.is_empty() && outlook.braked.is_empty()) {
             self.changing += 1;
+        }
+        for foreseen in &outlook.braked {
+            *self.braked.entry(foreseen.operation.clone()).or_default() += 1;
         }
         for foreseen in &outlook.operations {
             *self
@@ -478,20 +523,21 @@ impl Outlook {
                     .groups
                     .insert(fold_text(name), GroupState::Exists);
             }
-            self.operations.push(Foreseen {
-                operation: action.name().to_owned(),
-                detail: serde_json::to_value(action).unwrap_or_default(),
-                text: describe(action),
-                because: job.reason_for(action),
-            });
+            self.operations.push(job.foreseen(action));
         }
+        let braked = job.plan.held_actions.iter();
+        self.braked = braked.map(|action| job.foreseen(action)).collect();
         self.takes_over.clone_from(&job.plan.adopt);
         self.not_done.extend(job.plan.notes.iter().cloned());
-        self.reason.clone_from(&job.plan.waiting);
-        self.verdict = match (&self.reason, self.operations.is_empty()) {
-            (Some(_), _) => Verdict::Waiting,
-            (None, true) => Verdict::InStep,
-            (None, false) => Verdict::Changes,
+        self.reason = job.plan.waiting.clone().or(job.plan.held.clone());
+        self.verdict = if job.plan.waiting.is_some() {
+            Verdict::Waiting
+        } else if !self.operations.is_empty() {
+            Verdict::Changes
+        } else if !self.braked.is_empty() {
+            Verdict::Held
+        } else {
+            Verdict::InStep
         };
     }
 
@@ -512,18 +558,13 @@ impl Outlook {
                 self.operations.clear();
                 Ok(self)
             }
-            Stop::Park(_, why) | Stop::Shown(_, why) | Stop::Later(why) | Stop::Behind(why) => {
-                Ok(self.held(why))
-            }
+            Stop::Park(_, why)
+            | Stop::Shown(_, why)
+            | Stop::Later(why)
+            | Stop::Yield(why)
+            | Stop::Behind(why) => Ok(self.held(why)),
             Stop::Lost => Ok(self.held("another worker is at it".to_owned())),
         }
-    }
-
-    fn actions(&self) -> Vec<Action> {
-        self.operations
-            .iter()
-            .filter_map(|foreseen| serde_json::from_value(foreseen.detail.clone()).ok())
-            .collect()
     }
 
     fn gives_up_account(&self) -> bool {
@@ -536,9 +577,26 @@ impl Outlook {
 }
 
 impl Work<'_> {
+    fn foreseen(&self, action: &Action) -> Foreseen {
+        Foreseen {
+            operation: action.name().to_owned(),
+            detail: serde_json::to_value(action).unwrap_or_default(),
+            text: describe(action),
+            because: self.reason_for(action),
+        }
+    }
+
     /// The rule that an action goes back to.
     fn reason_for(&self, action: &Action) -> String {
         let rules = &self.desired.rules;
+        let is_undone = match action {
+            Action::Reactivate { .. } => self.undone.access,
+            Action::AddMember { group, .. } => self.undone.owner_of(group).is_some(),
+            _ => false,
+        };
+        if is_undone {
+            return self.undone.because.clone();
+        }
         match action {
             Action::CreateUser { .. } | Action::Reactivate { .. } | Action::Deactivate { .. } => {
                 rules.presence.clone()

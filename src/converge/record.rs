@@ -9,7 +9,7 @@ use super::live::LiveTarget;
 use super::plan::Current;
 use super::retry::{self, Verdict};
 use super::sweep;
-use super::worker::{PAUSED, Stop, Work};
+use super::worker::{MOMENT, PAUSED, Stop, Work};
 use crate::clock::{Micros, rfc3339};
 use crate::domain::{Account, Action, Applied, Failure, Lookup, Owner, Presence, Standing};
 use crate::scim::fold::fold_text;
@@ -21,6 +21,7 @@ use crate::targets::Target;
 /// Why an item is looked at again that has come to its end.
 const LATE: &str = "an earlier request got no answer and may still be carried out";
 const AGAIN: &str = "the target put the new account into groups of its own accord";
+const GIVEN_BACK: &str = "something was given back; whether it may stay is looked at next";
 
 impl Engine {
     /// One transaction: account, memberships, groups, audit and the end of the item.
@@ -89,7 +90,14 @@ impl Engine {
         };
         let waiting = job.plan.waiting.clone();
         // A product may have put a new account into groups that are not wanted.
-        let again = job.plan.waiting.is_none() && job.has_more_to_remove();
+        let again = if job.plan.gives_back {
+            Some(GIVEN_BACK)
+        } else {
+            let is_more = job.plan.waiting.is_none() && job.has_more_to_remove();
+            is_more.then_some(AGAIN)
+        };
+        // Should a product not do what it says, it is not asked without a pause.
+        let pause = if job.plan.gives_back { MOMENT } else { 0 };
         let over = job.holds_done(done.iter().map(|(action, _)| action));
         let (held, cut_short) = (job.plan.held.clone(), job.cut_short);
         let look_again_at = job.unsettled_until;
@@ -108,7 +116,7 @@ impl Engine {
         let ends = failed.is_none()
             && waiting.is_none()
             && !cut_short
-            && !again
+            && again.is_none()
             && look_again_at.is_none()
             && held.is_none();
         let answered = job.answered || !done.is_empty();
@@ -162,9 +170,12 @@ impl Engine {
                             (None, _) if cut_short => {
                                 work::postpone(tx, &item, now, PAUSED, false)?
                             }
-                            (None, _) if again => work::postpone(tx, &item, now, AGAIN, false)?,
-                            (None, Some(at)) => work::postpone(tx, &item, at, LATE, false)?,
-                            (None, None) => match (&held, delete_at) {
+                            (None, at) if again.is_some() || at.is_some() => {
+                                let due_at = at.unwrap_or(now + pause);
+                                let why = again.unwrap_or(LATE);
+                                work::postpone(tx, &item, due_at, why, false)?;
+                            }
+                            _ => match (&held, delete_at) {
                                 (Some(why), _) => work::park(tx, &item, Parked::Held, why)?,
                                 (None, Some(at)) => {
                                     let why = format!("deactivated, deleted at {}", rfc3339(at));
@@ -457,6 +468,7 @@ impl Writes {
         aliases.dedup();
         let unwanted_since = match job.desired.presence {
             Presence::Active | Presence::Inactive => None,
+            Presence::Deleted | Presence::OutOfScope if job.undone.access => Some(now),
             Presence::Deleted | Presence::OutOfScope => job.entry.unwanted_since.or(Some(now)),
         };
         Self {

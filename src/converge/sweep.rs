@@ -598,15 +598,13 @@ impl Engine {
         }
         let still: HashSet<String> = seen.strangers.iter().map(key).collect();
         let (item, now) = (item.clone(), self.clock.now());
-        let folded = fold_text(&item.name);
-        let target = item.target_id.clone();
+        let (target, group) = (item.target_id.clone(), item.name.clone());
         let over: Vec<brakes::Hold> = self
             .store
-            .read(brakes::held)
+            .read(move |conn| brakes::held_of_strangers(conn, &target, &group))
             .await?
             .into_iter()
-            .filter(|hold| hold.target_id == target.as_str() && hold.user_id.is_none())
-            .filter(|hold| fold_text(&hold.group) == folded && !still.contains(&hold.subject))
+            .filter(|hold| !still.contains(&hold.subject))
             .collect();
         if !over.is_empty() {
             self.store

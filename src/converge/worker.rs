@@ -9,7 +9,7 @@ use super::engine::Engine;
 use super::live::LiveTarget;
 use super::load::{self, Entry, Person, Stage};
 use super::look::{Ahead, Obstacle};
-use super::plan::{Current, CurrentAccount, Means, Plan, Protection, plan};
+use super::plan::{Current, CurrentAccount, Means, Plan, Protection, Undone, give_back, plan};
 use super::record::describe;
 use super::retry::{self};
 use crate::clock::Micros;
@@ -26,7 +26,7 @@ use crate::targets::{Capabilities, Member, Protected, Target};
 pub(super) const PAUSED: &str = "the target is paused";
 
 /// How long an item is put off that something passing is in the way of.
-const MOMENT: Micros = 1_000_000;
+pub(super) const MOMENT: Micros = 1_000_000;
 
 /// For how long a request that was given up may still be carried out by the target.
 pub(super) fn settling(target: &LiveTarget) -> Micros {
@@ -45,6 +45,8 @@ pub(super) enum Stop {
     Shown(Parked, String),
     /// Another worker holds what this one needs, or something changed hands: come back in a moment.
     Later(String),
+    /// The same, and the other one goes first: later than that one comes back.
+    Yield(String),
     /// Another user's work that is not done is in the way.
     Behind(String),
     /// The lease was lost: somebody else does it.
@@ -110,6 +112,8 @@ pub(super) struct Work<'a> {
     /// What was there before the first operation: what an undo goes back to.
     pub(super) before: Current,
     pub(super) plan: Plan,
+    /// What an undo gives back.
+    pub(super) undone: Undone,
     /// Target groups that were read, with their owner if the ledger did not know them.
     pub(super) groups_seen: Vec<(String, Owner)>,
     /// The account was found and taken over just now.
@@ -180,12 +184,8 @@ impl Engine {
                 }
                 None => self.park(item, Parked::Held, why, true).await,
             },
-            Stop::Later(why) => {
-                let due_at = now + MOMENT;
-                self.store
-                    .write(move |tx| work::postpone(tx, &item, due_at, &why, false))
-                    .await
-            }
+            Stop::Later(why) => self.put_off(item, now + MOMENT, why).await,
+            Stop::Yield(why) => self.put_off(item, now + 2 * MOMENT, why).await,
             // The ledger knows this account as somebody else's: trying again cannot change that.
             Stop::Store(store::Error::Conflict { constraint })
                 if constraint.contains("remote_id") =>
@@ -196,11 +196,7 @@ impl Engine {
             }
             Stop::Store(error) => {
                 tracing::error!(%error, "the database failed a work item");
-                let due_at = now + MOMENT;
-                let text = error.to_string();
-                self.store
-                    .write(move |tx| work::postpone(tx, &item, due_at, &text, false))
-                    .await
+                self.put_off(item, now + MOMENT, error.to_string()).await
             }
         };
         if let Err(error) = result {
@@ -235,6 +231,18 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Something passing is in the way, and that was no attempt.
+    async fn put_off(
+        &self,
+        item: Claimed,
+        due_at: Micros,
+        why: String,
+    ) -> Result<(), store::Error> {
+        self.store
+            .write(move |tx| work::postpone(tx, &item, due_at, &why, false))
+            .await
     }
 
     async fn park(
@@ -293,6 +301,9 @@ impl Engine {
         if job.person.mode(rules, &job.desired) == Mode::Shadow {
             return self.end_in_shadow(job).await;
         }
+        if let Some(successor) = self.successor(rules, &job).await? {
+            return Err(self.give_over(item, &job, successor).await?);
+        }
         self.put_brakes_on(&mut job, rules, client.as_ref()).await?;
         // After the brakes: what is not done must not be written down as taken.
         self.remember(&mut job, rules, client.as_ref()).await?;
@@ -320,10 +331,17 @@ impl Engine {
             .map(|since| since + settling(target))
             .filter(|until| *until > self.clock.now());
         self.look(&mut job, rules, &shield, client, ahead).await?;
-        for action in &job.entry.done {
-            job.current.assume(action);
+        job.undone = job.entry.undone();
+        if !job.read {
+            // The ledger is trusted with foreign memberships, too.
+            let there = |group: &str| job.entry.is_member(group);
+            job.undone.groups.retain(|(group, _)| !there(group));
         }
-        job.current.unwanted_since = job.entry.unwanted_since;
+        // Nobody is deleted whom a person had given access back: the time counts from when that ends.
+        job.current.unwanted_since = match job.undone.access {
+            true => None,
+            false => job.entry.unwanted_since,
+        };
         // Default groups depend on whose the account is, and that is known only now.
         let stage = match &job.current.account {
             None => Stage::New,
@@ -339,7 +357,12 @@ impl Engine {
             capabilities: client.capabilities(),
             now: self.clock.now(),
         };
-        job.plan = plan(&job.desired, means, &job.current, &states, &shield);
+        let mut plan = plan(&job.desired, means, &job.current, &states, &shield);
+        if job.undone != Undone::default() {
+            let gone = self.undone_groups_gone(&mut job, client, ahead).await?;
+            give_back(&mut plan, &job.undone, means, &job.current, &gone, &shield);
+        }
+        job.plan = plan;
         job.before = job.current.clone();
         Ok(job)
     }
@@ -614,10 +637,10 @@ impl Engine {
         };
         job.account = Some(account.clone());
         let actions = job.plan.actions.iter();
-        let intended: Vec<String> = actions
+        let intended: Vec<(String, Owner)> = actions
             .clone()
             .filter_map(|action| match action {
-                Action::AddMember { group, .. } => Some(group.clone()),
+                Action::AddMember { group, .. } => Some((group.clone(), job.owner_of(group))),
                 _ => None,
             })
             .collect();
@@ -651,8 +674,8 @@ impl Engine {
                     return Ok(Err(moved()));
                 }
                 ledger::put_account(tx, &account, now)?;
-                for group in &intended {
-                    ledger::put_membership(tx, &account.id, group, Owner::Created)?;
+                for (group, owner) in &intended {
+                    ledger::put_membership(tx, &account.id, group, *owner)?;
                 }
                 for group in &new_groups {
                     ledger::put_group(tx, &item.target_id, group, Owner::Created)?;
@@ -725,6 +748,7 @@ impl<'a> Work<'a> {
             current: Current::default(),
             before: Current::default(),
             plan: Plan::default(),
+            undone: Undone::default(),
             groups_seen: Vec::new(),
             adopted: false,
             recovered: None,
@@ -740,6 +764,11 @@ impl<'a> Work<'a> {
 }
 
 impl Work<'_> {
+    /// Whose a membership is that is made now.
+    fn owner_of(&self, group: &str) -> Owner {
+        self.undone.owner_of(group).unwrap_or(Owner::Created)
+    }
+
     /// Whether the account was made a moment ago.
     fn is_new(&self) -> bool {
         matches!(self.plan.actions.first(), Some(Action::CreateUser { .. }))
@@ -842,10 +871,10 @@ impl Work<'_> {
                 }
             }
             Action::AddMember { group, .. } => {
-                let owner = if applied.already {
-                    Owner::Adopted
-                } else {
-                    Owner::Created
+                let owner = match self.undone.owner_of(group) {
+                    Some(owner) => owner,
+                    None if applied.already => Owner::Adopted,
+                    None => Owner::Created,
                 };
                 self.current
                     .groups

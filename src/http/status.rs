@@ -85,10 +85,8 @@ pub(super) async fn pause(
             };
             let mut count = 0;
             for (id, _) in &chosen {
-                count += usize::from(pause::pause(tx, id, &stop)?);
+                count += usize::from(pause::pause(tx, id, &stop, through)?);
             }
-            let detail = json!({"target": target, "reason": reason});
-            audit::append(tx, &NewAudit::act(now, &by, "pause", &detail, through))?;
             Ok(Some(count))
         })
         .await?;
@@ -110,12 +108,15 @@ pub(super) async fn resume(
                 tx.discard();
                 return Ok(None);
             };
+            let act = Pause {
+                at: now,
+                by: by.clone(),
+                reason: None,
+            };
             let mut count = 0;
             for (id, _) in &chosen {
-                count += usize::from(pause::resume(tx, id)?);
+                count += usize::from(pause::resume(tx, id, &act, through)?);
             }
-            let detail = json!({"target": target});
-            audit::append(tx, &NewAudit::act(now, &by, "resume", &detail, through))?;
             Ok(Some(count))
         })
         .await?;

@@ -312,6 +312,18 @@ pub fn touched(
         .collect())
 }
 
+/// The rows of a query about accounts that nobody in the mirror has, at most `limit`.
+pub fn strangers(conn: &mut AnyConn, query: &Query, limit: i64) -> Result<Vec<AuditRow>, Error> {
+    let rows = audit::table
+        .select(COLUMNS)
+        .filter(audit::target_id.is_not_null())
+        .filter(audit::user_id.is_null())
+        .order((audit::at, audit::id))
+        .limit(limit)
+        .into_boxed();
+    Ok(chosen!(rows, query).load(conn)?)
+}
+
 /// The newest rows about one user, newest first.
 pub fn of_user(conn: &mut AnyConn, user: &UserId, limit: i64) -> Result<Vec<AuditRow>, Error> {
     let query = Query {

@@ -4,8 +4,11 @@
 //! replicas that ask at once cannot overshoot. A removal is known by what it takes from whom: asking for it
 //! again, after a failure or a new mark, costs nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use serde::{Deserialize, Serialize};
 
 use super::audit::{self, NewAudit};
 use super::conn::{AnyConn, Tx, on_each};
@@ -16,9 +19,12 @@ use super::statement::Binds;
 use super::work::{self, Priority};
 use crate::clock::Micros;
 use crate::domain::{
-    Brake, Brakes, ConnectionId, Removal, RemovalKind, TargetId, UserId, WHOLE_TARGET,
+    Brake, Brakes, ConnectionId, Owner, Removal, RemovalKind, TargetId, UserId, WHOLE_TARGET,
 };
 use crate::scim::fold::fold_text;
+
+/// How many are decided about in one statement.
+const AT_A_TIME: i64 = 500;
 
 /// Whom a removal happens to.
 #[derive(Debug, Clone)]
@@ -77,6 +83,8 @@ pub struct Hold {
     pub cause: String,
     /// What the brake said.
     pub reason: String,
+    /// Set by an undo: what is held was given back before, and whose it was.
+    pub gives_back: Option<String>,
 }
 
 type HoldColumns = (
@@ -92,6 +100,7 @@ type HoldColumns = (
     hold::since,
     hold::cause,
     hold::reason,
+    hold::gives_back,
 );
 const HOLD_COLUMNS: HoldColumns = (
     hold::target_id,
@@ -106,12 +115,22 @@ const HOLD_COLUMNS: HoldColumns = (
     hold::since,
     hold::cause,
     hold::reason,
+    hold::gives_back,
 );
 
 impl Hold {
-    /// Whether this is about `removal`.
+    /// Whether this is about `removal`. An access that an undo gave back is not taken by a deletion either.
     pub fn is_about(&self, removal: &Removal) -> bool {
-        self.kind == removal.kind.as_str() && fold_text(&self.group) == fold_text(&removal.group)
+        let is_its_kind = self.kind == removal.kind.as_str()
+            || self.is_undone()
+                && removal.kind == RemovalKind::Deletion
+                && self.kind == RemovalKind::Deactivation.as_str();
+        is_its_kind && fold_text(&self.group) == fold_text(&removal.group)
+    }
+
+    /// Whether an undo gives back what this is about, and nobody has released it since.
+    pub fn is_undone(&self) -> bool {
+        self.gives_back.is_some() && self.state != "released"
     }
 }
 
@@ -143,54 +162,128 @@ pub fn ask(
     wanted: &Removal,
     now: Micros,
 ) -> Result<Answer, Error> {
-    let known = hold::table
-        .find((
-            subject.target.as_str(),
-            subject.key.as_str(),
-            wanted.kind.as_str(),
-            fold_text(&wanted.group),
-        ))
-        .select(HOLD_COLUMNS)
-        .first::<Hold>(tx.conn())
-        .optional()?;
     let limit = brakes.on(wanted.kind);
-    match known.as_ref().map(|known| (known, known.state.as_str())) {
-        Some((known, "discarded")) if known.basis == subject.basis => return Ok(Answer::Discarded),
-        Some((known, "discarded")) => strike(tx, known)?,
-        Some((_, "released")) => {
+    match decided(tx.conn(), limit, subject, wanted)? {
+        Decided::Answer(answer) => return Ok(answer),
+        Decided::Released => {
             reserve(tx, subject, wanted, false, now)?;
             return Ok(Answer::Go);
         }
-        // Whoever switched the brake off has decided.
-        Some((known, _)) if limit.is_none() => strike(tx, known)?,
-        Some((known, _)) => return Ok(Answer::Held(known.reason.clone())),
-        None => {}
+        Decided::Void(known) => strike(tx, &known)?,
+        Decided::Open => {}
     }
     let Some(limit) = limit else {
         reserve(tx, subject, wanted, true, now)?;
         return Ok(Answer::Go);
     };
-    let window = Window {
-        target: &subject.target,
-        kind: wanted.kind,
-        since: now - i64::try_from(limit.window_s).map_or(i64::MAX / 4, |s| s * 1_000_000),
-    };
+    let nothing = Ahead::default();
+    let window = Window::of(&subject.target, wanted.kind, limit, now, &nothing);
     window.lock(tx)?;
-    let refusal = if window.has(tx, subject, wanted)? {
+    let refusal = if window.has(tx.conn(), subject, wanted)? {
         None
     } else {
-        window.refusal(tx, limit, wanted, now)?
+        window.refusal(tx.conn(), limit, wanted)?
     };
-    match refusal {
-        None => {
-            reserve(tx, subject, wanted, true, now)?;
-            Ok(Answer::Go)
-        }
-        Some(why) => {
-            put_hold(tx, subject, wanted, &why, now)?;
-            Ok(Answer::Held(why))
+    let Some(refusal) = refusal else {
+        reserve(tx, subject, wanted, true, now)?;
+        return Ok(Answer::Go);
+    };
+    if refusal.was_on {
+        window.goes_on(tx, &refusal.of, now)?;
+    } else {
+        window.trip(tx, &refusal.of, &refusal.why, now)?;
+    }
+    put_hold(tx, subject, wanted, &refusal.why, now)?;
+    Ok(Answer::Held(refusal.why))
+}
+
+/// What a plan assumes that the removals before have done to the brakes of one target.
+#[derive(Debug, Clone, Default)]
+pub struct Ahead {
+    /// How many pass, of a kind in all, and of each group.
+    counted: BTreeMap<(RemovalKind, String), u64>,
+    /// Brakes that go on, and why.
+    on: BTreeMap<(RemovalKind, String), String>,
+}
+
+impl Ahead {
+    fn count(&mut self, wanted: &Removal) {
+        let whole = (wanted.kind, WHOLE_TARGET.to_owned());
+        *self.counted.entry(whole).or_default() += 1;
+        if wanted.kind == RemovalKind::MembershipRemoval {
+            let group = (wanted.kind, fold_text(&wanted.group));
+            *self.counted.entry(group).or_default() += 1;
         }
     }
+
+    fn counted(&self, kind: RemovalKind, group: &str) -> u64 {
+        let known = self.counted.get(&(kind, group.to_owned()));
+        known.copied().unwrap_or_default()
+    }
+}
+
+/// What [`ask`] would say once what is `ahead` is done; writes nothing.
+pub fn foresee(
+    conn: &mut AnyConn,
+    ahead: &mut Ahead,
+    brakes: &Brakes,
+    subject: &Subject,
+    wanted: &Removal,
+    now: Micros,
+) -> Result<Answer, Error> {
+    let limit = brakes.on(wanted.kind);
+    match decided(conn, limit, subject, wanted)? {
+        Decided::Answer(answer) => return Ok(answer),
+        Decided::Released => return Ok(Answer::Go),
+        Decided::Void(_) | Decided::Open => {}
+    }
+    if let Some(limit) = limit {
+        let window = Window::of(&subject.target, wanted.kind, limit, now, ahead);
+        if window.has(conn, subject, wanted)? {
+            return Ok(Answer::Go);
+        }
+        if let Some(Refusal { of, why, .. }) = window.refusal(conn, limit, wanted)? {
+            ahead.on.insert((wanted.kind, of), why.clone());
+            return Ok(Answer::Held(why));
+        }
+    }
+    ahead.count(wanted);
+    Ok(Answer::Go)
+}
+
+/// What was said about a removal before.
+enum Decided {
+    /// This, and it still holds.
+    Answer(Answer),
+    /// A person released it.
+    Released,
+    /// Something that does not hold any more.
+    Void(Box<Hold>),
+    /// Nothing.
+    Open,
+}
+
+fn decided(
+    conn: &mut AnyConn,
+    limit: Option<&Brake>,
+    subject: &Subject,
+    wanted: &Removal,
+) -> Result<Decided, Error> {
+    let known = of_subject(conn, &subject.target, &subject.key)?;
+    // What the brake of this kind said, before what an undo of another kind keeps.
+    let own = |hold: &&Hold| hold.kind == wanted.kind.as_str();
+    let mut about = known.iter().filter(|hold| hold.is_about(wanted));
+    let Some(known) = about.clone().find(own).or_else(|| about.next()).cloned() else {
+        return Ok(Decided::Open);
+    };
+    Ok(match known.state.as_str() {
+        "discarded" if known.basis == subject.basis => Decided::Answer(Answer::Discarded),
+        "discarded" => Decided::Void(Box::new(known)),
+        "released" => Decided::Released,
+        // Whoever switched the brake off has decided.
+        _ if limit.is_none() && known.gives_back.is_none() => Decided::Void(Box::new(known)),
+        _ => Decided::Answer(Answer::Held(known.reason)),
+    })
 }
 
 /// What one kind of removals did at one target lately.
@@ -198,9 +291,35 @@ struct Window<'a> {
     target: &'a TargetId,
     kind: RemovalKind,
     since: Micros,
+    ahead: &'a Ahead,
 }
 
-impl Window<'_> {
+/// One more is too much.
+struct Refusal {
+    /// The group whose brake it is, folded; empty for the whole target.
+    of: String,
+    why: String,
+    /// The brake was on before.
+    was_on: bool,
+}
+
+impl<'a> Window<'a> {
+    fn of(
+        target: &'a TargetId,
+        kind: RemovalKind,
+        limit: &Brake,
+        now: Micros,
+        ahead: &'a Ahead,
+    ) -> Self {
+        let window = i64::try_from(limit.window_s).map_or(i64::MAX / 4, |s| s * 1_000_000);
+        Self {
+            target,
+            kind,
+            since: now - window,
+            ahead,
+        }
+    }
+
     /// Keeps others from counting until the transaction ends. On PostgreSQL the update locks the row; SQLite has
     /// one writer.
     fn lock(&self, tx: &mut Tx<'_>) -> Result<(), Error> {
@@ -219,7 +338,7 @@ impl Window<'_> {
     }
 
     /// Whether this very removal is reserved already.
-    fn has(&self, tx: &mut Tx<'_>, subject: &Subject, wanted: &Removal) -> Result<bool, Error> {
+    fn has(&self, conn: &mut AnyConn, subject: &Subject, wanted: &Removal) -> Result<bool, Error> {
         let at: Option<i64> = removal::table
             .find((
                 self.target.as_str(),
@@ -229,42 +348,48 @@ impl Window<'_> {
             ))
             .filter(removal::at.gt(self.since))
             .select(removal::at)
-            .first(tx.conn())
+            .first(conn)
             .optional()?;
         Ok(at.is_some())
     }
 
-    /// Why one more is too much, if it is; the brake is on then.
+    /// Why one more is too much, if it is.
     fn refusal(
         &self,
-        tx: &mut Tx<'_>,
+        conn: &mut AnyConn,
         limit: &Brake,
         wanted: &Removal,
-        now: Micros,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<Refusal>, Error> {
+        let on = |of: &str, why: String| Refusal {
+            of: of.to_owned(),
+            why,
+            was_on: true,
+        };
         let span = span(limit.window_s);
-        if let Some(why) = self.still_on(tx, WHOLE_TARGET, now)? {
-            return Ok(Some(why));
+        if let Some(why) = self.still_on(conn, WHOLE_TARGET)? {
+            return Ok(Some(on(WHOLE_TARGET, why)));
         }
-        let used = self.used(tx, WHOLE_TARGET)?;
-        let most = self.most(tx, limit, used)?;
+        let used = self.used(conn, WHOLE_TARGET)?;
+        let most = self.most(conn, limit, used)?;
         if used >= most {
-            let why = format!(
-                "the brake on {} is on: {most} within {span} is the limit at this target",
-                self.kind.as_str()
-            );
-            self.trip(tx, WHOLE_TARGET, &why, now)?;
-            return Ok(Some(why));
+            return Ok(Some(Refusal {
+                of: WHOLE_TARGET.to_owned(),
+                why: format!(
+                    "the brake on {} is on: {most} within {span} is the limit at this target",
+                    self.kind.as_str()
+                ),
+                was_on: false,
+            }));
         }
         if wanted.kind != RemovalKind::MembershipRemoval {
             return Ok(None);
         }
         let folded = fold_text(&wanted.group);
-        if let Some(why) = self.still_on(tx, &folded, now)? {
-            return Ok(Some(why));
+        if let Some(why) = self.still_on(conn, &folded)? {
+            return Ok(Some(on(&folded, why)));
         }
-        let used = self.used(tx, &folded)?;
-        let size = self.size(tx, &folded, limit.enough())?;
+        let used = self.used(conn, &folded)?;
+        let size = self.size(conn, &folded, limit.enough())?;
         let Some(most) = limit.group_limit(size).filter(|most| used >= *most) else {
             return Ok(None);
         };
@@ -273,33 +398,43 @@ impl Window<'_> {
             self.kind.as_str(),
             wanted.group,
         );
-        self.trip(tx, &folded, &why, now)?;
-        Ok(Some(why))
+        Ok(Some(Refusal {
+            of: folded,
+            why,
+            was_on: false,
+        }))
     }
 
     /// How many pass, as far as that has to be known to tell whether `used` is less.
-    fn most(&self, tx: &mut Tx<'_>, limit: &Brake, used: u64) -> Result<u64, Error> {
+    fn most(&self, conn: &mut AnyConn, limit: &Brake, used: u64) -> Result<u64, Error> {
         let least = limit.limit(0);
         let most = limit.limit(u64::MAX);
         if used < least || used >= most {
             // The population does not matter.
             return Ok(if used < least { least } else { most });
         }
-        Ok(limit.limit(self.size(tx, WHOLE_TARGET, limit.enough())?))
+        Ok(limit.limit(self.size(conn, WHOLE_TARGET, limit.enough())?))
     }
 
-    /// If the brake tripped and something was held within the window: why. That goes on from now.
-    fn still_on(&self, tx: &mut Tx<'_>, group: &str, now: Micros) -> Result<Option<String>, Error> {
-        let row = brake::table
-            .find((self.target.as_str(), self.kind.as_str(), group))
-            .filter(brake::last_at.gt(self.since));
-        let why: Option<String> = row.select(brake::reason).first(tx.conn()).optional()?;
-        if why.is_some() {
-            diesel::update(brake::table.find((self.target.as_str(), self.kind.as_str(), group)))
-                .set(brake::last_at.eq(now))
-                .execute(tx.conn())?;
+    /// If the brake tripped and something was held within the window: why.
+    fn still_on(&self, conn: &mut AnyConn, group: &str) -> Result<Option<String>, Error> {
+        if let Some(why) = self.ahead.on.get(&(self.kind, group.to_owned())) {
+            return Ok(Some(why.clone()));
         }
-        Ok(why)
+        Ok(brake::table
+            .find((self.target.as_str(), self.kind.as_str(), group))
+            .filter(brake::last_at.gt(self.since))
+            .select(brake::reason)
+            .first(conn)
+            .optional()?)
+    }
+
+    /// A brake that was on holds something more: that counts from now.
+    fn goes_on(&self, tx: &mut Tx<'_>, group: &str, now: Micros) -> Result<(), Error> {
+        diesel::update(brake::table.find((self.target.as_str(), self.kind.as_str(), group)))
+            .set(brake::last_at.eq(now))
+            .execute(tx.conn())?;
+        Ok(())
     }
 
     fn trip(&self, tx: &mut Tx<'_>, group: &str, why: &str, now: Micros) -> Result<(), Error> {
@@ -324,7 +459,7 @@ impl Window<'_> {
     }
 
     /// Removals within the window, of the whole target or of one group.
-    fn used(&self, tx: &mut Tx<'_>, group: &str) -> Result<u64, Error> {
+    fn used(&self, conn: &mut AnyConn, group: &str) -> Result<u64, Error> {
         let mut query = removal::table
             .filter(removal::target_id.eq(self.target.as_str()))
             .filter(removal::kind.eq(self.kind.as_str()))
@@ -334,12 +469,13 @@ impl Window<'_> {
         if group != WHOLE_TARGET {
             query = query.filter(removal::group_ci.eq(group.to_owned()));
         }
-        Ok(number(query.count().get_result(tx.conn())?))
+        let done = number(query.count().get_result(conn)?);
+        Ok(done + self.ahead.counted(self.kind, group))
     }
 
     /// How many there were of one group, or of the whole target, at the beginning of the window: what is there, and
     /// what was removed since and has not come back. Counted no further than `enough`.
-    fn size(&self, tx: &mut Tx<'_>, group: &str, enough: u64) -> Result<u64, Error> {
+    fn size(&self, conn: &mut AnyConn, group: &str, enough: u64) -> Result<u64, Error> {
         let mut binds = Binds::default();
         let target = binds.text(self.target.0.clone());
         let kind = binds.text(self.kind.as_str().to_owned());
@@ -375,8 +511,7 @@ impl Window<'_> {
              WHERE r.target_id = {target} AND r.kind = {kind} AND r.at > {since} \
              AND ({in_group} = '' OR r.group_ci = {in_group}) AND NOT EXISTS (SELECT 1 FROM {back})"
         );
-        let counts: Vec<i64> =
-            on_each!(tx.conn(), |c| binds.statement::<BigInt>(&sql, true).load(c))?;
+        let counts: Vec<i64> = on_each!(conn, |c| binds.statement::<BigInt>(&sql, true).load(c))?;
         Ok(counts.into_iter().map(number).sum())
     }
 }
@@ -475,6 +610,69 @@ fn put_hold(
     audit::append(tx, &row)
 }
 
+/// What an undo gives back.
+#[derive(Debug, Clone)]
+pub struct Return {
+    /// What was taken.
+    pub removal: Removal,
+    /// Whose it was.
+    pub owner: Owner,
+}
+
+/// Has something given back that was taken, and holds its removal until a person releases it: `by` whom, and `why`
+/// that is held.
+pub fn undo(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    back: &Return,
+    (by, why): (&str, &str),
+    now: Micros,
+) -> Result<(), Error> {
+    let Return { removal, owner } = back;
+    // It was not right, so it does not count.
+    give_back(tx, subject, removal)?;
+    let decision = (
+        hold::state.eq("held"),
+        hold::basis.eq(&subject.basis),
+        hold::since.eq(now),
+        hold::cause.eq(&subject.cause),
+        hold::reason.eq(why),
+        hold::decided_by.eq(by),
+        hold::decided_at.eq(now),
+        hold::gives_back.eq(owner.as_str()),
+    );
+    on_each!(tx.conn(), |c| diesel::insert_into(hold::table)
+        .values((
+            hold::target_id.eq(subject.target.as_str()),
+            hold::kind.eq(removal.kind.as_str()),
+            hold::subject.eq(&subject.key),
+            hold::group_ci.eq(fold_text(&removal.group)),
+            hold::group_name.eq(&removal.group),
+            hold::user_id.eq(subject.user.as_ref().map(UserId::as_str)),
+            hold::connection_id.eq(subject.connection.as_str()),
+            hold::user_name.eq(&subject.name),
+            decision,
+        ))
+        .on_conflict((hold::target_id, hold::subject, hold::kind, hold::group_ci))
+        .do_update()
+        .set(decision)
+        .execute(c))?;
+    let row = NewAudit {
+        at: now,
+        actor: Some(by.to_owned()),
+        connection_id: Some(subject.connection.clone()),
+        target_id: Some(subject.target.clone()),
+        user_id: subject.user.clone(),
+        user_name: Some(subject.name.clone()),
+        operation: "give_back".to_owned(),
+        detail: detail(removal.kind.as_str(), &removal.group),
+        outcome: "held".to_owned(),
+        message: Some(why.to_owned()),
+        cause: subject.cause.clone(),
+    };
+    audit::append(tx, &row)
+}
+
 fn detail(kind: &str, group: &str) -> String {
     let mut detail = serde_json::json!({ "brake": kind });
     if !group.is_empty() {
@@ -544,11 +742,122 @@ fn append(
     audit::append(tx, &row)
 }
 
-/// Everything that is held, the oldest first.
-pub fn held(conn: &mut AnyConn) -> Result<Vec<Hold>, Error> {
+/// A place in the list of what is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    target: String,
+    kind: String,
+    since: Micros,
+    subject: String,
+    group: String,
+}
+
+impl Hold {
+    /// Where a later page goes on after this one.
+    pub fn place(&self) -> Place {
+        Place {
+            target: self.target_id.clone(),
+            kind: self.kind.clone(),
+            since: self.since,
+            subject: self.subject.clone(),
+            group: fold_text(&self.group),
+        }
+    }
+}
+
+/// `$holds` that are held and that a [`Choice`] covers; `$holds` is boxed.
+macro_rules! chosen {
+    ($holds:expr, $choice:expr) => {{
+        let choice: &Choice = $choice;
+        let mut holds = $holds.filter(hold::state.eq("held"));
+        if let Some(target) = &choice.target {
+            holds = holds.filter(hold::target_id.eq(target.as_str()));
+        }
+        if let Some(kind) = choice.kind {
+            holds = holds.filter(hold::kind.eq(kind.as_str()));
+        }
+        if let Some(users) = &choice.users {
+            let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+            holds = holds.filter(hold::user_id.eq_any(ids));
+        }
+        holds
+    }};
+}
+
+/// What is held, by target and kind, the oldest first; beyond `after`, at most `limit`.
+pub fn held(
+    conn: &mut AnyConn,
+    choice: &Choice,
+    after: Option<&Place>,
+    limit: i64,
+) -> Result<Vec<Hold>, Error> {
+    let mut holds = chosen!(hold::table.select(HOLD_COLUMNS).into_boxed(), choice);
+    if let Some(Place {
+        target,
+        kind,
+        since,
+        subject,
+        group,
+    }) = after
+    {
+        let beyond_group = hold::subject.eq(subject).and(hold::group_ci.gt(group));
+        let beyond_subject = hold::subject.gt(subject).or(beyond_group);
+        let beyond_since = hold::since
+            .gt(since)
+            .or(hold::since.eq(since).and(beyond_subject));
+        let beyond_kind = hold::kind
+            .gt(kind)
+            .or(hold::kind.eq(kind).and(beyond_since));
+        holds = holds.filter(
+            hold::target_id
+                .gt(target)
+                .or(hold::target_id.eq(target).and(beyond_kind)),
+        );
+    }
+    Ok(holds
+        .order((
+            hold::target_id,
+            hold::kind,
+            hold::since,
+            hold::subject,
+            hold::group_ci,
+        ))
+        .limit(limit)
+        .load(conn)?)
+}
+
+/// How much one brake holds at one target.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Sum {
+    /// Where.
+    pub target_id: String,
+    /// The key of the brake.
+    pub kind: String,
+    /// How many removals.
+    pub count: i64,
+}
+
+/// Counts what is held.
+pub fn held_sums(conn: &mut AnyConn) -> Result<Vec<Sum>, Error> {
     Ok(hold::table
         .filter(hold::state.eq("held"))
-        .order((hold::target_id, hold::kind, hold::since, hold::user_name))
+        .group_by((hold::target_id, hold::kind))
+        .select((hold::target_id, hold::kind, diesel::dsl::count_star()))
+        .order((hold::target_id, hold::kind))
+        .load(conn)?)
+}
+
+/// What is held of a group's members whom nobody in the mirror is.
+pub fn held_of_strangers(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    group: &str,
+) -> Result<Vec<Hold>, Error> {
+    Ok(hold::table
+        .filter(hold::state.eq("held"))
+        .filter(hold::target_id.eq(target.as_str()))
+        .filter(hold::user_id.is_null())
+        .filter(hold::group_ci.eq(fold_text(group)))
         .select(HOLD_COLUMNS)
         .load(conn)?)
 }
@@ -604,80 +913,79 @@ pub fn decide(
         Decision::Discard => ("discarded", "discard"),
     };
     let cause = format!("usher held {verb} by {by}");
-    let mut chosen: Vec<Hold> = held(tx.conn())?
-        .into_iter()
-        .filter(|known| choice.covers(known))
-        .collect();
-    // Transactions that mark the same people meet in one order.
-    chosen.sort_by(|a, b| (&a.subject, &a.target_id).cmp(&(&b.subject, &b.target_id)));
-    for known in &chosen {
-        diesel::update(hold::table.find((
-            known.target_id.as_str(),
-            known.subject.as_str(),
-            known.kind.as_str(),
-            fold_text(&known.group),
-        )))
-        .set((
-            hold::state.eq(state),
-            hold::decided_by.eq(by),
-            hold::decided_at.eq(now),
-        ))
-        .execute(tx.conn())?;
-        append(tx, known, verb, Some(by), &known.reason, &cause, now)?;
-        if let Some(user) = &known.user_id {
-            let target = TargetId(known.target_id.clone());
-            let user = UserId(user.clone());
-            work::mark_one(tx, &target, &user, Priority::Leaver, &cause, now)?;
-        } else {
-            let target = TargetId(known.target_id.clone());
-            group_work::mark(tx, &target, &known.group, &cause, now)?;
+    let mut pairs: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut decided = 0;
+    loop {
+        // Transactions that mark the same people meet in one order.
+        let some: Vec<Hold> = chosen!(hold::table.select(HOLD_COLUMNS).into_boxed(), choice)
+            .order((hold::subject, hold::target_id, hold::kind, hold::group_ci))
+            .limit(AT_A_TIME)
+            .load(tx.conn())?;
+        for known in &some {
+            decide_one(tx, known, (state, verb), by, &cause, now)?;
+            pairs.insert((known.target_id.clone(), known.kind.clone()));
+        }
+        decided += some.len();
+        if some.is_empty() {
+            break;
         }
     }
     if decision == Decision::Release && choice.users.is_none() {
-        reset(tx, choice, &chosen)?;
+        reset(tx, choice, pairs)?;
     }
-    Ok(chosen.len())
+    Ok(decided)
 }
 
-impl Choice {
-    fn covers(&self, known: &Hold) -> bool {
-        let is_target = |target: &TargetId| known.target_id == target.as_str();
-        let is_user = |users: &Vec<UserId>| {
-            users
-                .iter()
-                .any(|user| known.user_id.as_deref() == Some(user.as_str()))
-        };
-        self.target.as_ref().is_none_or(is_target)
-            && self.kind.is_none_or(|kind| known.kind == kind.as_str())
-            && self.users.as_ref().is_none_or(is_user)
+fn decide_one(
+    tx: &mut Tx<'_>,
+    known: &Hold,
+    (state, verb): (&str, &str),
+    by: &str,
+    cause: &str,
+    now: Micros,
+) -> Result<(), Error> {
+    let folded = fold_text(&known.group);
+    diesel::update(hold::table.find((
+        known.target_id.as_str(),
+        known.subject.as_str(),
+        known.kind.as_str(),
+        folded,
+    )))
+    .set((
+        hold::state.eq(state),
+        hold::decided_by.eq(by),
+        hold::decided_at.eq(now),
+    ))
+    .execute(tx.conn())?;
+    append(tx, known, verb, Some(by), &known.reason, cause, now)?;
+    let target = TargetId(known.target_id.clone());
+    match &known.user_id {
+        Some(user) => {
+            let user = UserId(user.clone());
+            work::mark_one(tx, &target, &user, Priority::Leaver, cause, now)
+        }
+        None => group_work::mark(tx, &target, &known.group, cause, now),
     }
 }
 
 /// Has the brakes that held `released` count from nothing.
-fn reset(tx: &mut Tx<'_>, choice: &Choice, released: &[Hold]) -> Result<(), Error> {
-    let mut pairs: Vec<(&str, &str)> = released
-        .iter()
-        .map(|known| (known.target_id.as_str(), known.kind.as_str()))
-        .collect();
-    let on = tripped(tx.conn())?;
-    pairs.extend(
-        on.iter()
-            .filter(|on| {
-                choice
-                    .target
-                    .as_ref()
-                    .is_none_or(|t| t.as_str() == on.target_id)
-            })
-            .filter(|on| choice.kind.is_none_or(|kind| kind.as_str() == on.kind))
-            .map(|on| (on.target_id.as_str(), on.kind.as_str())),
-    );
-    pairs.sort_unstable();
-    pairs.dedup();
+fn reset(
+    tx: &mut Tx<'_>,
+    choice: &Choice,
+    mut pairs: BTreeSet<(String, String)>,
+) -> Result<(), Error> {
+    let is_chosen = |on: &Tripped| {
+        let target = choice.target.as_ref();
+        target.is_none_or(|target| target.as_str() == on.target_id)
+            && choice.kind.is_none_or(|kind| kind.as_str() == on.kind)
+    };
+    let on = tripped(tx.conn())?.into_iter().filter(is_chosen);
+    pairs.extend(on.map(|on| (on.target_id, on.kind)));
     for (target, kind) in pairs {
         diesel::update(
             brake::table
-                .filter(brake::target_id.eq(target))
-                .filter(brake::kind.eq(kind)),
+                .filter(brake::target_id.eq(&target))
+                .filter(brake::kind.eq(&kind)),
         )
         .set((
             brake::tripped_at.eq(None::<i64>),
@@ -687,8 +995,8 @@ fn reset(tx: &mut Tx<'_>, choice: &Choice, released: &[Hold]) -> Result<(), Erro
         // Still known as done, so that repeating one costs nothing.
         diesel::update(
             removal::table
-                .filter(removal::target_id.eq(target))
-                .filter(removal::kind.eq(kind)),
+                .filter(removal::target_id.eq(&target))
+                .filter(removal::kind.eq(&kind)),
         )
         .set(removal::counted.eq(false))
         .execute(tx.conn())?;

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::audit::{self, NewAudit};
 use super::conn::{AnyConn, Tx};
 use super::error::Error;
 use super::schema::target;
@@ -47,9 +48,10 @@ pub fn paused(conn: &mut AnyConn) -> Result<Vec<(TargetId, Pause)>, Error> {
         .collect())
 }
 
-/// Stops a target. False: it is stopped already; the first one's word stands.
-pub fn pause(tx: &mut Tx<'_>, id: &TargetId, pause: &Pause) -> Result<bool, Error> {
-    Ok(diesel::update(
+/// Stops a target, and says so in the audit. False: it is stopped already; the first one's word stands.
+/// `through`: what the order came in by, such as `usher pause`.
+pub fn pause(tx: &mut Tx<'_>, id: &TargetId, pause: &Pause, through: &str) -> Result<bool, Error> {
+    let paused = diesel::update(
         target::table
             .find(id.as_str())
             .filter(target::paused_at.is_null()),
@@ -60,12 +62,16 @@ pub fn pause(tx: &mut Tx<'_>, id: &TargetId, pause: &Pause) -> Result<bool, Erro
         target::pause_reason.eq(pause.reason.as_deref()),
     ))
     .execute(tx.conn())?
-        > 0)
+        > 0;
+    if paused {
+        record(tx, id, "pause", pause, through)?;
+    }
+    Ok(paused)
 }
 
-/// Lets a target go on. False: it was not stopped.
-pub fn resume(tx: &mut Tx<'_>, id: &TargetId) -> Result<bool, Error> {
-    Ok(diesel::update(
+/// Lets a target go on, and says so in the audit; `act` is who, when and why. False: it was not stopped.
+pub fn resume(tx: &mut Tx<'_>, id: &TargetId, act: &Pause, through: &str) -> Result<bool, Error> {
+    let resumed = diesel::update(
         target::table
             .find(id.as_str())
             .filter(target::paused_at.is_not_null()),
@@ -76,5 +82,24 @@ pub fn resume(tx: &mut Tx<'_>, id: &TargetId) -> Result<bool, Error> {
         target::pause_reason.eq(None::<String>),
     ))
     .execute(tx.conn())?
-        > 0)
+        > 0;
+    if resumed {
+        record(tx, id, "resume", act, through)?;
+    }
+    Ok(resumed)
+}
+
+fn record(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    operation: &str,
+    act: &Pause,
+    through: &str,
+) -> Result<(), Error> {
+    let row = NewAudit {
+        target_id: Some(target.clone()),
+        message: act.reason.clone(),
+        ..NewAudit::act(act.at, &act.by, operation, &serde_json::json!({}), through)
+    };
+    audit::append(tx, &row)
 }

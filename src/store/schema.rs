@@ -231,6 +231,7 @@ diesel::table! {
         reason -> Text,
         decided_by -> Nullable<Text>,
         decided_at -> Nullable<BigInt>,
+        gives_back -> Nullable<Text>,
     }
 }
 

@@ -111,7 +111,7 @@ pub fn prepare_restored(file: &Path, by: &str, now: Micros) -> Result<(), Error>
             ),
         };
         for target in &configuration.targets {
-            pause::pause(tx, &target.id, &stop)?;
+            pause::pause(tx, &target.id, &stop, "usher restore")?;
         }
         for mapping in &configuration.mappings {
             let (from, to) = (&mapping.connection_id, &mapping.target_id);

@@ -539,6 +539,22 @@ pub fn all_groups_of(conn: &mut AnyConn, user: &UserId) -> Result<Vec<Reached>, 
         .load(c))?)
 }
 
+/// The living user of a connection who goes by the name that a tombstone had.
+pub fn successor(
+    conn: &mut AnyConn,
+    connection: &ConnectionId,
+    user_name: &str,
+) -> Result<Option<UserId>, Error> {
+    let id: Option<String> = scim_user::table
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(scim_user::user_name_ci.eq(scim::fold::fold_text(user_name)))
+        .filter(scim_user::deleted_at.is_null())
+        .select(scim_user::id)
+        .first(conn)
+        .optional()?;
+    Ok(id.map(UserId))
+}
+
 /// Removes tombstones that nothing waits for any more: no work, no account left to know about, and no pull that
 /// would bring the user back. An account that is known to be gone is none; its row goes with the tombstone.
 pub fn purge(tx: &mut Tx<'_>, before: Micros) -> Result<usize, Error> {

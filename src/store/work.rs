@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text, Untyped};
+use diesel::sql_types::{BigInt, Bool, Integer, Text, Untyped};
+use serde::{Deserialize, Serialize};
 
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
@@ -455,45 +456,6 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
         .collect())
 }
 
-/// Takes a lease on one person's item, whatever its state, and makes one if there is none. `None`: another worker
-/// has it, or there is no such person.
-pub fn take(
-    tx: &mut Tx<'_>,
-    target: &TargetId,
-    user: &UserId,
-    owner: &str,
-    cause: &str,
-    (now, lease_until): (Micros, Micros),
-) -> Result<Option<Claimed>, Error> {
-    if !lock_idle(tx, target, user, now)? {
-        return Ok(None);
-    }
-    mark_one(tx, target, user, Priority::Push, cause, now)?;
-    let row: Option<(String, i64, i32)> =
-        diesel::update(work_item::table.find((target.as_str(), user.as_str())))
-            .set((
-                work_item::lease_owner.eq(owner),
-                work_item::lease_until.eq(lease_until),
-            ))
-            .returning((
-                work_item::connection_id,
-                work_item::generation,
-                work_item::attempts,
-            ))
-            .get_result(tx.conn())
-            .optional()?;
-    Ok(row.map(|(connection, generation, attempts)| Claimed {
-        target_id: target.clone(),
-        user_id: user.clone(),
-        connection_id: ConnectionId(connection),
-        generation,
-        attempts,
-        cause: cause.to_owned(),
-        lease_owner: owner.to_owned(),
-        marked_at: now,
-    }))
-}
-
 macro_rules! held_by {
     ($item:expr) => {
         work_item::table
@@ -702,16 +664,53 @@ pub struct HeldItem {
     pub cause: String,
 }
 
-/// Every item that waits for a person, for a brake or for another reason, the oldest first.
-pub fn held(conn: &mut AnyConn) -> Result<Vec<HeldItem>, Error> {
-    Ok(work_item::table
+impl HeldItem {
+    /// Where a later page goes on after this one.
+    pub fn place(&self) -> HeldPlace {
+        HeldPlace {
+            target: self.target_id.clone(),
+            marked_at: self.marked_at,
+            user: self.user_id.clone(),
+        }
+    }
+}
+
+/// A place in the list of held items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPlace {
+    target: String,
+    marked_at: Micros,
+    user: String,
+}
+
+/// Held items of one target, or of all, without those of which a brake holds something: what the brake holds is
+/// in a list of its own. Gives a boxed query; a subquery of diesel's cannot be in one for both databases.
+macro_rules! held_otherwise {
+    ($items:expr, $target:expr) => {{
+        const NOT_BRAKED: &str = "NOT EXISTS (SELECT 1 FROM hold h WHERE h.state = 'held' \
+            AND h.target_id = work_item.target_id AND h.subject = work_item.user_id)";
+        let items = $items
+            .filter(work_item::state.eq("held"))
+            .filter(diesel::dsl::sql::<Bool>(NOT_BRAKED))
+            .into_boxed();
+        let target: Option<&TargetId> = $target;
+        match target {
+            Some(target) => items.filter(work_item::target_id.eq(target.as_str())),
+            None => items,
+        }
+    }};
+}
+
+/// Items that wait for a person and not because of a brake, the oldest of each target first; beyond `after`, at
+/// most `limit`.
+pub fn held(
+    conn: &mut AnyConn,
+    target: Option<&TargetId>,
+    after: Option<&HeldPlace>,
+    limit: i64,
+) -> Result<Vec<HeldItem>, Error> {
+    let items = work_item::table
         .inner_join(scim_user::table.on(scim_user::id.eq(work_item::user_id)))
-        .filter(work_item::state.eq("held"))
-        .order((
-            work_item::target_id,
-            work_item::marked_at,
-            scim_user::user_name,
-        ))
         .select((
             work_item::target_id,
             work_item::user_id,
@@ -719,8 +718,35 @@ pub fn held(conn: &mut AnyConn) -> Result<Vec<HeldItem>, Error> {
             work_item::marked_at,
             work_item::last_error,
             work_item::cause,
+        ));
+    let mut items = held_otherwise!(items, target);
+    if let Some(place) = after {
+        let later = work_item::marked_at.gt(place.marked_at);
+        let at_once = work_item::marked_at
+            .eq(place.marked_at)
+            .and(work_item::user_id.gt(&place.user));
+        items = items.filter(
+            work_item::target_id
+                .gt(&place.target)
+                .or(work_item::target_id
+                    .eq(&place.target)
+                    .and(later.or(at_once))),
+        );
+    }
+    Ok(items
+        .order((
+            work_item::target_id,
+            work_item::marked_at,
+            work_item::user_id,
         ))
+        .limit(limit)
         .load(conn)?)
+}
+
+/// How many items wait for a person and not because of a brake.
+pub fn held_count(conn: &mut AnyConn, target: Option<&TargetId>) -> Result<i64, Error> {
+    let items = work_item::table.select(diesel::dsl::count_star());
+    Ok(held_otherwise!(items, target).first(conn)?)
 }
 
 /// People whom a target refused for the same reason.

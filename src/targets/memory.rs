@@ -60,6 +60,8 @@ pub struct Memory {
 struct State {
     /// By key. Groups of a user are kept in `members`.
     users: BTreeMap<String, Observed>,
+    /// Folded user name to key: so many people may be looked for that none is searched for.
+    names: HashMap<String, String>,
     /// Folded name to name.
     groups: BTreeMap<String, String>,
     /// (folded group name, key of the user)
@@ -166,6 +168,8 @@ impl Memory {
                 .or_insert_with(|| group.clone());
             state.members.insert((fold(group), key.clone()));
         }
+        state.give_up_name(&key);
+        state.names.insert(fold(&user.username), key.clone());
         state.users.insert(
             key.clone(),
             Observed {
@@ -335,12 +339,20 @@ impl State {
     }
 
     fn key_of(&self, username: &str) -> Option<String> {
-        let mut all = self.users.values();
-        all.find(|u| same(&u.username, username))
-            .map(|u| u.remote_id.clone())
+        self.names.get(&fold(username)).cloned()
+    }
+
+    fn give_up_name(&mut self, key: &str) {
+        if let Some(user) = self.users.get(key) {
+            let folded = fold(&user.username);
+            if self.names.get(&folded).is_some_and(|owner| owner == key) {
+                self.names.remove(&folded);
+            }
+        }
     }
 
     fn forget(&mut self, key: &str) {
+        self.give_up_name(key);
         self.users.remove(key);
         self.members.retain(|(_, member)| member != key);
     }
@@ -428,6 +440,7 @@ impl State {
                     active: true,
                     groups: Vec::new(),
                 };
+                self.names.insert(fold(username), key.clone());
                 self.users.insert(key.clone(), user);
                 Ok(self.applied(&key, false))
             }
@@ -451,6 +464,8 @@ impl State {
                 if self.key_of(to).is_some_and(|key| key != *remote_id) {
                     return Err(taken("name", to));
                 }
+                self.give_up_name(remote_id);
+                self.names.insert(fold(to), remote_id.clone());
                 self.user(remote_id)?.username.clone_from(to);
                 Ok(self.applied(remote_id, false))
             }

@@ -15,6 +15,7 @@ mod people;
 mod process;
 mod pull;
 mod raw;
+mod rules;
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -50,8 +51,8 @@ struct Options {
     /// How long one turn lasts.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Measure only these parts: reads, pages, patches, creates, groups, large, dead-target, pull. The last one
-    /// is left out unless it is named, or with --large.
+    /// Measure only these parts: reads, pages, patches, creates, groups, large, dead-target, pull, rules. The last
+    /// two are left out unless they are named alone, or with --large.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
     /// What cargo passes to every benchmark.
@@ -127,7 +128,14 @@ impl Bench {
     fn run(&self) -> anyhow::Result<()> {
         let folder = self.folder.path();
         if self.options.only == ["pull"] {
-            return self.pull();
+            self.pull()?;
+            self.print_report();
+            return Ok(());
+        }
+        if self.options.only == ["rules"] {
+            self.rules()?;
+            self.print_report();
+            return Ok(());
         }
         self.apply(&self.database, CONNECTION)?;
         let token = process::run(&self.database, &["token", "create", "bench"])?;
@@ -170,7 +178,8 @@ impl Bench {
             self.creates_beside_a_dead_target(&usher, &people)?;
         }
         if self.options.large && self.options.only.is_empty() {
-            return self.pull();
+            self.pull()?;
+            self.rules()?;
         }
         self.print_report();
         Ok(())
@@ -240,7 +249,41 @@ impl Bench {
                 .borrow_mut()
                 .value(what, Some(large / small), 1.3, "times");
         }
-        self.print_report();
+        Ok(())
+    }
+
+    /// Changed rules, small and large.
+    fn rules(&self) -> anyhow::Result<()> {
+        let mut grown = Vec::new();
+        println!("changed rules, load {}", machine_load());
+        for users in [10_000, LARGE] {
+            // Workers of their own: the engine runs in this process.
+            let runtime = tokio::runtime::Runtime::new()?;
+            let folder = tempfile::tempdir_in(self.folder.path())?;
+            let costs = runtime.block_on(rules::measure(folder.path(), users))?;
+            for (what, cost) in [("nobody", &costs.nobody), ("one in a hundred", &costs.some)] {
+                println!(
+                    "  {users} users, {what} differs: marked in {:.2} s, looked at in {:.2} s, {} operations, {} reads",
+                    cost.applied.as_secs_f64(),
+                    cost.converged.as_secs_f64(),
+                    cost.writes,
+                    cost.reads
+                );
+            }
+            if let Some(kib) = costs.grown_kib {
+                println!(
+                    "  memory grew by {:.1} MiB at the most",
+                    kib as f64 / 1024.0
+                );
+                grown.push(kib as f64 / 1024.0);
+            }
+        }
+        if let [_, large] = grown.as_slice() {
+            let what = "growth of memory while the rules of 100,000 users change";
+            self.report
+                .borrow_mut()
+                .value(what, Some(*large), 32.0, "MiB");
+        }
         Ok(())
     }
 

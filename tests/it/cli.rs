@@ -456,6 +456,65 @@ async fn what_is_held_is_shown_and_decided_about_and_a_pause_has_a_name() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_shows_its_plan_and_needs_the_number_of_people() {
+    for database in databases() {
+        let path = file(&database, &CONFIGURATION.replace("shadow", "live"));
+        run(&database, &["apply", &path]);
+        let memory = usher::targets::memory::Memory::new();
+        let app = App::start(&database, &memory).await;
+        let token = app.token("corp").await;
+        for name in ["ada", "eve"] {
+            let email = format!("{name}@example.com");
+            let body = json!({"userName": name, "displayName": name, "emails": [{"value": email}]});
+            let id = app.send(&token, "POST", "/Users", Some(body)).await.id();
+            app.drain().await;
+            let path = format!("/Users/{id}");
+            let gone = app.send(&token, "DELETE", &path, None).await;
+            assert_eq!(gone.status, 204);
+            app.drain().await;
+        }
+        let is_active = |name: &str| memory.user(name).unwrap().active;
+        assert!(!is_active("ada") && !is_active("eve"));
+        // The test's clock is behind the machine's.
+        let since = ["undo", "--since", "2025-01-01"];
+        let with = |more: &[&'static str]| [&since[..], more].concat();
+        let plan = out(&run(&database, &since));
+        for part in ["ada at jira", "active again", "--confirm 2"] {
+            assert!(plan.contains(part), "{plan}");
+        }
+        let lines = out(&run(&database, &with(&["--json", "--user", "eve"])));
+        let lines: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines[0]["user_name"], "eve", "{lines:?}");
+        assert_eq!(lines[1]["totals"]["people"], 1);
+        for (wrong, code) in [
+            (&["undo"][..], 2),
+            (&["undo", "--run", "nothing"], 1),
+            (&["undo", "--since", "1h", "--user", "nobody"], 1),
+            (&with(&["--until", "2024-01-01"]), 1),
+            (&with(&["--plan", "--confirm", "2"]), 2),
+            (&with(&["--confirm", "3"]), 1),
+        ] {
+            let refused = run(&database, wrong);
+            assert_eq!(refused.status.code(), Some(code), "{wrong:?}");
+        }
+        assert!(!is_active("ada") && !is_active("eve"));
+        let done = run(&database, &with(&["--confirm", "2", "--by", "Grace"]));
+        assert!(out(&done).contains("2 accounts"), "{}", err(&done));
+        let decade = std::time::Duration::from_secs(10 * 365 * 86_400);
+        app.pass(decade, 3).await;
+        assert!(is_active("ada") && is_active("eve"), "{}", database.name);
+        let held = out(&run(&database, &["held"]));
+        assert!(held.contains("given back (usher undo --since"), "{held}");
+        let explained = out(&run(&database, &["explain", "ada"]));
+        assert!(explained.contains("Grace"), "{explained}");
+        app.stop().await;
+    }
+}
+
 #[test]
 fn wrong_usage_is_two() {
     let database = sqlite();

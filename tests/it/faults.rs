@@ -4,6 +4,7 @@
 mod administration;
 mod batch;
 mod brakes;
+mod explained;
 mod gate;
 mod groups;
 mod history;
@@ -15,6 +16,7 @@ mod rules;
 mod sweep;
 mod taken;
 mod trouble;
+mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;

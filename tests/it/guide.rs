@@ -47,6 +47,9 @@ fn every_setting_is_in_the_table_with_tests_that_exist() {
         .find(|(name, _)| *name == "settings")
         .unwrap();
     let mut rows: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    let (page, _) = page
+        .split_once("\n## What holds without a setting\n")
+        .unwrap();
     for section in page.split("\n## `").skip(1) {
         let (header, table) = section.split_once('`').unwrap();
         for line in table.lines().filter(|line| line.starts_with("| `")) {
@@ -76,6 +79,36 @@ fn every_setting_is_in_the_table_with_tests_that_exist() {
             assert!(
                 sources.iter().any(|text| text.contains(&head)),
                 "there is no test {test}, which is to prove {key}"
+            );
+        }
+    }
+}
+
+/// The second table of that page: of what is promised without a setting, each test exists, too.
+#[test]
+fn every_promise_without_a_setting_has_tests_that_exist() {
+    let (_, page) = HELP_PAGES
+        .iter()
+        .find(|(name, _)| *name == "settings")
+        .unwrap();
+    let (_, table) = page
+        .split_once("\n## What holds without a setting\n")
+        .unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .collect();
+    assert!(rows.len() > 10);
+    let sources = sources();
+    for row in rows.iter().skip(2) {
+        let (_, tests) = row.trim_matches('|').rsplit_once(" | ").unwrap();
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "nothing proves {row}");
+        for test in tests {
+            let head = format!("fn {test}(");
+            assert!(
+                sources.iter().any(|text| text.contains(&head)),
+                "there is no test {test}: {row}"
             );
         }
     }

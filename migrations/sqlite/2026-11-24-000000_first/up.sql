@@ -298,7 +298,9 @@ CREATE TABLE brake (
 );
 
 -- One removal that a brake holds, or that a person has decided about. It ends when it is done, or when it is
--- not wanted any more. `basis` is why it was wanted; a decision against it is about that alone.
+-- not wanted any more. `basis` is why it was wanted; a decision against it is about that alone. `gives_back` is
+-- set by an undo: what is held was given back before, and was this one's (`created`, `adopted`, `foreign`). Such a
+-- hold stands whether or not there is a brake.
 CREATE TABLE hold (
     target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
     kind TEXT NOT NULL,
@@ -315,6 +317,7 @@ CREATE TABLE hold (
     reason TEXT NOT NULL,
     decided_by TEXT,
     decided_at BIGINT,
+    gives_back TEXT,
     PRIMARY KEY (target_id, subject, kind, group_ci)
 );
 CREATE INDEX hold_state ON hold (target_id, state, kind);

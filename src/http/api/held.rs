@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::State;
 use super::super::held::{self as shared, What};
-use super::{Answer, Count};
+use super::{Answer, Count, Limit};
 use crate::auth::seat::Actor;
 use crate::clock::rfc3339;
 use crate::store::brakes::Decision;
@@ -14,10 +14,25 @@ use crate::store::brakes::Decision;
 /// What waits for a person.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Held {
-    /// Removals that brakes hold, the oldest first.
+    /// Removals that brakes hold, by target and brake, the oldest first.
     removals: Vec<Item>,
-    /// What is held for other reasons: mend it, then retry.
+    /// What is held for other reasons: mend it, then retry. These come after the removals.
     others: Vec<Item>,
+    /// The `cursor` of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Turn {
+    /// `next` of the page before.
+    #[serde(default)]
+    cursor: String,
+    /// How many: 1 to 500.
+    #[serde(default)]
+    limit: Limit,
 }
 
 /// One thing that is held.
@@ -59,11 +74,17 @@ impl From<shared::Held> for Item {
 }
 
 /// `GET /api/v1/held`
-pub(super) async fn held(state: web::Data<State>) -> Answer<Held> {
-    let all = shared::everything(&state).await?;
+pub(super) async fn held(state: web::Data<State>, turn: web::Query<Turn>) -> Answer<Held> {
+    let Turn { cursor, limit } = turn.into_inner();
+    let after = match cursor.as_str() {
+        "" => None,
+        text => Some(text.parse()?),
+    };
+    let page = shared::page(&state, after, limit.get()).await?;
     Ok(web::Json(Held {
-        removals: all.removals.into_iter().map(Into::into).collect(),
-        others: all.others.into_iter().map(Into::into).collect(),
+        removals: page.removals.into_iter().map(Into::into).collect(),
+        others: page.others.into_iter().map(Into::into).collect(),
+        next: page.next.map(|next| next.to_string()),
     }))
 }
 

@@ -161,6 +161,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "held",
         "What waits for a person",
     )
+    .query(of::<held::Turn>)
     .gives(200, of::<held::Held>),
     endpoint(
         "POST",

@@ -1,7 +1,5 @@
 //! What waits for a person: removals that a brake holds, and whatever else is held.
 
-use std::collections::BTreeMap;
-
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -16,7 +14,7 @@ use crate::domain::Role;
 use crate::store::brakes::Decision;
 
 /// How many of each group a page shows.
-const SHOWN: usize = 100;
+const SHOWN: i64 = 100;
 
 /// What one brake holds at one target.
 struct Group {
@@ -24,7 +22,8 @@ struct Group {
     brake: String,
     since: String,
     why: String,
-    count: usize,
+    count: i64,
+    more: i64,
     people: Vec<Row>,
 }
 
@@ -44,7 +43,7 @@ struct Page {
     frame: Frame,
     groups: Vec<Group>,
     others: Vec<Row>,
-    more_others: usize,
+    more_others: i64,
     may_operate: bool,
 }
 
@@ -62,25 +61,25 @@ pub(super) async fn show(
     actor: Actor,
     said: web::Query<Said>,
 ) -> Result<HttpResponse, Problem> {
-    let held = held::everything(&state).await?;
-    let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
-    for hold in held.removals {
-        let group = groups
-            .entry((hold.target.clone(), hold.brake.clone()))
-            .or_insert_with(|| Group {
-                target: hold.target.clone(),
-                brake: hold.brake.clone(),
-                since: rfc3339(hold.since),
-                why: hold.why.clone(),
-                count: 0,
-                people: Vec::new(),
-            });
-        group.count += 1;
-        if group.people.len() < SHOWN {
-            group.people.push(row(hold));
-        }
+    let sums = held::sums(&state).await?;
+    let mut groups = Vec::new();
+    for (target, brake, count) in sums.removals {
+        let people = held::first(&state, &target, &brake, SHOWN).await?;
+        let Some(first) = people.first() else {
+            continue;
+        };
+        groups.push(Group {
+            since: rfc3339(first.since),
+            why: first.why.clone(),
+            count,
+            more: count - people.len() as i64,
+            people: people.into_iter().map(row).collect(),
+            target,
+            brake,
+        });
     }
-    let more_others = held.others.len().saturating_sub(SHOWN);
+    let others = held::first_others(&state, SHOWN).await?;
+    let more_others = sums.others - others.len() as i64;
     let mut frame = Frame::new("Held", "/held", actor.clone());
     if let Some(n) = said.released {
         frame = frame.saying(
@@ -95,8 +94,8 @@ pub(super) async fn show(
     }
     let page = Page {
         frame,
-        groups: groups.into_values().collect(),
-        others: held.others.into_iter().take(SHOWN).map(row).collect(),
+        groups,
+        others: others.into_iter().map(row).collect(),
         more_others,
         may_operate: actor.role.includes(Role::Operator),
     };

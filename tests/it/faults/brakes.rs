@@ -31,7 +31,12 @@ fn configuration(mode: &str, users: &str, groups: &str, brakes: &str) -> String 
 }
 
 impl World {
-    async fn braked(database: &Database, users: &str, groups: &str, brakes: &str) -> Self {
+    pub(super) async fn braked(
+        database: &Database,
+        users: &str,
+        groups: &str,
+        brakes: &str,
+    ) -> Self {
         let world = Self::with(database, users, groups).await;
         world
             .app
@@ -41,7 +46,7 @@ impl World {
     }
 
     /// So many people with accounts, `p0` and so on.
-    async fn people(&self, count: usize) -> Vec<String> {
+    pub(super) async fn people(&self, count: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for n in 0..count {
             ids.push(self.create(person(&format!("p{n}"))).await);
@@ -50,11 +55,12 @@ impl World {
         ids
     }
 
-    async fn held(&self) -> Vec<Hold> {
-        self.app.store().read(brakes::held).await.unwrap()
+    pub(super) async fn held(&self) -> Vec<Hold> {
+        let all = |conn: &mut store::AnyConn| brakes::held(conn, &Choice::default(), None, 10_000);
+        self.app.store().read(all).await.unwrap()
     }
 
-    async fn decide(&self, decision: Decision, users: Option<&[&String]>) -> usize {
+    pub(super) async fn decide(&self, decision: Decision, users: Option<&[&String]>) -> usize {
         let choice = Choice {
             users: users.map(|ids| ids.iter().map(|id| UserId((*id).clone())).collect()),
             ..Choice::default()
@@ -67,12 +73,12 @@ impl World {
             .unwrap()
     }
 
-    fn inactive(&self) -> usize {
+    pub(super) fn inactive(&self) -> usize {
         self.memory.users().iter().filter(|u| !u.active).count()
     }
 
     /// The operations in the audit, by how often.
-    async fn audited(&self) -> BTreeMap<String, i64> {
+    pub(super) async fn audited(&self) -> BTreeMap<String, i64> {
         let rows = super::super::store::lines(
             self.app.store(),
             "SELECT operation || ' ' || count(*) AS line FROM audit GROUP BY operation",
@@ -515,7 +521,7 @@ async fn a_pause_stops_a_running_server_within_a_second_and_keeps_everything() {
         let paused = world
             .app
             .store()
-            .write(move |tx| store::pause::pause(tx, &id, &wanted))
+            .write(move |tx| store::pause::pause(tx, &id, &wanted, "test"))
             .await
             .unwrap();
         assert!(paused);
@@ -526,14 +532,14 @@ async fn a_pause_stops_a_running_server_within_a_second_and_keeps_everything() {
         tokio::time::sleep(Duration::from_millis(600)).await;
         assert_eq!(world.memory.users().len(), 1, "{}", database.name);
         let status = world.status().await;
-        assert_eq!((status.pending, status.pause), (20, Some(pause)));
+        assert_eq!((status.pending, status.pause), (20, Some(pause.clone())));
         // Another server on this database, as after a restart, does not go on either.
         let second = App::start(&database, &world.memory).await;
         assert_eq!(second.drain().await, 0);
         world
             .app
             .store()
-            .write(move |tx| store::pause::resume(tx, &target))
+            .write(move |tx| store::pause::resume(tx, &target, &pause, "test"))
             .await
             .unwrap();
         let resumed = Instant::now();

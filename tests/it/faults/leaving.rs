@@ -1,6 +1,8 @@
 //! What becomes of people who leave the scope or the source, and who come back.
 
 use serde_json::json;
+use usher::domain::UserId;
+use usher::store::work;
 
 use super::{World, configuration, databases, person};
 
@@ -112,5 +114,61 @@ async fn an_account_is_deleted_when_its_grace_period_is_over_and_not_if_the_pers
         assert!(world.memory.user("ada").is_some());
         world.after(2 * DAY).await;
         assert!(world.memory.user("ada").is_none(), "{}", database.name);
+    }
+}
+
+/// Deleted and made again before anything was done: whoever of the two comes first, the account stays as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_back_before_the_deletion_has_the_same_account_whoever_is_looked_at_first() {
+    for policy in [
+        "on_delete = \"delete\"",
+        "on_delete = \"delete\"\ndelete_after = \"30d\"",
+        "on_delete = \"deactivate\"",
+        "on_delete = \"remove-groups\"",
+    ] {
+        for newcomer_first in [true, false] {
+            for database in databases() {
+                let case = format!("{policy}, {newcomer_first}, {}", database.name);
+                let world = World::with(&database, &users(policy), GROUPS).await;
+                let ada = world.create(person("ada")).await;
+                let group = world.group("jira-users", &[&ada]).await;
+                world.settle().await;
+                let mut before = world.memory.user("ada").unwrap();
+                before.groups.push("zz-by-hand".to_owned());
+                world.memory.seed(before.clone());
+                world.memory.clear_writes();
+
+                world.delete(&ada).await;
+                let again = world.create(person("ada")).await;
+                world.join(&group, &again).await;
+                let (plan, _) = world
+                    .plan(world.stored().await, &usher::converge::Scope::default())
+                    .await;
+                let planned: Vec<&str> = plan
+                    .iter()
+                    .flat_map(|person| &person.operations)
+                    .map(|operation| operation.operation.as_str())
+                    .collect();
+                assert_eq!(planned, ["hand_over"], "{case}");
+                if newcomer_first {
+                    let (user, now) = (UserId(again.clone()), world.app.clock.now());
+                    let store = world.app.store();
+                    store
+                        .write(move |tx| work::hurry(tx, &user, now))
+                        .await
+                        .unwrap();
+                }
+                world.settle().await;
+                assert_eq!(world.memory.writes(), [], "{case}");
+                assert_eq!(world.memory.user("ada").unwrap(), before, "{case}");
+                assert_eq!(world.status().await.pending, 0, "{case}");
+                // And it is the newcomer's: whoever leaves then loses it.
+                world.delete(&again).await;
+                world.settle().await;
+                let there = world.memory.user("ada");
+                let has_access = there.is_some_and(|a| a.active && a.groups != ["zz-by-hand"]);
+                assert!(!has_access, "{case}");
+            }
+        }
     }
 }

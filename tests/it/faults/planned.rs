@@ -15,11 +15,15 @@ const NOBODY: By<'static> = By {
 };
 
 impl World {
-    async fn stored(&self) -> Configuration {
+    pub(super) async fn stored(&self) -> Configuration {
         self.app.store().read(settings::load).await.unwrap()
     }
 
-    async fn plan(&self, configuration: Configuration, scope: &Scope) -> (Vec<Outlook>, Summary) {
+    pub(super) async fn plan(
+        &self,
+        configuration: Configuration,
+        scope: &Scope,
+    ) -> (Vec<Outlook>, Summary) {
         let mut people = Vec::new();
         let summaries = self
             .app
@@ -177,5 +181,95 @@ async fn a_plan_asks_no_more_than_it_must_and_leaves_a_silent_target_alone() {
         assert_eq!((people.len(), summary.unknown), (3, 3));
         assert!(summary.stopped.is_some());
         assert_eq!(world.memory.reads() - reads, 3, "{}", database.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_what_the_brakes_would_hold_and_who_is_live_already() {
+    const TIGHT: &str = "deactivations = { count = 3, share = 1.0, window = \"1h\" }";
+    for database in databases() {
+        let world = World::braked(&database, "", "", TIGHT).await;
+        let ids = world.people(8).await;
+        // One is held already, and three have passed.
+        for id in &ids[..4] {
+            world.set(id, "active", json!(false)).await;
+        }
+        world.settle().await;
+        assert_eq!((world.inactive(), world.held().await.len()), (3, 1));
+        for id in &ids[4..6] {
+            world.set(id, "active", json!(false)).await;
+        }
+        let (people, summary) = world.plan(world.stored().await, &Scope::default()).await;
+        assert_eq!(summary.held, 3, "{}", database.name);
+        assert_eq!(summary.changing, 3);
+        assert!(summary.operations.is_empty(), "{summary:?}");
+        assert_eq!(summary.braked["deactivate"], 3);
+        let held = people.iter().find(|p| p.user_name == "p5").unwrap();
+        assert_eq!(held.verdict, Verdict::Held);
+        let why = held.reason.as_deref().unwrap();
+        assert!(why.contains("3 within 1h is the limit"), "{why}");
+        // A window later three pass, one after the other; the one that was held stays so.
+        world.app.clock.advance_ms(2 * 60 * 60 * 1000);
+        world.set(&ids[6], "active", json!(false)).await;
+        world.set(&ids[7], "active", json!(false)).await;
+        let (_, summary) = world.plan(world.stored().await, &Scope::default()).await;
+        assert_eq!(summary.operations["deactivate"], 3, "{}", database.name);
+        assert_eq!(summary.braked["deactivate"], 2);
+        assert_eq!(world.held().await.len(), 1, "a plan holds nothing itself");
+        world.memory.clear_writes();
+        world.settle().await;
+        assert_eq!(world.times("deactivate"), 3);
+        assert_eq!(world.held().await.len(), 2, "{}", database.name);
+
+        // In shadow mode a few are live.
+        let few = super::configuration("shadow", "display_name = \"'x'\"", "").replace(
+            "mode = \"shadow\"",
+            "mode = \"shadow\"\nlive_for = [\"p0\"]",
+        );
+        world.app.apply(&few).await;
+        let (people, summary) = world.plan(world.stored().await, &Scope::default()).await;
+        assert_eq!(summary.mode, usher::domain::Mode::Shadow);
+        let live: Vec<&str> = people
+            .iter()
+            .filter(|p| p.mode == usher::domain::Mode::Live)
+            .map(|p| p.user_name.as_str())
+            .collect();
+        assert_eq!(live, ["p0"], "{}", database.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_administrator_is_held_in_a_plan_as_in_a_run() {
+    for database in databases() {
+        let memory = usher::targets::memory::Memory::new();
+        let world = World::on(&database, memory, "adopt = true", "").await;
+        world.memory.protect(usher::targets::Protected {
+            groups: vec!["jira-administrators".to_owned()],
+            ..Default::default()
+        });
+        for name in ["ada", "eve"] {
+            world.memory.seed(usher::domain::Observed {
+                groups: vec!["jira-administrators".to_owned()],
+                ..account(name)
+            });
+        }
+        let ada = world.create(person("ada")).await;
+        let eve = world.create(person("eve")).await;
+        world.settle().await;
+        world.set(&ada, "active", json!(false)).await;
+        world.set(&eve, "active", json!(false)).await;
+        let (people, summary) = world.plan(world.stored().await, &Scope::default()).await;
+        assert_eq!((summary.operations["deactivate"], summary.held), (1, 1));
+        let held = people.iter().find(|p| p.verdict == Verdict::Held).unwrap();
+        assert!(
+            held.reason
+                .as_deref()
+                .unwrap()
+                .contains("last active administrator"),
+            "{held:?}"
+        );
+        // In a run both may ask at once, and then both stay.
+        world.settle().await;
+        assert!(world.inactive() <= 1, "{}", database.name);
     }
 }

@@ -261,6 +261,30 @@ async fn groups_are_followed_through_names_and_nesting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn groups_nested_in_a_circle_are_followed_once() {
+    for database in databases() {
+        let world = World::new(&database).await;
+        let ada = world.create(person("ada")).await;
+        let first = world.group("jira-first", &[&ada]).await;
+        let second = world.group("jira-second", &[&first]).await;
+        let third = world.group("jira-third", &[&second]).await;
+        world.join(&first, &third).await;
+        let joe = world.create(person("joe")).await;
+        world.join(&third, &joe).await;
+        world.settle().await;
+        let all = ["jira-first", "jira-second", "jira-third"];
+        assert_eq!(world.groups_of("ada"), all, "{}", database.name);
+        assert_eq!(world.groups_of("joe"), all, "{}", database.name);
+        world.is_in_step("", "").await;
+        // The circle is opened: what came through it goes.
+        world.leave(&first, &third).await;
+        world.settle().await;
+        assert_eq!(world.groups_of("ada"), all);
+        assert_eq!(world.groups_of("joe"), ["jira-third"], "{}", database.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_decide_who_is_meant_and_what_is_made_of_them() {
     for database in databases() {
         let world = World::new(&database).await;

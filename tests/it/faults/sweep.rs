@@ -239,7 +239,7 @@ async fn the_brakes_hold_what_a_comparison_would_remove_until_a_person_agrees() 
             "{}",
             world.note().await
         );
-        let held = world.app.store().read(brakes::held).await.unwrap();
+        let held = world.held().await;
         assert_eq!(held.len(), 3, "{}", database.name);
         // One is taken out by hand: it is held no more.
         let gone = held[0].user_name.clone();
@@ -250,7 +250,7 @@ async fn the_brakes_hold_what_a_comparison_would_remove_until_a_person_agrees() 
         });
         let now = world.app.clock.now();
         world.after(10 * 60).await;
-        let held = world.app.store().read(brakes::held).await.unwrap();
+        let held = world.held().await;
         assert_eq!(held.len(), 2, "{}", database.name);
         world
             .app
@@ -260,15 +260,7 @@ async fn the_brakes_hold_what_a_comparison_would_remove_until_a_person_agrees() 
             .unwrap();
         world.settle().await;
         assert_eq!(world.members("developers"), ["ada"], "{}", database.name);
-        assert!(
-            world
-                .app
-                .store()
-                .read(brakes::held)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert!(world.held().await.is_empty());
     }
 }
 
