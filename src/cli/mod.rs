@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod check;
 mod config;
+mod drift;
 mod explain;
 mod groups;
 mod held;
@@ -104,6 +105,8 @@ enum Command {
     Retry(retry::Arguments),
     /// What waits for a person: show it, release it, discard it.
     Held(held::Arguments),
+    /// Accounts that somebody changed at a target by hand: show them, push ours, accept theirs.
+    Drift(drift::Arguments),
     /// Stop writing to targets, all or one, within a second.
     Pause(pause::Arguments),
     /// Let paused targets go on.
@@ -176,6 +179,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Groups(options) => groups::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
         Command::Held(options) => held::run(&Context::open(&url)?, options).await,
+        Command::Drift(options) => drift::run(&Context::open(&url)?, options).await,
         Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,
         Command::Resume(options) => pause::resume(&Context::open(&url)?, options).await,
     }

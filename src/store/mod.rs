@@ -15,6 +15,7 @@ pub mod admins;
 pub mod audit;
 pub mod brakes;
 pub mod consents;
+pub mod drift;
 pub mod group_work;
 pub mod groups;
 pub mod ledger;
