@@ -377,6 +377,7 @@ impl Engine {
             connection_id: item.connection_id.clone(),
             generation: 0,
             attempts: 0,
+            marked_at: self.clock.now(),
             cause: String::new(),
             lease_owner: String::new(),
         };

@@ -68,6 +68,9 @@ impl FromRequest for Caller {
                 .get(header::AUTHORIZATION)
                 .and_then(|v| v.to_str().ok());
             let caller = state.auth.authenticate(header).await?;
+            if !request.method().is_safe() {
+                state.pushes.note(state, &caller.connection).await;
+            }
             Ok(Self { caller, request })
         })
     }

@@ -21,6 +21,9 @@ pub const PAGES: &[(&str, &str)] = &[
     ("brakes", include_str!("../help/brakes.md")),
     ("drift", include_str!("../help/drift.md")),
     ("operation", include_str!("../help/operation.md")),
+    ("monitoring", include_str!("../help/monitoring.md")),
+    ("network", include_str!("../help/network.md")),
+    ("keep", include_str!("../help/keep.md")),
     ("seat", include_str!("../help/seat.md")),
 ];
 
