@@ -374,7 +374,7 @@ mod tests {
         let verifier = SecretString::from("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
         assert_eq!(
             challenge(&verifier),
-            "E9Melhoa2OwvFrEMTJCguCM-xStGW-R5dHbVyOXWKAc"
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         );
         assert_eq!(new_verifier().expose_secret().len(), 43);
     }
