@@ -140,7 +140,7 @@ impl Consents {
         let vault = self.vault.as_ref().ok_or(Error::NoKey)?;
         let connection = self.connection(|it| it.settings.name == name).await?;
         let connection = connection.ok_or_else(|| Error::NoConnection(name.to_owned()))?;
-        let client = self.reconciler.client(&connection)?;
+        let client = self.reconciler.client(&connection).await?;
         let (state, verifier) = (new_secret(), new_verifier());
         let browser = in_browser.then(new_secret);
         let redirect_uri = format!("{}{CALLBACK}", server.trim_end_matches('/'));
@@ -193,7 +193,8 @@ impl Consents {
         let verifier = vault.unseal(&row_of(&consent.state), &consent.verifier)?;
         let verifier = String::from_utf8_lossy(verifier.expose_secret()).into_owned();
         self.reconciler
-            .client(&connection)?
+            .client(&connection)
+            .await?
             .exchange(
                 code.expose_secret(),
                 &SecretString::from(verifier),
@@ -373,7 +374,7 @@ mod tests {
         let verifier = SecretString::from("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
         assert_eq!(
             challenge(&verifier),
-            "E9Melhoa2OwvFrEMTJCguCM-xStGW-R5dHbVyOXWKAc"
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         );
         assert_eq!(new_verifier().expose_secret().len(), 43);
     }

@@ -34,7 +34,7 @@ use crate::intake::Intake;
 use crate::login::Login;
 use crate::outbound::Credential;
 use crate::reconcile::{self, Reconciler, Scheduler};
-use crate::store::{self, Store, group_work, work};
+use crate::store::{self, Store, drift, group_work, work};
 use crate::vault::{self, Vault};
 
 /// How long requests under way may take to end after a stop was asked for, in seconds.
@@ -139,6 +139,7 @@ pub fn connector() -> Connect {
 /// A client of the domain that a connection reads, with its secret from where the configuration says it is.
 fn domain(
     connection: &Connection,
+    attributes: &[String],
     store: &Store,
     vault: Option<&Vault>,
     clock: &Clock,
@@ -164,15 +165,8 @@ fn domain(
         value: secret::resolve(reference).map_err(|e| e.to_string())?,
         refresh,
     };
-    // A path may go into a list (`emails[…].value`); the domain is asked for the whole of it.
-    let attributes: Vec<String> = settings
-        .group_attributes
-        .iter()
-        .filter_map(|it| it.path.split('[').next())
-        .map(ToOwned::to_owned)
-        .collect();
     let options = idcs::Options::default();
-    Idcs::new(pull, &attributes, secret, options, clock.clone()).map_err(|e| e.to_string())
+    Idcs::new(pull, attributes, secret, options, clock.clone()).map_err(|e| e.to_string())
 }
 
 /// The reconciler of a process that has no engine: what it marks is found by those that have.
@@ -194,8 +188,9 @@ fn reconciler_through(
     intake: Intake,
 ) -> Reconciler {
     let (database, time) = (store.clone(), clock.clone());
-    let connect: reconcile::Connect =
-        Arc::new(move |connection| domain(connection, &database, vault.as_ref(), &time));
+    let connect: reconcile::Connect = Arc::new(move |connection, attributes| {
+        domain(connection, attributes, &database, vault.as_ref(), &time)
+    });
     Reconciler::new(store.clone(), intake, clock.clone(), connect)
 }
 
@@ -233,7 +228,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         // Nobody else can hold a lease on this file: whatever is leased was cut off by a crash.
         let released = store
             .write(|tx| -> Result<usize, store::Error> {
-                Ok(work::release_all(tx)? + group_work::release_all(tx)?)
+                Ok(work::release_all(tx)? + group_work::release_all(tx)? + drift::release_all(tx)?)
             })
             .await?;
         if released > 0 {

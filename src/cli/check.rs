@@ -68,7 +68,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         let name = &connection.settings.name;
         let vault = context.vault_for(&connection)?;
         let reconciler = app::reconciler(&context.store, &context.clock, vault);
-        let steps = match reconciler.client(&connection) {
+        let steps = match reconciler.client(&connection).await {
             Ok(client) => client.check().await,
             Err(error) => vec![Step {
                 what: "settings",

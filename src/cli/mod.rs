@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod check;
 mod config;
+mod drift;
 mod explain;
 mod groups;
 mod held;
@@ -114,6 +115,8 @@ enum Command {
     Held(held::Arguments),
     /// Give back what was taken away: by a run, within a time, or by one cause.
     Undo(undo::Arguments),
+    /// Accounts that somebody changed at a target by hand: show them, push ours, accept theirs.
+    Drift(drift::Arguments),
     /// Stop writing to targets, all or one, within a second.
     Pause(pause::Arguments),
     /// Let paused targets go on.
@@ -190,6 +193,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Move(options) => keep::move_to(&url, options),
         Command::Held(options) => held::run(&Context::open(&url)?, options).await,
         Command::Undo(options) => undo::run(&Context::open(&url)?, options).await,
+        Command::Drift(options) => drift::run(&Context::open(&url)?, options).await,
         Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,
         Command::Resume(options) => pause::resume(&Context::open(&url)?, options).await,
     }

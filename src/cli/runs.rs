@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Context, output, sync};
 use crate::clock::rfc3339;
 use crate::reconcile::Counts;
+use crate::store::drift::{self, Comparison};
 use crate::store::runs::{self, Run};
 use crate::store::settings;
 
@@ -97,6 +98,11 @@ async fn one(context: &Context, id: String, as_json_too: bool) -> anyhow::Result
         bail!("there is no run {id:?}");
     };
     let results = sync::results_of(context, &id, MOST).await?;
+    let wanted = id.clone();
+    let comparisons = context
+        .store
+        .read(move |conn| drift::of_run(conn, &wanted))
+        .await?;
     if as_json_too {
         let mut shown = as_json(&run, &run.connection_id);
         shown["results"] = results
@@ -104,6 +110,13 @@ async fn one(context: &Context, id: String, as_json_too: bool) -> anyhow::Result
             .map(|it| {
                 json!({"subject": it.subject, "id": it.subject_id, "change": it.change,
                     "detail": it.detail, "missed_push": it.missed_push})
+            })
+            .collect();
+        shown["comparisons"] = comparisons
+            .iter()
+            .map(|it| {
+                json!({"target_id": it.target_id, "over": it.is_over, "note": it.note,
+                    "counts": it.compared})
             })
             .collect();
         return output::json(&shown);
@@ -120,7 +133,42 @@ async fn one(context: &Context, id: String, as_json_too: bool) -> anyhow::Result
     }
     output::table(&["what", "how many"], sync::counted(&counts_of(&run)));
     sync::show_results(&results, MOST, &id);
+    let targets = context.targets(None).await.unwrap_or_default();
+    for comparison in comparisons {
+        let target = targets.iter().find(|it| it.id == comparison.target_id);
+        let name = target.map_or(comparison.target_id.as_str(), |it| {
+            it.settings.name.as_str()
+        });
+        output::line(&compared(name, &comparison));
+    }
     Ok(())
+}
+
+/// What the comparison of a target with the ledger came to.
+fn compared(name: &str, comparison: &Comparison) -> String {
+    let counts = comparison.compared;
+    let note = comparison.note.as_deref().unwrap_or_default();
+    if !comparison.is_over {
+        return format!("{name}: to be compared with what Usher left there {note}");
+    }
+    let mut words = format!(
+        "{name}: {} accounts and {} groups compared, {} accounts changed by hand",
+        counts.accounts, counts.groups, counts.differing
+    );
+    for (number, what) in [
+        (counts.pushed, "put right"),
+        (counts.accepted, "accepted"),
+        (counts.asked, "to be decided (`usher drift`)"),
+        (counts.unverified, "may differ, and are looked at next time"),
+    ] {
+        if number > 0 {
+            words.push_str(&format!("; {number} {what}"));
+        }
+    }
+    if !note.is_empty() {
+        words.push_str(&format!("; {note}"));
+    }
+    words
 }
 
 /// Counts of another version may lack some.

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::{Context, output, pause};
 use crate::clock::{ago, rfc3339};
-use crate::domain::Expiry;
+use crate::domain::{Connection, Expiry};
+use crate::reconcile::Counts;
 use crate::store::work::{self, TargetStatus};
-use crate::store::{self, settings};
+use crate::store::{self, AnyConn, drift, runs, settings};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -17,10 +18,17 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let now = context.clock.now();
-    let (statuses, configuration) = context
+    let (statuses, configuration, drifts, missed) = context
         .store
         .read(|conn| -> Result<_, store::Error> {
-            Ok((work::status(conn)?, settings::load(conn)?))
+            let configuration = settings::load(conn)?;
+            let missed = missed_pushes(conn, &configuration.connections)?;
+            Ok((
+                work::status(conn)?,
+                configuration,
+                drift::open(conn)?,
+                missed,
+            ))
         })
         .await?;
     let targets: Vec<(TargetStatus, Option<Expiry>)> = statuses
@@ -35,9 +43,18 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     if arguments.json {
         let targets: Vec<serde_json::Value> = targets
             .iter()
-            .map(|(target, expiry)| as_json(target, expiry.as_ref()))
+            .map(|(target, expiry)| {
+                let mut shown = as_json(target, expiry.as_ref());
+                let drift = drifts.iter().find(|(id, _)| *id == target.target_id);
+                shown["drift"] = json!(drift.map_or(0, |(_, count)| *count));
+                shown
+            })
             .collect();
-        return output::json(&json!({ "targets": targets }));
+        let missed: serde_json::Map<String, serde_json::Value> = missed
+            .into_iter()
+            .map(|(name, count)| (name, json!(count)))
+            .collect();
+        return output::json(&json!({ "targets": targets, "missed_pushes": missed }));
     }
     if targets.is_empty() {
         output::note("there is no target yet; make one with `usher apply`");
@@ -98,6 +115,14 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             ));
         }
     }
+    for (id, count) in drifts {
+        if let Some((target, _)) = targets.iter().find(|(t, _)| t.target_id == id) {
+            output::line(&format!(
+                "{}: {count} accounts were changed by hand; `usher drift` shows them",
+                target.name
+            ));
+        }
+    }
     for (target, _) in targets.iter().filter(|(t, _)| t.health.state != "up") {
         output::line(&format!(
             "{}: {}{}",
@@ -116,12 +141,36 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                 )),
         ));
     }
+    for (name, count) in missed.iter().filter(|(_, count)| *count > 0) {
+        output::line(&format!(
+            "{name}: the last reading found {count} changes that a push should have brought; `usher runs` shows them"
+        ));
+    }
     for (target, expiry) in &targets {
         if let Some(advice) = expiry.as_ref().and_then(Expiry::advice) {
             output::line(&format!("{}: {advice}", target.name));
         }
     }
     Ok(())
+}
+
+/// For each connection that is read: what the last whole reading found that no push had brought.
+fn missed_pushes(
+    conn: &mut AnyConn,
+    connections: &[Connection],
+) -> Result<Vec<(String, u64)>, store::Error> {
+    let mut found = Vec::new();
+    for connection in connections.iter().filter(|it| it.settings.pull.is_some()) {
+        let runs = runs::list(conn, Some(&connection.id), 100)?;
+        let last = runs
+            .iter()
+            .find(|run| run.kind != "user" && run.state == "done");
+        if let Some(run) = last {
+            let counts: Counts = serde_json::from_str(&run.counts).unwrap_or_default();
+            found.push((connection.settings.name.clone(), counts.missed_pushes));
+        }
+    }
+    Ok(found)
 }
 
 fn as_json(target: &TargetStatus, expiry: Option<&Expiry>) -> serde_json::Value {

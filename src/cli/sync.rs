@@ -26,6 +26,11 @@ pub(super) struct Arguments {
     /// Read only this person (user name or id in the domain). Also brings back somebody whom a push took away.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// Believe the domain although up to so many percent of what is known are missing, this once: each one is still
+    /// asked about by itself. A run that shows too little says how many percent that is.
+    #[arg(long, value_name = "PERCENT", requires = "full",
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    accept_shrink: Option<u8>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -58,11 +63,12 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     };
     let bar = ProgressBar::new_spinner();
     let report = reconciler
-        .run(
+        .run_accepting(
             &connection,
             extent,
             "usher sync",
             false,
+            arguments.accept_shrink,
             Some(progress(&bar)),
         )
         .await;

@@ -259,12 +259,14 @@ fn connection(
     let group_attributes = group_attributes(reader, section);
     let pull = super::pull::read(reader, section, kind);
     let login = super::login::read(reader, section);
+    let precedence = section.number(reader, "precedence", 1..1001);
     Some(ConnectionSettings {
         name: name?,
         kind: kind?,
         group_attributes,
         pull,
         login,
+        precedence,
     })
 }
 
@@ -363,6 +365,9 @@ fn mapping(
         settings.mode = mode;
     }
     settings.live_for = names(reader, section, "live_for").unwrap_or_default();
+    if let Some(drift) = section.word(reader, "drift", shape::ON_DRIFT, &[]) {
+        settings.drift = drift;
+    }
     if let Some(table) = section.table(reader, "users", &shape::USERS) {
         note_places(reader, &table, "users.", &mut places);
         settings.users = users(reader, &table);

@@ -9,7 +9,7 @@ use super::file::ConfigFile;
 use super::section::span_text;
 use super::shape::{
     self, CONNECTION_KINDS, EXISTING_GROUPS, GRANTS, LOGIN_FALLBACKS, MATCH_KEYS, MODES, ON_DELETE,
-    OPERATIONS, PULL_USERS, TARGET_KINDS,
+    ON_DRIFT, OPERATIONS, PULL_USERS, TARGET_KINDS,
 };
 use crate::domain::{
     Brake, Brakes, ClientAuth, GroupAttribute, GroupRules, LoginSettings, ManualRule, PullSettings,
@@ -28,6 +28,9 @@ pub fn print(file: &ConfigFile) -> String {
             out.pull(pull);
         }
         out.login(&connection.login);
+        if let Some(precedence) = connection.precedence {
+            out.line(format_args!("precedence = {precedence}"));
+        }
     }
     for target in &file.targets {
         out.header("[[target]]");
@@ -44,6 +47,7 @@ pub fn print(file: &ConfigFile) -> String {
                 mapping.settings.live_for.iter().map(String::as_str),
             );
         }
+        out.text("drift", shape::word(ON_DRIFT, &mapping.settings.drift));
         out.header("[mapping.users]");
         out.users(&mapping.settings.users);
         out.header("[mapping.groups]");

@@ -4,8 +4,8 @@
 //! with other words than a slip of the pen, and never silently ignored.
 
 use crate::domain::{
-    ConnectionKind, ExistingGroups, Grant, LoginFallback, MatchKey, Mode, OnDelete, Operation,
-    PullUsers, TargetKind,
+    ConnectionKind, ExistingGroups, Grant, LoginFallback, MatchKey, Mode, OnDelete, OnDrift,
+    Operation, PullUsers, TargetKind,
 };
 
 /// The keys of one kind of table.
@@ -48,6 +48,7 @@ pub(super) const CONNECTION: Shape = Shape {
         "token_audiences",
         "token_tenant",
         "push_clients",
+        "precedence",
     ],
     later: &[],
 };
@@ -76,6 +77,7 @@ pub(super) const MAPPING: Shape = Shape {
         "target",
         "mode",
         "live_for",
+        "drift",
         "users",
         "groups",
         "brakes",
@@ -218,6 +220,13 @@ pub(super) const LOGIN_FALLBACKS: Words<LoginFallback> = &[
     ("open", LoginFallback::Open),
 ];
 
+/// `mapping.drift`
+pub(super) const ON_DRIFT: Words<OnDrift> = &[
+    ("ask", OnDrift::Ask),
+    ("push", OnDrift::Push),
+    ("accept", OnDrift::Accept),
+];
+
 /// `connection.grant`
 pub(super) const GRANTS: Words<Grant> = &[
     ("client-credentials", Grant::ClientCredentials),
@@ -296,6 +305,7 @@ mod tests {
         check(GRANTS);
         check(LOGIN_FALLBACKS);
         check(PULL_USERS);
+        check(ON_DRIFT);
         check(TARGET_KINDS);
         check(MODES);
         check(MATCH_KEYS);

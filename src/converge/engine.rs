@@ -11,12 +11,14 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::batch::{self, Batch, Seat};
+use super::drift;
 use super::live::{Connect, Live, LiveTarget};
 use super::roster::Rosters;
 use super::sweep;
 use crate::clock::{Clock, Micros};
 use crate::domain::TargetId;
 use crate::metrics::Metrics;
+use crate::store::drift::{self as drift_work, ClaimedComparison};
 use crate::store::group_work::ClaimedGroup;
 use crate::store::work::{Claimed, Wanted};
 use crate::store::{self, Store, audit, brakes, group_work, pause, runs, settings, users, work};
@@ -148,8 +150,8 @@ impl Engine {
             let started = self.hand_out(&tasks, &mut Known::default()).await?;
             tasks.close();
             tasks.wait().await;
-            worked += started;
-            if started == 0 {
+            worked += started.items;
+            if started.items + started.comparisons == 0 {
                 return Ok(worked);
             }
         }
@@ -160,7 +162,7 @@ impl Engine {
         &self,
         tasks: &TaskTracker,
         known: &mut Known,
-    ) -> Result<usize, store::Error> {
+    ) -> Result<Started, store::Error> {
         if !known.configuration.still_holds() {
             self.refresh().await?;
             known.configuration.holds_for(LOOK_EVERY);
@@ -174,7 +176,7 @@ impl Engine {
             known.pauses.holds_for(LOOK_FOR_PAUSES_EVERY);
         }
         let live = self.live();
-        let mut started = 0;
+        let mut started = Started::default();
         for target in &live.targets {
             if self.is_paused(&target.id) {
                 continue;
@@ -184,7 +186,7 @@ impl Engine {
             };
             let down = known.down.entry(target.id.clone()).or_default();
             let items = self.claim(target, room, down).await?;
-            started += items.len();
+            started.items += items.len();
             let is_full = items.len() >= usize::try_from(room.items).unwrap_or(usize::MAX);
             let rests = down.still_holds();
             self.start(tasks, target, items, room);
@@ -198,10 +200,17 @@ impl Engine {
             }
             match self.claim_group(target).await? {
                 Some(item) => {
-                    started += 1;
+                    started.items += 1;
                     self.start_sweep(tasks, target.clone(), item);
                 }
-                None => no_group.holds_for(LOOK_EVERY),
+                // Comparisons come last.
+                None => match self.claim_comparison(target).await? {
+                    Some(item) => {
+                        started.comparisons += 1;
+                        self.start_comparison(tasks, target.clone(), item);
+                    }
+                    None => no_group.holds_for(LOOK_EVERY),
+                },
             }
         }
         Ok(started)
@@ -312,6 +321,59 @@ impl Engine {
                 Ok(claimed)
             })
             .await
+    }
+
+    async fn claim_comparison(
+        &self,
+        target: &LiveTarget,
+    ) -> Result<Option<ClaimedComparison>, store::Error> {
+        let (id, now) = (target.id.clone(), self.clock.now());
+        let is_worth_it = self
+            .store
+            .read(move |conn| -> Result<bool, store::Error> {
+                let is_up = work::health(conn, &id)?.is_some_and(|health| health.state == "up");
+                Ok(is_up
+                    && drift_work::is_due(conn, &id, now)?
+                    && (!work::is_busy(conn, &id, now)?
+                        || drift_work::is_due(conn, &id, now - drift::PATIENCE)?))
+            })
+            .await?;
+        if !is_worth_it {
+            return Ok(None);
+        }
+        let id = target.id.clone();
+        self.store
+            .write(move |tx| -> Result<_, store::Error> {
+                let owner = crate::domain::new_id();
+                let claimed = drift_work::claim(tx, &id, &owner, now, now + drift::LEASE)?;
+                if claimed.is_none() {
+                    tx.discard();
+                }
+                Ok(claimed)
+            })
+            .await
+    }
+
+    fn start_comparison(
+        &self,
+        tasks: &TaskTracker,
+        target: Arc<LiveTarget>,
+        item: ClaimedComparison,
+    ) {
+        let place = Place::take(self, &target.id);
+        let span = tracing::info_span!(
+            "comparison",
+            target_name = %target.settings.name,
+            run = %item.run,
+        );
+        let engine = self.clone();
+        tasks.spawn(
+            async move {
+                engine.compare(&target, item).await;
+                drop(place);
+            }
+            .instrument(span),
+        );
     }
 
     fn start_sweep(&self, tasks: &TaskTracker, target: Arc<LiveTarget>, item: ClaimedGroup) {
@@ -556,6 +618,15 @@ struct Known {
     down: HashMap<TargetId, Fresh>,
     /// That nobody loses access at a target which has enough to do.
     leavers: HashMap<TargetId, Fresh>,
+}
+
+/// What was begun.
+#[derive(Debug, Clone, Copy, Default)]
+struct Started {
+    /// Work items and looks at groups.
+    items: usize,
+    /// Comparisons with the ledger, which write nothing themselves.
+    comparisons: usize,
 }
 
 /// How much may be claimed.

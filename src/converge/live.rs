@@ -24,6 +24,8 @@ pub(super) struct LiveTarget {
     pub client: Result<Arc<dyn Target>, String>,
     /// Compiled rules by connection.
     pub rules: BTreeMap<ConnectionId, Rules>,
+    /// Name and precedence of each connection.
+    pub connections: Arc<BTreeMap<ConnectionId, (String, Option<u32>)>>,
     /// Whether all of them compiled.
     pub complete: bool,
     /// How many items are at the target at the same time, where they are worked on in batches.
@@ -42,6 +44,22 @@ impl LiveTarget {
             let can = client.capabilities();
             can.members_a_request > 1 || can.removals_a_request > 1
         })
+    }
+
+    /// The name of a connection, for people.
+    pub(super) fn connection_name(&self, id: &ConnectionId) -> String {
+        let known = self.connections.get(id);
+        known.map_or_else(|| id.0.clone(), |(name, _)| name.clone())
+    }
+
+    /// Whether an account that both claim goes to `one`: only by an express word, or whoever has it keeps it.
+    pub(super) fn goes_before(&self, one: &ConnectionId, other: &ConnectionId) -> bool {
+        let of = |id| self.connections.get(id).and_then(|(_, number)| *number);
+        match (of(one), of(other)) {
+            (Some(one), Some(other)) => one < other,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
     }
 
     /// The connections whose items may be claimed: all but the paused ones.
@@ -65,6 +83,11 @@ impl Live {
     /// here is one mapping's: it is logged, and that mapping rests.
     pub(super) fn build(configuration: Configuration, connect: &Connect) -> Self {
         let mut targets = Vec::new();
+        let connections = configuration.connections.iter().map(|it| {
+            let settings = &it.settings;
+            (it.id.clone(), (settings.name.clone(), settings.precedence))
+        });
+        let connections = Arc::new(connections.collect::<BTreeMap<_, _>>());
         for target in configuration.targets {
             let mut rules = BTreeMap::new();
             let mut complete = true;
@@ -99,6 +122,7 @@ impl Live {
                 settings: target.settings,
                 client,
                 rules,
+                connections: connections.clone(),
                 complete,
             }));
         }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::engine::Engine;
+use super::live::LiveTarget;
 use super::load::{self, Entry};
 use super::plan::{Current, CurrentAccount, GroupState, Protection};
 use super::record::audit_row;
 use super::worker::{MOMENT, Shield, Stop, Work};
 use crate::domain::{
-    Account, DesiredAccount, Lookup, MatchKey, Mode, Observed, Owner, Presence, Standing, UserId,
+    Account, ConnectionId, DesiredAccount, Lookup, MatchKey, Mode, Observed, Owner, Presence, Standing, UserId,
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
@@ -235,11 +236,19 @@ impl Engine {
     }
 
     /// What becomes of an item that ran into something while looking.
-    pub(super) async fn met(&self, item: &Claimed, person: &str, obstacle: Obstacle) -> Stop {
+    pub(super) async fn met(
+        &self,
+        target: &LiveTarget,
+        item: &Claimed,
+        person: &str,
+        obstacle: Obstacle,
+    ) -> Stop {
         let stop = match obstacle {
             Obstacle::Stop(stop) => return stop,
-            Obstacle::Former(account) => self.take_over(item, person, &account).await,
-            Obstacle::Taken(account, name) => self.is_taken(item, account, name).await,
+            Obstacle::Former(account) => self.take_over(target, item, person, &account).await,
+            Obstacle::Taken(account, name) => {
+                self.is_taken(target, item, person, account, name).await
+            }
         };
         stop.unwrap_or_else(Stop::Store)
     }
@@ -248,10 +257,24 @@ impl Engine {
     /// target was read.
     async fn is_taken(
         &self,
+        live: &LiveTarget,
         item: &Claimed,
+        person: &str,
         account: Account,
         name: String,
     ) -> Result<Stop, store::Error> {
+        let other = account.user_id.clone();
+        let found = self
+            .store
+            .read(move |conn| users::find(conn, &other))
+            .await?;
+        if let Some((connection, _)) = found
+            && connection != item.connection_id
+        {
+            return self
+                .is_claimed_by(live, item, person, &account, &connection)
+                .await;
+        }
         let why = taken(&account, &name);
         let target = item.target_id.clone();
         // In this order: work that has ended by now shows in the ledger.
@@ -271,13 +294,86 @@ impl Engine {
         })
     }
 
-    /// The person came back under another SCIM id: the account of the tombstone is theirs.
+    /// People of two connections claim one account. It goes to the connection that goes before the other by what an
+    /// administrator said of them; without such a word it stays where it is. Whoever does not have it waits, and is
+    /// shown as a conflict.
+    async fn is_claimed_by(
+        &self,
+        live: &LiveTarget,
+        item: &Claimed,
+        person: &str,
+        account: &Account,
+        holder: &ConnectionId,
+    ) -> Result<Stop, store::Error> {
+        let (mine, theirs) = (
+            live.connection_name(&item.connection_id),
+            live.connection_name(holder),
+        );
+        let is_live = live
+            .rules
+            .get(&item.connection_id)
+            .is_some_and(|rules| rules.settings().mode == Mode::Live);
+        if !is_live || !live.goes_before(&item.connection_id, holder) {
+            let rule = if live.goes_before(holder, &item.connection_id) {
+                format!("{theirs} takes precedence")
+            } else {
+                "neither connection takes precedence, so it stays where it is".to_owned()
+            };
+            return Ok(Stop::Shown(
+                Parked::Held,
+                format!(
+                    "conflict: the account {:?} belongs to somebody of connection {theirs} ({}); {rule}",
+                    account.username, account.user_id
+                ),
+            ));
+        }
+        let (from, to) = (account.user_id.clone(), item.user_id.clone());
+        let (id, target, now) = (account.id.clone(), item.target_id.clone(), self.clock.now());
+        let row = audit_row(
+            item,
+            person,
+            now,
+            "hand_over",
+            &json!({"account": account.username, "from": theirs}),
+            "done",
+            Some(format!("{mine} takes precedence over {theirs}")),
+        );
+        let cause = format!("connection {mine} takes precedence");
+        let done = self
+            .store
+            .write(move |tx| -> Result<bool, store::Error> {
+                let done = work::lock_idle(tx, &target, &from, now)?
+                    && ledger::hand_over(tx, &id, &from, &to)?;
+                if done {
+                    audit::append(tx, &row)?;
+                    // It learns that the account is not its own any more.
+                    work::mark_one(tx, &target, &from, Priority::Push, &cause, now)?;
+                }
+                Ok(done)
+            })
+            .await?;
+        Ok(Stop::Later(if done {
+            format!(
+                "the account of somebody of connection {theirs} was taken over: {mine} takes precedence"
+            )
+        } else {
+            format!("the account is still being worked on for connection {theirs}")
+        }))
+    }
+
+    /// The person came back under another SCIM id, or by another connection: the account of the tombstone is theirs.
     async fn take_over(
         &self,
+        live: &LiveTarget,
         item: &Claimed,
         person: &str,
         account: &Account,
     ) -> Result<Stop, store::Error> {
+        // From another connection only as any other account that is there: where the rules allow to take over.
+        let adopts = live
+            .rules
+            .get(&item.connection_id)
+            .is_some_and(|rules| rules.settings().users.adopt);
         let (from, to) = (account.user_id.clone(), item.user_id.clone());
         let (id, target, connection) = (
             account.id.clone(),
@@ -297,7 +393,8 @@ impl Engine {
         let done = self
             .store
             .write(move |tx| -> Result<Option<bool>, store::Error> {
-                if users::find(tx.conn(), &from)?.is_none_or(|(c, _)| c != connection) {
+                let owner = users::find(tx.conn(), &from)?;
+                if !adopts && owner.is_none_or(|(c, _)| c != connection) {
                     tx.discard();
                     return Ok(None);
                 }

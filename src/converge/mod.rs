@@ -6,6 +6,7 @@
 
 mod batch;
 mod brakes;
+mod drift;
 mod engine;
 mod explain;
 mod live;

@@ -36,7 +36,8 @@ impl Engine {
         let now = self.clock.now();
         let mut rows: Vec<NewAudit> = Vec::new();
         if let Some((operation, detail)) = &job.recovered {
-            let message = "its record was lost; found when the account was read again".to_owned();
+            let message =
+                "not recorded when it was done; found when the account was read again".to_owned();
             rows.push(job.audit(now, operation, detail, "recovered", Some(message)));
         }
         if job.adopted {

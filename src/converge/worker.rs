@@ -296,7 +296,7 @@ impl Engine {
             .await;
         let mut job = match prepared {
             Ok(job) => job,
-            Err(obstacle) => return Err(self.met(item, &name, obstacle).await),
+            Err(obstacle) => return Err(self.met(target, item, &name, obstacle).await),
         };
         if job.person.mode(rules, &job.desired) == Mode::Shadow {
             return self.end_in_shadow(job).await;

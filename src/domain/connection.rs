@@ -50,6 +50,9 @@ pub struct ConnectionSettings {
     /// What the login hook does.
     #[serde(default)]
     pub login: LoginSettings,
+    /// Which connection has an account that people of several claim: the one with the lower number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precedence: Option<u32>,
 }
 
 impl ConnectionSettings {
@@ -61,6 +64,7 @@ impl ConnectionSettings {
             group_attributes: Vec::new(),
             pull: None,
             login: LoginSettings::default(),
+            precedence: None,
         }
     }
 }

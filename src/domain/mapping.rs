@@ -62,6 +62,19 @@ pub enum OnDelete {
     Keep,
 }
 
+/// What becomes of an account that is not as Usher left it: somebody changed it at the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDrift {
+    /// A person decides.
+    #[default]
+    Ask,
+    /// It is made again what the source and the rules want.
+    Push,
+    /// It stays until the source says something new about the very thing.
+    Accept,
+}
+
 /// `[mapping.users]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -258,6 +271,8 @@ pub struct MappingSettings {
     /// In shadow mode: for whom it writes all the same. Wildcards over user names and addresses, or, as
     /// `group:NAME`, over names of source groups.
     pub live_for: Vec<String>,
+    /// What becomes of accounts that somebody changed at the target by hand.
+    pub drift: OnDrift,
     /// Rules for accounts.
     pub users: UserRules,
     /// Rules for groups and memberships.

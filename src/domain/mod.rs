@@ -29,7 +29,8 @@ pub use holdings::{HeldGroup, Holdings};
 pub use id::{ConnectionId, GroupId, MappingId, TargetId, UserId, new_id};
 pub use mapping::{
     ExistingGroups, GroupAttribute, GroupRules, LeadSuccessors, ManualRule, Mapping,
-    MappingSettings, MatchKey, Mode, OnDelete, Operation, RewriteRule, SourceNames, UserRules,
+    MappingSettings, MatchKey, Mode, OnDelete, OnDrift, Operation, RewriteRule, SourceNames,
+    UserRules,
 };
 pub use role::Role;
 pub use secret::SecretRef;

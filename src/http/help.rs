@@ -19,6 +19,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("configuration", include_str!("../help/configuration.md")),
     ("settings", include_str!("../help/settings.md")),
     ("brakes", include_str!("../help/brakes.md")),
+    ("drift", include_str!("../help/drift.md")),
     ("operation", include_str!("../help/operation.md")),
     ("monitoring", include_str!("../help/monitoring.md")),
     ("network", include_str!("../help/network.md")),

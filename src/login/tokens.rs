@@ -150,7 +150,7 @@ impl Tokens {
         if let Some(known) = known.as_ref().filter(|known| now - known.read_at < max_age) {
             return Ok(known.set.clone());
         }
-        let read = match self.reconciler.client(connection) {
+        let read = match self.reconciler.client(connection).await {
             Ok(client) => client.keys().await.map_err(|e| e.to_string()),
             Err(e) => Err(e.to_string()),
         };

@@ -9,8 +9,8 @@ mod one;
 mod run;
 mod schedule;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use counts::Counts;
 pub use one::{Synced, Who};
@@ -18,13 +18,22 @@ pub use run::{Extent, OnProgress, Progress, Report};
 pub use schedule::Scheduler;
 
 use crate::clock::{Clock, Micros};
-use crate::domain::{Connection, ConnectionId, ConnectionSettings, PullSettings};
+use crate::domain::{Connection, ConnectionId, ConnectionSettings, Mapping, PullSettings};
 use crate::idcs::{self, Idcs};
 use crate::intake::{self, Intake, Source};
-use crate::store::{self, Store};
+use crate::store::{self, Store, settings};
 
-/// Makes the client of a connection.
-pub type Connect = Arc<dyn Fn(&Connection) -> Result<Idcs, String> + Send + Sync>;
+/// Makes the client of a connection that reads these attributes along with each user.
+pub type Connect = Arc<dyn Fn(&Connection, &[String]) -> Result<Idcs, String> + Send + Sync>;
+
+/// A client, and what it was made of.
+struct Known {
+    /// Of the configuration in which this was seen last.
+    generation: i64,
+    settings: ConnectionSettings,
+    attributes: Vec<String>,
+    client: Idcs,
+}
 
 /// Why a run, or the reading of one user, did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +47,16 @@ pub enum Error {
     /// What was read is not to be trusted: nothing is removed.
     #[error("{0}")]
     Implausible(String),
+    /// Much of what is known was not shown. A person may say that this is right.
+    #[error("the domain shows {} of the {known} {what} that are known", if *seen == 0 { "none".to_owned() } else { format!("only {seen}") })]
+    Shrunk {
+        /// Users, groups or grants.
+        what: &'static str,
+        /// So many are known.
+        known: i64,
+        /// So many of them were shown.
+        seen: i64,
+    },
     /// A run of this connection is under way.
     #[error("a run of this connection is under way: wait for its end (`usher runs`)")]
     Busy,
@@ -65,7 +84,7 @@ pub struct Reconciler {
     intake: Intake,
     clock: Clock,
     connect: Connect,
-    clients: Arc<Mutex<HashMap<ConnectionId, (ConnectionSettings, Idcs)>>>,
+    clients: Arc<Mutex<HashMap<ConnectionId, Known>>>,
 }
 
 impl std::fmt::Debug for Reconciler {
@@ -86,32 +105,69 @@ impl Reconciler {
         }
     }
 
-    /// The client of a connection: the same one for as long as its settings are the same.
+    /// The client of a connection: the same one for as long as its settings, and what is read of each user, are the
+    /// same.
     ///
     /// # Errors
     /// [`Error::Setup`] if the connection is not read, or its settings cannot be used.
-    pub fn client(&self, connection: &Connection) -> Result<Idcs, Error> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((settings, client)) = clients.get(&connection.id)
-            && *settings == connection.settings
+    pub async fn client(&self, connection: &Connection) -> Result<Idcs, Error> {
+        let generation = self.store.look_up(settings::generation).await?;
+        if let Some(known) = self.clients().get(&connection.id)
+            && known.generation == generation
+            && known.settings == connection.settings
         {
-            return Ok(client.clone());
+            return Ok(known.client.clone());
         }
-        let client = (self.connect)(connection).map_err(Error::Setup)?;
-        let kept = (connection.settings.clone(), client.clone());
-        clients.insert(connection.id.clone(), kept);
+        let configuration = self.store.read(settings::load).await?;
+        let attributes = attributes(connection, &configuration.mappings);
+        let mut clients = self.clients();
+        if let Some(known) = clients.get_mut(&connection.id)
+            && known.settings == connection.settings
+            && known.attributes == attributes
+        {
+            known.generation = generation;
+            return Ok(known.client.clone());
+        }
+        let client = (self.connect)(connection, &attributes).map_err(Error::Setup)?;
+        let known = Known {
+            generation,
+            settings: connection.settings.clone(),
+            attributes,
+            client: client.clone(),
+        };
+        clients.insert(connection.id.clone(), known);
         Ok(client)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<ConnectionId, Known>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a client whose secret the domain refused: the next one reads the secret anew.
     fn drop_client(&self, connection: &Connection) {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.remove(&connection.id);
+        self.clients().remove(&connection.id);
     }
 
     fn now(&self) -> Micros {
         self.clock.now()
     }
+}
+
+/// The attributes that groups are made of, by the connection or by one of its mappings. A path may go into a list
+/// (`emails[…].value`); the domain is asked for the whole of it.
+fn attributes(connection: &Connection, mappings: &[Mapping]) -> Vec<String> {
+    let of_mappings = mappings
+        .iter()
+        .filter(|mapping| mapping.connection_id == connection.id)
+        .flat_map(|mapping| &mapping.settings.groups.group_attributes);
+    let all = connection
+        .settings
+        .group_attributes
+        .iter()
+        .chain(of_mappings);
+    let names = all.filter_map(|it| it.path.split('[').next());
+    let names: BTreeSet<String> = names.map(ToOwned::to_owned).collect();
+    names.into_iter().collect()
 }
 
 /// How a connection is read.

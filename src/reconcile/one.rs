@@ -102,7 +102,7 @@ impl Reconciler {
         cause: &str,
         revive: bool,
     ) -> Result<Synced, Error> {
-        let client = self.client(connection)?;
+        let client = self.client(connection).await?;
         let id = match self.id_of(connection, &client, who).await {
             Err(error) => {
                 self.note_refusal(connection, &error);

@@ -8,15 +8,15 @@ use sha2::{Digest as _, Sha256};
 use super::one::pass;
 use super::{Counts, Error, Reconciler, pull_of, source_of};
 use crate::clock::{Micros, rfc3339};
-use crate::domain::Connection;
+use crate::domain::{Connection, ConnectionId, Mode};
 use crate::idcs::wire::{DomainUser, Member, Page};
 use crate::idcs::{self, Idcs, PAGE};
 use crate::intake::Source;
 use crate::intake::pull::{Pass, PulledUser, Took, TookUser};
-use crate::store;
 use crate::store::runs::{self, Ended, Run};
 use crate::store::source::{self, Coverage, KnownGroup};
 use crate::store::work::Priority;
+use crate::store::{self, drift, group_work, settings};
 
 /// How long a run may be silent before another may take over: longer than the longest wait of the client.
 const LEASE: Micros = 300_000_000;
@@ -24,6 +24,8 @@ const LEASE: Micros = 300_000_000;
 const SAFETY: Micros = 300_000_000;
 /// How many that were not seen are asked about in one run. The rest waits for the next.
 const CONFIRMATIONS: usize = 500;
+/// The same where a person said that many are missing.
+const CONFIRMATIONS_ACCEPTED: usize = 100_000;
 /// Of more than so many, not all may be missing at once.
 const FEW: i64 = 10;
 /// What a domain puts on a page that was not asked for a number.
@@ -81,6 +83,8 @@ struct Running<'a> {
     run: Run,
     counts: Counts,
     confirmations: usize,
+    /// So many percent of what is known may be missing, by the word of a person.
+    accept_shrink: Option<u8>,
     renewed_at: Micros,
     progress: Option<OnProgress>,
 }
@@ -99,8 +103,26 @@ impl Reconciler {
         scheduled: bool,
         progress: Option<OnProgress>,
     ) -> Result<Report, Error> {
+        self.run_accepting(connection, extent, cause, scheduled, None, progress)
+            .await
+    }
+
+    /// The same, also if a domain shows up to so many percent less than is known. Each one that is missing is still
+    /// asked about by itself.
+    ///
+    /// # Errors
+    /// As [`Reconciler::run`].
+    pub async fn run_accepting(
+        &self,
+        connection: &Connection,
+        extent: Extent,
+        cause: &str,
+        scheduled: bool,
+        accept_shrink: Option<u8>,
+        progress: Option<OnProgress>,
+    ) -> Result<Report, Error> {
         let pull = pull_of(connection)?;
-        let client = self.client(connection)?;
+        let client = self.client(connection).await?;
         let now = self.now();
         let id = connection.id.clone();
         let state = self.store.read(move |conn| runs::state(conn, &id)).await?;
@@ -138,7 +160,11 @@ impl Reconciler {
             client,
             run,
             counts: Counts::default(),
-            confirmations: CONFIRMATIONS,
+            confirmations: match accept_shrink {
+                Some(_) => CONFIRMATIONS_ACCEPTED,
+                None => CONFIRMATIONS,
+            },
+            accept_shrink,
             renewed_at: now,
             progress,
         };
@@ -158,6 +184,14 @@ impl Running<'_> {
             Err(Error::Implausible(text)) => {
                 let text = format!("{text}; nothing was removed");
                 ("void", Some(text), Ok(()))
+            }
+            Err(error @ Error::Shrunk { .. }) => {
+                let hint = self.how_to_accept(&error);
+                (
+                    "void",
+                    Some(format!("{error}; nothing was removed{hint}")),
+                    Ok(()),
+                )
             }
             Err(error) => {
                 self.reconciler.note_refusal(self.connection, &error);
@@ -192,6 +226,9 @@ impl Running<'_> {
                     watermark: done.then_some(began - SAFETY),
                     full_at: (done && is_full).then_some(began),
                 };
+                if done && is_full {
+                    ask_targets(tx, &id, &run, now)?;
+                }
                 runs::end(tx, &id, &run, &ended, now)
             })
             .await?;
@@ -202,6 +239,18 @@ impl Running<'_> {
             message,
             counts: self.counts,
         })
+    }
+
+    /// What a person may do who knows that it is right.
+    fn how_to_accept(&self, error: &Error) -> String {
+        let Error::Shrunk { known, seen, .. } = error else {
+            return String::new();
+        };
+        let percent = (100 * (known - seen) + known - 1) / (*known).max(1);
+        format!(
+            ". If it is right that {percent} % are gone: `usher sync {} --full --accept-shrink {percent}`",
+            self.connection.settings.name
+        )
     }
 
     async fn full(&mut self) -> Result<(), Error> {
@@ -307,7 +356,7 @@ impl Running<'_> {
             .store
             .read(move |conn| source::users_covered(conn, &id, number))
             .await?;
-        plausible("users", covered, self.counts.users == 0)
+        plausible("users", covered, self.counts.users == 0, self.accept_shrink)
     }
 
     async fn after_users(&mut self, took: Vec<TookUser>) -> Result<(), Error> {
@@ -363,7 +412,7 @@ impl Running<'_> {
 
     async fn missing_users(&mut self) -> Result<(), Error> {
         let (id, number) = (self.connection.id.clone(), self.run.number);
-        let limit = i64::try_from(CONFIRMATIONS + 1).unwrap_or(i64::MAX);
+        let limit = i64::try_from(self.confirmations + 1).unwrap_or(i64::MAX);
         let missing = self
             .reconciler
             .store
@@ -411,15 +460,21 @@ impl Running<'_> {
             .store
             .read(move |conn| source::groups_covered(conn, &id, number))
             .await?;
-        plausible("groups", covered, self.counts.groups == 0)
+        plausible(
+            "groups",
+            covered,
+            self.counts.groups == 0,
+            self.accept_shrink,
+        )
     }
 
     async fn missing_groups(&mut self) -> Result<(), Error> {
         let (id, number) = (self.connection.id.clone(), self.run.number);
+        let limit = i64::try_from(self.confirmations + 1).unwrap_or(i64::MAX);
         let missing = self
             .reconciler
             .store
-            .read(move |conn| source::groups_unseen(conn, &id, number, 100))
+            .read(move |conn| source::groups_unseen(conn, &id, number, limit))
             .await?;
         for (source_id, group) in missing {
             if !self.may_confirm() {
@@ -680,7 +735,7 @@ impl Running<'_> {
             .read(move |conn| source::grants_covered(conn, &id, number))
             .await?;
         // The last grant may go, once the domain says so of the very grantee.
-        plausible("grants", covered, false)?;
+        plausible("grants", covered, false, self.accept_shrink)?;
         Ok(true)
     }
 
@@ -786,18 +841,45 @@ fn is_last_page(rows: usize, first: usize) -> bool {
 }
 
 /// A reading that shows less than half of what is known shows something else than the domain.
-fn plausible(what: &str, covered: Coverage, is_empty: bool) -> Result<(), Error> {
+fn plausible(
+    what: &'static str,
+    covered: Coverage,
+    is_empty: bool,
+    accept_shrink: Option<u8>,
+) -> Result<(), Error> {
     let Coverage { known, seen } = covered;
     let missing = known - seen;
-    if is_empty && known > 0 {
-        return Err(Error::Implausible(format!(
-            "the domain shows no {what}, and {known} are known"
-        )));
+    let is_accepted =
+        accept_shrink.is_some_and(|percent| missing * 100 <= known * i64::from(percent));
+    let is_implausible = (is_empty && known > 0) || (missing > FEW && missing * 2 > known);
+    if is_implausible && !is_accepted {
+        return Err(Error::Shrunk { what, known, seen });
     }
-    if missing > FEW && missing * 2 > known {
-        return Err(Error::Implausible(format!(
-            "the domain shows only {seen} of the {known} {what} that are known"
-        )));
+    Ok(())
+}
+
+/// After everything was read, targets are compared with what Usher left there, and groups whose members a rule
+/// compares are looked at.
+fn ask_targets(
+    tx: &mut store::Tx<'_>,
+    connection: &ConnectionId,
+    run: &str,
+    now: Micros,
+) -> Result<(), store::Error> {
+    let configuration = settings::load(tx.conn())?;
+    let cause = format!("run {run} read everything");
+    for mapping in &configuration.mappings {
+        if mapping.connection_id != *connection || mapping.settings.mode == Mode::Paused {
+            continue;
+        }
+        drift::ask(tx, run, connection, &mapping.target_id, now)?;
+        group_work::mark_asked(
+            tx,
+            &mapping.target_id,
+            &mapping.settings.groups,
+            &cause,
+            now,
+        )?;
     }
     Ok(())
 }
@@ -829,12 +911,23 @@ mod tests {
 
     #[test]
     fn half_of_what_is_known_has_to_be_there() {
-        let check = |known, seen| plausible("users", Coverage { known, seen }, false).is_ok();
+        let check = |known, seen| plausible("users", Coverage { known, seen }, false, None).is_ok();
         assert!(check(0, 0) && check(100, 100) && check(100, 50) && check(20, 10));
         assert!(check(5, 0), "each of a few is asked about");
         assert!(!check(100, 49) && !check(11, 0));
-        let empty = |known| plausible("users", Coverage { known, seen: 0 }, true).is_ok();
+        let empty = |known| plausible("users", Coverage { known, seen: 0 }, true, None).is_ok();
         assert!(empty(0) && !empty(1), "only the first reading may be empty");
+        let accepted = |percent, seen, is_empty| {
+            plausible(
+                "users",
+                Coverage { known: 30, seen },
+                is_empty,
+                Some(percent),
+            )
+            .is_ok()
+        };
+        assert!(accepted(67, 10, false) && !accepted(66, 10, false));
+        assert!(accepted(100, 0, true) && !accepted(99, 0, true));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use super::error::Error;
 use super::schema::{
     account, given_group, group_alias, scim_user, target_group, target_membership,
 };
+use super::users::CHUNK;
 use crate::clock::Micros;
-use crate::domain::{Account, Owner, Standing, TargetId, UserId, new_id};
+use crate::domain::{Account, ConnectionId, Owner, Standing, TargetId, UserId, new_id};
 use crate::scim::fold::fold_text;
 
 /// A membership at a target.
@@ -316,6 +317,145 @@ pub fn doubt(tx: &mut Tx<'_>, target: &TargetId, user: &UserId, now: Micros) -> 
     .set((account::in_flight.eq(true), account::updated_at.eq(now)))
     .execute(tx.conn())?;
     Ok(())
+}
+
+/// Has an account read at its target before the row is trusted again: somebody else may have changed it. When it was
+/// written last stays, as nothing of Usher's is under way.
+pub fn look_again(tx: &mut Tx<'_>, target: &TargetId, user: &UserId) -> Result<(), Error> {
+    diesel::update(
+        account::table
+            .filter(account::target_id.eq(target.as_str()))
+            .filter(account::user_id.eq(user.as_str())),
+    )
+    .set(account::in_flight.eq(true))
+    .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Accounts of a connection's people that are there and settled, in the order of their ids, after `after`.
+pub fn settled(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    connection: &ConnectionId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Account>, Error> {
+    account::table
+        .inner_join(scim_user::table)
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(account::standing.eq(standing_text(Standing::Present)))
+        .filter(account::in_flight.eq(false))
+        .filter(account::id.gt(after))
+        .order(account::id)
+        .limit(limit)
+        .select(COLUMNS)
+        .load::<Row>(conn)?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// The same, of those with these keys.
+pub fn settled_by_remote(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    connection: &ConnectionId,
+    remote_ids: &[String],
+) -> Result<Vec<Account>, Error> {
+    let mut found = Vec::new();
+    for some in remote_ids.chunks(CHUNK) {
+        let rows = account::table
+            .inner_join(scim_user::table)
+            .filter(account::target_id.eq(target.as_str()))
+            .filter(account::remote_id.eq_any(some))
+            .filter(scim_user::connection_id.eq(connection.as_str()))
+            .filter(account::standing.eq(standing_text(Standing::Present)))
+            .filter(account::in_flight.eq(false))
+            .select(COLUMNS)
+            .load::<Row>(conn)?;
+        for row in rows {
+            found.push(read(row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The groups at a target that Usher keeps people of a connection in, in the order of folded names, after `after`:
+/// folded name and name.
+pub fn groups_kept(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    connection: &ConnectionId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, String)>, Error> {
+    Ok(target_membership::table
+        .inner_join(account::table.inner_join(scim_user::table))
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(account::standing.eq(standing_text(Standing::Present)))
+        .filter(target_membership::owner.ne(Owner::Foreign.as_str()))
+        .filter(target_membership::group_ci.gt(after))
+        .group_by(target_membership::group_ci)
+        .order(target_membership::group_ci)
+        .limit(limit)
+        .select((
+            target_membership::group_ci,
+            diesel::dsl::min(target_membership::group_name).assume_not_null(),
+        ))
+        .load(conn)?)
+}
+
+/// Somebody whom Usher keeps in a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The account.
+    pub account_id: String,
+    /// The person.
+    pub user_id: UserId,
+    /// The product's own stable key.
+    pub remote_id: Option<String>,
+    /// User name at the target.
+    pub username: String,
+}
+
+/// People of a connection whom Usher keeps in a group, in the order of their accounts, after `after`.
+pub fn kept_in(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    connection: &ConnectionId,
+    group_ci: &str,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Kept>, Error> {
+    let rows: Vec<(String, String, Option<String>, String)> = target_membership::table
+        .inner_join(account::table.inner_join(scim_user::table))
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(scim_user::connection_id.eq(connection.as_str()))
+        .filter(account::standing.eq(standing_text(Standing::Present)))
+        .filter(account::in_flight.eq(false))
+        .filter(target_membership::group_ci.eq(group_ci))
+        .filter(target_membership::owner.ne(Owner::Foreign.as_str()))
+        .filter(account::id.gt(after))
+        .order(account::id)
+        .limit(limit)
+        .select((
+            account::id,
+            account::user_id,
+            account::remote_id,
+            account::username,
+        ))
+        .load(conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(account_id, user, remote_id, username)| Kept {
+            account_id,
+            user_id: UserId(user),
+            remote_id,
+            username,
+        })
+        .collect())
 }
 
 /// Marks an account as being worked on. False: it is not this user's any more.

@@ -15,6 +15,7 @@ pub mod admins;
 pub mod audit;
 pub mod brakes;
 pub mod consents;
+pub mod drift;
 pub mod figures;
 pub mod group_work;
 pub mod groups;

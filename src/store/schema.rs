@@ -356,8 +356,39 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    comparison (run_id, target_id) {
+        run_id -> Text,
+        target_id -> Text,
+        connection_id -> Text,
+        due_at -> Nullable<BigInt>,
+        attempts -> Integer,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        counts -> Text,
+        note -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    drift (target_id, user_id) {
+        target_id -> Text,
+        user_id -> Text,
+        user_name -> Text,
+        differences -> Text,
+        would -> Text,
+        has_access -> Bool,
+        state -> Text,
+        since -> BigInt,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::joinable!(source_user -> scim_user (user_id));
 diesel::allow_tables_to_appear_in_same_query!(source_user, scim_user);
+diesel::allow_tables_to_appear_in_same_query!(drift, scim_user);
+diesel::allow_tables_to_appear_in_same_query!(target_membership, scim_user);
 diesel::joinable!(source_group -> scim_group (group_id));
 diesel::allow_tables_to_appear_in_same_query!(source_group, scim_group);
 diesel::allow_tables_to_appear_in_same_query!(source_group, membership);

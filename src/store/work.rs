@@ -810,6 +810,25 @@ pub fn is_pending(conn: &mut AnyConn, target: &TargetId, user: &UserId) -> Resul
     Ok(state.is_some_and(|state| state == "pending"))
 }
 
+/// Tries again what is held of a connection at a target because an account is somebody else's: it may be so no more.
+/// What a brake holds stays where it is.
+pub fn try_held_again(
+    tx: &mut Tx<'_>,
+    target: &TargetId,
+    connection: &ConnectionId,
+    now: Micros,
+) -> Result<usize, Error> {
+    const SQL: &str = "UPDATE work_item SET state = 'pending', generation = generation + 1, attempts = 0, \
+        due_at = $1 WHERE target_id = $2 AND connection_id = $3 AND state = 'held' \
+        AND NOT EXISTS (SELECT 1 FROM hold h WHERE h.target_id = work_item.target_id \
+                        AND h.subject = work_item.user_id)";
+    Ok(on_each!(tx.conn(), |c| diesel::sql_query(SQL)
+        .bind::<BigInt, _>(now)
+        .bind::<Text, _>(target.as_str())
+        .bind::<Text, _>(connection.as_str())
+        .execute(c))?)
+}
+
 /// Whether an item of a target is due or worked on.
 pub fn is_busy(conn: &mut AnyConn, target: &TargetId, now: Micros) -> Result<bool, Error> {
     let due = work_item::table

@@ -11,6 +11,7 @@
 
 mod figures;
 mod http;
+mod login;
 mod people;
 mod process;
 mod pull;
@@ -51,10 +52,13 @@ struct Options {
     /// How long one turn lasts.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Measure only these parts: reads, pages, patches, creates, groups, large, dead-target, pull, rules. The last
-    /// two are left out unless they are named alone, or with --large.
+    /// Measure only these parts: reads, pages, patches, creates, groups, large, dead-target, pull, login, rules. The last
+    /// three are left out unless they are named alone, or with --large.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
+    /// How many users the domains of `pull` have.
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    pull_users: Vec<usize>,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -137,6 +141,9 @@ impl Bench {
             self.print_report();
             return Ok(());
         }
+        if self.options.only == ["login"] {
+            return self.login();
+        }
         self.apply(&self.database, CONNECTION)?;
         let token = process::run(&self.database, &["token", "create", "bench"])?;
         let usher = self
@@ -178,10 +185,23 @@ impl Bench {
             self.creates_beside_a_dead_target(&usher, &people)?;
         }
         if self.options.large && self.options.only.is_empty() {
+            self.login()?;
             self.pull()?;
             self.rules()?;
         }
         self.print_report();
+        Ok(())
+    }
+
+    /// How long a login waits.
+    fn login(&self) -> anyhow::Result<()> {
+        println!("logging in, load {}", machine_load());
+        for waits in self.runtime.block_on(login::measure(self.folder.path()))? {
+            println!(
+                "  {}: p50 {:.1?}, p99 {:.1?}",
+                waits.what, waits.p50, waits.p99
+            );
+        }
         Ok(())
     }
 
@@ -195,8 +215,8 @@ impl Bench {
 
     /// Reading a domain, small and large.
     fn pull(&self) -> anyhow::Result<()> {
-        let sizes = [10_000, 100_000].map(|users| pull::Size {
-            users,
+        let sizes = self.options.pull_users.iter().map(|users| pull::Size {
+            users: *users,
             groups: users / 50,
             memberships: users * 5,
         });
@@ -244,7 +264,7 @@ impl Bench {
             }
         }
         if let [small, large] = peaks.as_slice() {
-            let what = "peak memory of a pull, 100,000 users to 10,000";
+            let what = "peak memory of a pull, of the larger domain to the smaller";
             self.report
                 .borrow_mut()
                 .value(what, Some(large / small), 1.3, "times");

@@ -367,7 +367,7 @@ async fn no_refresh_token_is_used_twice_by_servers_that_share_a_database() {
                 .map(|reader| {
                     let (client, connection) = (reader.clone(), connection.clone());
                     tokio::spawn(async move {
-                        let client = client.client(&connection).unwrap();
+                        let client = client.client(&connection).await.unwrap();
                         client.users(None, 1).await.map(|page| page.total)
                     })
                 })

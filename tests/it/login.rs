@@ -510,34 +510,6 @@ async fn futures(all: impl Iterator<Item = impl Future<Output = Reply>>) -> Vec<
     replies
 }
 
-/// Prints how long logins take; a shared machine cannot be held to figures.
-#[tokio::test(flavor = "multi_thread")]
-async fn how_long_a_login_takes() {
-    let world = World::start(&sqlite(), "").await;
-    for n in 0..100 {
-        world.person(&format!("u{n}"));
-        world.until_in(&format!("u{n}")).await;
-    }
-    let measure = async |what: &str| {
-        let mut taken = Vec::new();
-        for n in 0..100 {
-            let began = Instant::now();
-            let reply = world.by_name(&format!("u{n}")).await;
-            taken.push(began.elapsed());
-            assert_eq!(reply.status, 200, "{what}: {}", reply.json);
-        }
-        taken.sort();
-        eprintln!("{what}: p50 {:?}, p99 {:?}", taken[50], taken[98]);
-    };
-    measure("read less than five seconds ago").await;
-    world.app.clock.advance_ms(6_000);
-    world.domain.set_latency(Duration::from_millis(50));
-    measure("the domain answers in 50 ms").await;
-    world.domain.set_down(true);
-    world.app.clock.advance_ms(6_000);
-    measure("the domain is dead, the mirror is warm").await;
-}
-
 struct Nginx(Child);
 
 impl Drop for Nginx {

@@ -27,6 +27,7 @@ mod pull;
 mod requests;
 mod scim;
 mod seat;
+mod several;
 mod smoke;
 mod store;
 mod targets;

@@ -2,6 +2,7 @@
 
 mod bad_reads;
 mod commands;
+mod drift;
 mod races;
 
 use std::collections::BTreeMap;
@@ -64,14 +65,30 @@ fn reconciler(app: &App, refresh: Option<Arc<dyn usher::idcs::RefreshTokens>>) -
         app.store().clone(),
         app.parts.intake.clone(),
         app.clock.clone(),
-        Arc::new(move |connection: &Connection| {
-            client(connection, "usher-client-secret", refresh.clone(), &clock)
+        Arc::new(move |connection: &Connection, attributes: &[String]| {
+            reading(
+                connection,
+                attributes,
+                "usher-client-secret",
+                refresh.clone(),
+                &clock,
+            )
         }),
     )
 }
 
 fn client(
     connection: &Connection,
+    secret: &str,
+    refresh: Option<Arc<dyn usher::idcs::RefreshTokens>>,
+    clock: &Clock,
+) -> Result<Idcs, String> {
+    reading(connection, &[], secret, refresh, clock)
+}
+
+fn reading(
+    connection: &Connection,
+    attributes: &[String],
     secret: &str,
     refresh: Option<Arc<dyn usher::idcs::RefreshTokens>>,
     clock: &Clock,
@@ -87,7 +104,7 @@ fn client(
         ..Options::default()
     };
     let pull = connection.settings.pull.as_ref().unwrap();
-    Idcs::new(pull, &[], secret, options, clock.clone()).map_err(|e| e.to_string())
+    Idcs::new(pull, attributes, secret, options, clock.clone()).map_err(|e| e.to_string())
 }
 
 impl World {
@@ -675,4 +692,33 @@ async fn the_application_may_prove_itself_with_a_key() {
             .unwrap_err()
             .contains("PEM")
     );
+}
+
+/// Groups are made of an attribute that only the mapping names: the domain is asked for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_mapping_makes_groups_of_is_read() {
+    for database in databases() {
+        let world = World::start(&database, DomainOptions::default(), "").await;
+        let text = configuration(&world.domain.url(), "")
+            .replace("allow = [\"jira-*\"]", "group_attributes = [\"nickName\"]");
+        let mut ada = person("ada");
+        ada.more.insert("nickName".to_owned(), "jira-poets".into());
+        world.domain.add_user(&ada);
+        world.run(Extent::Full).await;
+        world.app.drain().await;
+        assert!(
+            world
+                .memory
+                .user("ada@example.com")
+                .unwrap()
+                .groups
+                .is_empty()
+        );
+        world.app.apply(&text).await;
+        world.later(600);
+        world.run(Extent::Full).await;
+        world.app.drain().await;
+        let ada = world.memory.user("ada@example.com").unwrap();
+        assert_eq!(ada.groups, ["jira-poets"]);
+    }
 }

@@ -1,4 +1,6 @@
 DROP TABLE run_result;
+DROP TABLE drift;
+DROP TABLE comparison;
 DROP TABLE run;
 DROP TABLE consent;
 DROP TABLE pull;

@@ -451,6 +451,40 @@ CREATE TABLE run (
 );
 CREATE INDEX run_connection ON run (connection_id, number);
 
+-- After a full run each target is compared with the ledger: somebody may have changed accounts there by hand.
+-- A row for each comparison that a run asked for; `due_at` is empty when it has ended.
+CREATE TABLE comparison (
+    run_id TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    due_at BIGINT,
+    attempts INTEGER NOT NULL,
+    lease_owner TEXT,
+    lease_until BIGINT,
+    counts TEXT NOT NULL,
+    note TEXT,
+    PRIMARY KEY (run_id, target_id)
+);
+CREATE INDEX comparison_due ON comparison (target_id, due_at);
+
+-- An account that is not as Usher left it, and that a person has to decide about, or has. `differences` and `would`
+-- are lists of words (JSON): what differs, and what would be done to put it right. A decision to accept is about
+-- these very differences.
+CREATE TABLE drift (
+    target_id TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    user_id TEXT NOT NULL REFERENCES scim_user (id) ON DELETE CASCADE,
+    user_name TEXT NOT NULL,
+    differences TEXT NOT NULL,
+    would TEXT NOT NULL,
+    has_access BOOLEAN NOT NULL,
+    state TEXT NOT NULL,
+    since BIGINT NOT NULL,
+    decided_by TEXT,
+    decided_at BIGINT,
+    PRIMARY KEY (target_id, user_id)
+);
+CREATE INDEX drift_user ON drift (user_id);
+
 -- What a run changed, a line for each user or group.
 CREATE TABLE run_result (
     id TEXT NOT NULL PRIMARY KEY,

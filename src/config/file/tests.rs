@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::print;
 use crate::domain::{
-    ClientAuth, ExistingGroups, Grant, MatchKey, Mode, PullSettings, PullUsers, SecretRef,
+    ClientAuth, ExistingGroups, Grant, MatchKey, Mode, OnDrift, PullSettings, PullUsers, SecretRef,
 };
 
 /// The example of the design, without what is not supported yet.
@@ -992,6 +992,7 @@ fn config_file() -> impl Strategy<Value = ConfigFile> {
         |(name, kind, group_attributes, pull)| ConnectionSettings {
             group_attributes,
             pull: pull.filter(|_| kind == ConnectionKind::OracleIdcs),
+            precedence: (kind == ConnectionKind::Okta).then_some(7),
             ..ConnectionSettings::new(name, kind)
         },
     );
@@ -1011,6 +1012,11 @@ fn config_file() -> impl Strategy<Value = ConfigFile> {
                 connection: connection.name.clone(),
                 target: target.name.clone(),
                 settings: MappingSettings {
+                    drift: if live_for.is_empty() {
+                        OnDrift::Accept
+                    } else {
+                        OnDrift::Push
+                    },
                     mode,
                     live_for,
                     users,

@@ -119,8 +119,41 @@ async fn a_domain_that_lost_most_of_its_people_is_not_believed() {
         world.later(600);
         let report = world.run(Extent::Full).await;
         assert_eq!(report.state, "void");
-        assert!(report.message.unwrap().contains("only 10 of the 30 users"));
+        let message = report.message.unwrap();
+        assert!(
+            message.contains("only 10 of the 30 users")
+                && message.contains("usher sync corp --full --accept-shrink 67"),
+            "{message}"
+        );
         assert_eq!(world.mirror().await.len(), 30);
+        // A person says that it is right, with the number that was shown, once.
+        let connection = world.connection().await;
+        let accepting = async |percent| {
+            world
+                .reconciler
+                .run_accepting(
+                    &connection,
+                    Extent::Full,
+                    "test",
+                    false,
+                    Some(percent),
+                    None,
+                )
+                .await
+                .unwrap()
+        };
+        assert_eq!(accepting(66).await.state, "void");
+        world.domain.set_down(true);
+        let connection_down = world.try_run(Extent::Full).await;
+        assert!(
+            connection_down.is_err(),
+            "no word of a person reads a dead domain"
+        );
+        world.domain.set_down(false);
+        assert_eq!(world.mirror().await.len(), 30);
+        let report = accepting(67).await;
+        assert_eq!((report.state, report.counts.removed), ("done", 20));
+        assert_eq!(world.mirror().await.len(), 10);
     }
 }
 

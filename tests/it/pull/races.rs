@@ -2,82 +2,133 @@
 
 use super::*;
 
+/// How many people change at the same moment.
+const AT_ONCE: usize = 10;
+/// How often, in one world.
+const ROUNDS: usize = 10;
+const WORLDS: usize = 10;
+
+/// Somebody who changes: as it will be, and where.
+struct Change {
+    newest: Person,
+    id: String,
+    group: String,
+    /// Its id here, if a push made it before.
+    pushed: Option<String>,
+    /// So often others go first.
+    yields: usize,
+}
+
+impl Change {
+    /// The change in the domain and the push of it.
+    async fn happen(&self, world: &World, push: &IdcsPush) {
+        for _ in 0..self.yields {
+            tokio::task::yield_now().await;
+        }
+        let now = self.newest.clone();
+        world.domain.edit_user(&self.id, |it| *it = now);
+        match &self.pushed {
+            Some(pushed) => assert!(push.put_full(pushed, &self.newest).await.ok()),
+            None => {
+                // A conflict says that the pull was first.
+                let status = push.create(&self.newest).await.status;
+                assert!([201, 409].contains(&status), "{status}");
+            }
+        }
+        world.domain.add_members(&self.group, &[&self.id]);
+    }
+}
+
+/// 1,000 people: of each, a push of a change, a run and the reading of that one at a login begin together. The order
+/// within is chance.
 #[tokio::test(flavor = "multi_thread")]
 async fn push_and_pull_at_the_same_moment_make_one_user_with_the_newest_state() {
-    for database in databases() {
-        let rounds: usize = if database.name == "sqlite" { 60 } else { 15 };
-        let world = World::start(&database, DomainOptions::default(), "").await;
+    // A few small worlds: each run reads everybody.
+    let mut worlds = databases();
+    worlds.resize_with(WORLDS, sqlite);
+    let mut interleavings = 0;
+    for database in &worlds {
+        let world = World::start(database, DomainOptions::default(), "").await;
         let push = world.push().await;
         let connection = world.connection().await;
-        let group = world.domain.add_group("jira-users");
+        let groups: Vec<String> = (0..AT_ONCE)
+            .map(|number| world.domain.add_group(&format!("jira-{number}")))
+            .collect();
         world.domain.add_user(&person("other"));
-        for round in 0..rounds {
-            let mut newest = person(&format!("p{round}"));
-            let id = world.domain.add_user(&newest);
-            // The push of a change, a run and the reading of that one user begin together. The order within is
-            // chance; sometimes the person exists already.
-            let known = round % 3 != 0;
-            let pushed = if known {
-                Some(push.create(&newest).await.id().to_owned())
-            } else {
-                None
+        let token = world.app.token("corp").await;
+        for round in 0..ROUNDS {
+            let mut changes = Vec::new();
+            for (number, group) in groups.iter().enumerate() {
+                let mut newest = person(&format!("p{round}x{number}"));
+                let id = world.domain.add_user(&newest);
+                let is_known = (round + number) % 3 != 0;
+                let pushed = if is_known {
+                    Some(push.create(&newest).await.id().to_owned())
+                } else {
+                    None
+                };
+                newest.family_name = format!("Newest{round}");
+                newest.display_name = format!("Newest {round} {number}");
+                newest.active = (round + number) % 2 == 0;
+                changes.push(Change {
+                    newest,
+                    id,
+                    group: group.clone(),
+                    pushed,
+                    yields: (round + 3 * number) % 7,
+                });
+            }
+            let each = async |change: &Change| {
+                let who = Who::Id(change.id.clone());
+                let login = world.reconciler.one_user(&connection, &who, "login", false);
+                let (_, login) = tokio::join!(change.happen(&world, &push), login);
+                login.unwrap();
             };
-            newest.family_name = format!("Newest{round}");
-            newest.display_name = format!("Newest {round}");
-            newest.active = round % 2 == 0;
-            let change = async {
-                for _ in 0..round % 5 {
-                    tokio::task::yield_now().await;
-                }
-                let now = newest.clone();
-                world.domain.edit_user(&id, |it| *it = now);
-                match &pushed {
-                    Some(pushed) => assert!(push.put_full(pushed, &newest).await.ok()),
-                    None => {
-                        // A conflict says that the pull was first.
-                        let status = push.create(&newest).await.status;
-                        assert!([201, 409].contains(&status), "{status}");
-                    }
-                }
-                world.domain.add_members(&group, &[&id]);
-            };
-            let who = Who::Id(id.clone());
-            let login = world.reconciler.one_user(&connection, &who, "login", false);
-            let (_, run, login) = tokio::join!(change, world.try_run(Extent::Full), login);
+            let all: Vec<_> = changes.iter().map(each).collect();
+            let (_, run) = tokio::join!(together(all), world.try_run(Extent::Full));
             run.unwrap();
-            login.unwrap();
             // One more reading, as every schedule brings it: it must have nothing to correct that a push said.
             world.run(Extent::Full).await;
-            let shown = world
-                .app
-                .send(
-                    &world.app.token("corp").await,
-                    "GET",
-                    &format!("/Users?filter=userName%20eq%20%22{}%22", newest.user_name),
-                    None,
-                )
-                .await
-                .json;
-            assert_eq!(shown["totalResults"], 1, "round {round}: {shown}");
-            let user = &shown["Resources"][0];
-            assert_eq!(
-                user["displayName"],
-                newest.display_name.as_str(),
-                "round {round}"
-            );
-            assert_eq!(user["active"], newest.active, "round {round}");
-            assert_eq!(user["groups"][0]["display"], "jira-users", "round {round}");
+            for Change { newest, .. } in &changes {
+                let path = format!("/Users?filter=userName%20eq%20%22{}%22", newest.user_name);
+                let shown = world.app.send(&token, "GET", &path, None).await.json;
+                assert_eq!(shown["totalResults"], 1, "round {round}: {shown}");
+                let user = &shown["Resources"][0];
+                let said = newest.display_name.as_str();
+                assert_eq!(user["displayName"], said, "round {round}");
+                assert_eq!(user["active"], newest.active, "round {round}");
+                let number = said.rsplit(' ').next().unwrap();
+                let group = format!("jira-{number}");
+                assert_eq!(user["groups"][0]["display"], group, "round {round}");
+                interleavings += 1;
+            }
         }
         world.app.drain().await;
         let users = world.memory.users();
-        assert_eq!(
-            users
-                .iter()
-                .filter(|it| it.username.starts_with('p') && it.active)
-                .count(),
-            rounds.div_ceil(2)
-        );
+        let people = users.iter().filter(|it| it.username.starts_with('p'));
+        assert_eq!(people.filter(|it| it.active).count(), ROUNDS * AT_ONCE / 2);
     }
+    assert_eq!(interleavings, 1000);
+}
+
+/// Runs all of them at the same time.
+async fn together(all: Vec<impl Future<Output = ()>>) {
+    let mut all: Vec<_> = all.into_iter().map(|it| Some(Box::pin(it))).collect();
+    std::future::poll_fn(|context| {
+        for slot in &mut all {
+            if let Some(one) = slot
+                && one.as_mut().poll(context).is_ready()
+            {
+                *slot = None;
+            }
+        }
+        if all.iter().all(Option::is_none) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
