@@ -21,6 +21,7 @@ pub use apply::{apply, apply_text};
 
 pub use crate::configure::{By, Change, Report};
 
+use crate::alerts::Watch;
 use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::secret;
@@ -246,6 +247,10 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         let (scheduler, stop) = (Scheduler::new(parts.reconciler.clone()), stop.clone());
         async move { scheduler.run(stop).await }
     });
+    let watch = tokio::spawn({
+        let (store, metrics) = (parts.store.clone(), parts.engine.metrics().clone());
+        Watch::new(store, Clock::System, metrics).run(stop.clone())
+    });
     let mut server = tokio::spawn(server);
     tokio::select! {
         () = told_to_stop() => tracing::info!("stopping: requests and operations under way end first"),
@@ -264,6 +269,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     }
     // A run that is cut off is made up for by the next one.
     scheduler.abort();
+    watch.abort();
     tracing::info!("stopped");
     Ok(())
 }

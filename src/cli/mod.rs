@@ -1,6 +1,7 @@
 //! The command line: one file a command. Answers go to standard output, everything else to standard error.
 
 mod admin;
+mod alerts;
 mod apply;
 mod audit;
 mod check;
@@ -84,6 +85,9 @@ enum Command {
     /// Who may use the pages of the server: administrators, operators, auditors.
     #[command(subcommand)]
     Admin(admin::Command),
+    /// What is wrong at the moment; send a test message.
+    #[command(subcommand)]
+    Alerts(alerts::Command),
     /// Print the OpenAPI document of the admin API. Needs no database.
     Openapi,
     /// Ask a running server whether it is ready: for health checks. Needs no database.
@@ -170,6 +174,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Runs(options) => runs::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
+        Command::Alerts(command) => alerts::run(&Context::open(&url)?, command).await,
         Command::Openapi => output::json(&crate::http::document()),
         Command::Ready(options) => ready::run(options).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,

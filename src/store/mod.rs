@@ -12,6 +12,7 @@ mod sort_sql;
 mod statement;
 
 pub mod admins;
+pub mod alerts;
 pub mod audit;
 pub mod brakes;
 pub mod figures;
