@@ -30,7 +30,8 @@
 //! | 5 | [`reconcile`] | idcs, intake, store, scim, domain, clock, config |
 //! | 5 | [`alerts`] | outbound, store, metrics, domain, clock, config |
 //! | 5 | [`login`] | reconcile, intake, auth, store, domain, clock |
-//! | 6 | [`http`] | login, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config |
+//! | 5 | [`consent`] | reconcile, idcs, auth, vault, store, domain, clock |
+//! | 6 | [`http`] | login, consent, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!
@@ -43,6 +44,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod configure;
+pub mod consent;
 pub mod converge;
 pub mod domain;
 pub mod http;

@@ -4,6 +4,7 @@ mod apply;
 pub mod groups;
 pub mod keep;
 mod lock;
+pub mod tls;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
+use rustls::ServerConfig;
 use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +28,9 @@ use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::secret;
 use crate::config::server::DatabaseUrl;
+use crate::consent::{self, Consents, Kept};
 use crate::converge::{Connect, Engine, Options};
-use crate::domain::{ClientAuth, ConnectionSettings, TargetAuth};
+use crate::domain::{ClientAuth, Connection, Grant, TargetAuth};
 use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
@@ -53,6 +56,8 @@ pub struct ServeOptions {
     pub engine: Options,
     /// Who may come in where.
     pub doors: http::Doors,
+    /// Certificate and key, if the server itself speaks TLS.
+    pub tls: Option<tls::Files>,
     /// Where the master key is, which secrets in the database are encrypted with. Without: no access tokens.
     pub master_key: Option<vault::Source>,
 }
@@ -77,13 +82,21 @@ pub fn assemble(
     store: Store,
     clock: Clock,
     connect: Connect,
+    vault: Option<Vault>,
     public_url: Option<String>,
     options: &Options,
 ) -> Parts {
     let wake = Arc::new(Notify::new());
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
-    let reconciler = reconciler_through(&store, &clock, intake.clone());
+    let reconciler = reconciler_through(&store, &clock, vault.clone(), intake.clone());
+    let consents = Consents::new(
+        store.clone(),
+        clock.clone(),
+        vault.clone(),
+        reconciler.clone(),
+    );
+    let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     let login = Login::new(
         store.clone(),
         clock.clone(),
@@ -97,7 +110,12 @@ pub fn assemble(
         clock,
         public_url,
     )
-    .with_login(login);
+    .with_login(login)
+    .with_consents(consents);
+    let state = match issuer {
+        Some(issuer) => state.with_issuer(issuer),
+        None => state,
+    };
     Parts {
         store,
         intake,
@@ -124,16 +142,26 @@ pub fn connector() -> Connect {
 }
 
 /// A client of the domain that a connection reads, with its secret from where the configuration says it is.
-pub fn domain(
-    connection: &ConnectionSettings,
-    refresh: Option<Arc<dyn RefreshTokens>>,
+fn domain(
+    connection: &Connection,
+    store: &Store,
+    vault: Option<&Vault>,
     clock: &Clock,
 ) -> Result<Idcs, String> {
-    let Some(pull) = &connection.pull else {
+    let settings = &connection.settings;
+    let Some(pull) = &settings.pull else {
         return Err(format!(
             "connection {} does not say how its domain is read: add base_url, client_id and client_secret",
-            connection.name
+            settings.name
         ));
+    };
+    let refresh: Option<Arc<dyn RefreshTokens>> = match (pull.grant, vault) {
+        (Grant::ClientCredentials, _) => None,
+        (Grant::RefreshToken, Some(vault)) => {
+            let (store, id) = (store.clone(), connection.id.clone());
+            Some(Arc::new(Kept::new(store, clock.clone(), vault.clone(), id)))
+        }
+        (Grant::RefreshToken, None) => return Err(consent::Error::NoKey.to_string()),
     };
     let (ClientAuth::Secret(reference) | ClientAuth::PrivateKey { key: reference, .. }) =
         &pull.auth;
@@ -142,7 +170,7 @@ pub fn domain(
         refresh,
     };
     // A path may go into a list (`emails[…].value`); the domain is asked for the whole of it.
-    let attributes: Vec<String> = connection
+    let attributes: Vec<String> = settings
         .group_attributes
         .iter()
         .filter_map(|it| it.path.split('[').next())
@@ -153,31 +181,54 @@ pub fn domain(
 }
 
 /// The reconciler of a process that has no engine: what it marks is found by those that have.
-pub fn reconciler(store: &Store, clock: &Clock) -> Reconciler {
+pub fn reconciler(store: &Store, clock: &Clock, vault: Option<Vault>) -> Reconciler {
     let intake = Intake::new(store.clone(), clock.clone(), Arc::new(Notify::new()));
-    reconciler_through(store, clock, intake)
+    reconciler_through(store, clock, vault, intake)
 }
 
-fn reconciler_through(store: &Store, clock: &Clock, intake: Intake) -> Reconciler {
-    let time = clock.clone();
+/// Consents of a process that serves nobody: the server ends what it begins.
+pub fn consents(store: &Store, clock: &Clock, vault: Option<Vault>) -> Consents {
+    let reconciler = reconciler(store, clock, vault.clone());
+    Consents::new(store.clone(), clock.clone(), vault, reconciler)
+}
+
+fn reconciler_through(
+    store: &Store,
+    clock: &Clock,
+    vault: Option<Vault>,
+    intake: Intake,
+) -> Reconciler {
+    let (database, time) = (store.clone(), clock.clone());
     let connect: reconcile::Connect =
-        Arc::new(move |connection| domain(&connection.settings, None, &time));
+        Arc::new(move |connection| domain(connection, &database, vault.as_ref(), &time));
     Reconciler::new(store.clone(), intake, clock.clone(), connect)
 }
 
 /// The HTTP server on a bound socket.
 pub fn http_server(state: http::State, listener: TcpListener) -> std::io::Result<Server> {
+    server(state, listener, None)
+}
+
+/// The same, with TLS if there is a configuration of it.
+fn server(
+    state: http::State,
+    listener: TcpListener,
+    secured: Option<ServerConfig>,
+) -> std::io::Result<Server> {
     let state = web::Data::new(state);
-    Ok(HttpServer::new(move || {
+    let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
             .wrap(from_fn(http::request_span))
             .configure(http::routes)
     })
     .disable_signals()
-    .shutdown_timeout(GRACE_S)
-    .listen(listener)?
-    .run())
+    .shutdown_timeout(GRACE_S);
+    let server = match secured {
+        Some(secured) => server.listen_rustls_0_23(listener, secured)?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
 }
 
 /// Runs a server until it is told to stop (SIGTERM, SIGINT).
@@ -186,7 +237,6 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let store = Store::open(&options.database)?;
     let clock = Clock::System;
     let vault = options.master_key.as_ref().map(Vault::open).transpose()?;
-    let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     // A new server may come with a new credential, or after a repair.
     store
         .write(|tx| -> Result<(), store::Error> {
@@ -217,24 +267,32 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         store,
         clock,
         connector(),
+        vault,
         options.public_url,
         &options.engine,
     );
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     if let Some(code) = parts.state.seat.setup_code().await? {
         // Meant to be read in the log, once, by whoever runs the host: it makes the first administrator and
         // nothing else.
         tracing::info!(
-            page = %format!("{}/setup", parts.state.public_url.clone().unwrap_or_else(|| format!("http://{address}"))),
+            page = %format!("{}/setup", parts.state.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"))),
             code = code.expose_secret(),
             "nobody administers this server yet: open the page and enter the code"
         );
     }
+    if parts.store.is_shared() {
+        let wake = parts.intake.waker();
+        parts.intake.bell().hang(&options.database, wake)?;
+    }
+    let keeper = options.tls.map(tls::Keeper::open).transpose()?;
+    let secured = keeper.as_ref().map(tls::Keeper::server).transpose()?;
     let state = parts.state.clone().with_doors(options.doors);
-    let state = match issuer {
-        Some(issuer) => state.with_issuer(issuer),
-        None => state,
-    };
-    let server = http_server(state, listener)?;
+    let server = server(state, listener, secured)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
 
@@ -247,6 +305,9 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         let (scheduler, stop) = (Scheduler::new(parts.reconciler.clone()), stop.clone());
         async move { scheduler.run(stop).await }
     });
+    if let Some(keeper) = keeper {
+        tokio::spawn(keeper.run(stop.clone()));
+    }
     let watch = tokio::spawn({
         let (store, metrics) = (parts.store.clone(), parts.engine.metrics().clone());
         Watch::new(store, Clock::System, metrics).run(stop.clone())

@@ -17,6 +17,7 @@ mod ready;
 mod retry;
 mod runs;
 mod serve;
+mod source;
 mod status;
 mod sync;
 mod time;
@@ -34,10 +35,11 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::server::{DatabaseUrl, DatabaseUrlError};
 use crate::converge::{Engine, Options};
-use crate::domain::{Target, UserId};
+use crate::domain::{Connection, Grant, Target, UserId};
 use crate::store::audit::NewAudit;
 use crate::store::{self, Store, settings, users};
 use crate::telemetry;
+use crate::vault::{self, Vault};
 
 /// Provisions Atlassian products from Oracle IDCS over SCIM 2.0.
 #[derive(Debug, Parser)]
@@ -77,6 +79,9 @@ enum Command {
     Check(check::Arguments),
     /// Read the domain of a connection now, all of it, what changed, or one person.
     Sync(sync::Arguments),
+    /// The consent that a domain is read in an administrator's name.
+    #[command(subcommand)]
+    Source(source::Command),
     /// The latest readings of domains, and what each changed.
     Runs(runs::Arguments),
     /// Make, list and revoke the credentials that identity providers show.
@@ -171,6 +176,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Audit(options) => audit::run(&Context::open(&url)?, options).await,
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,
         Command::Sync(options) => sync::run(&Context::open(&url)?, options).await,
+        Command::Source(command) => source::run(&Context::open(&url)?, command).await,
         Command::Runs(options) => runs::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
@@ -196,6 +202,8 @@ struct Context {
     clock: Clock,
     /// The person at the keyboard, as the audit names them.
     actor: String,
+    /// Where the master key is.
+    master_key: Option<vault::Source>,
 }
 
 /// Who gives a command, for the audit.
@@ -220,7 +228,26 @@ impl Context {
             store: Store::open(url)?,
             clock: Clock::System,
             actor: actor(),
+            master_key: serve::master_key(
+                url,
+                std::env::var_os("USHER_MASTER_KEY_FILE").map(Into::into),
+            ),
         })
+    }
+
+    /// What secrets in the database are encrypted with, if there is a key.
+    fn vault(&self) -> anyhow::Result<Option<Vault>> {
+        Ok(self.master_key.as_ref().map(Vault::open).transpose()?)
+    }
+
+    /// The same for reading a domain; no key is made for a connection that needs none.
+    fn vault_for(&self, connection: &Connection) -> anyhow::Result<Option<Vault>> {
+        let grant = connection.settings.pull.as_ref().map(|pull| pull.grant);
+        if grant == Some(Grant::RefreshToken) {
+            self.vault()
+        } else {
+            Ok(None)
+        }
     }
 
     /// The record of what the person at the keyboard does.

@@ -33,7 +33,11 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let connection = named(context, &arguments.connection).await?;
-    let reconciler = app::reconciler(&context.store, &context.clock);
+    let reconciler = app::reconciler(
+        &context.store,
+        &context.clock,
+        context.vault_for(&connection)?,
+    );
     if let Some(user) = &arguments.user {
         // Ids in a domain are 32 hex digits, and no login name is.
         let is_id = user.len() == 32 && user.bytes().all(|b| b.is_ascii_hexdigit());

@@ -28,6 +28,7 @@ use actix_web::{HttpRequest, web};
 use crate::auth::seat::Seat;
 use crate::auth::{Authenticator, Issuer};
 use crate::clock::Clock;
+use crate::consent::Consents;
 use crate::converge::Engine;
 use crate::intake::Intake;
 use crate::login::Login;
@@ -59,6 +60,8 @@ pub struct State {
     pub login: Option<Login>,
     /// Who may come in where.
     pub doors: Doors,
+    /// For consents at domains.
+    pub consents: Option<Consents>,
     /// Where list pages ended.
     hints: paging::Hints,
     /// Which connection wrote when.
@@ -87,6 +90,7 @@ impl State {
             login: None,
             doors: Doors::default(),
             pushes: pushes::Pushes::default(),
+            consents: None,
             hints: paging::Hints::default(),
         }
     }
@@ -108,6 +112,13 @@ impl State {
         self
     }
 
+    /// The same, with consents.
+    #[must_use]
+    pub fn with_consents(mut self, consents: Consents) -> Self {
+        self.consents = Some(consents);
+        self
+    }
+
     /// The same, with access tokens.
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
@@ -115,16 +126,8 @@ impl State {
         self
     }
 
-    /// Whether browsers reach this server over HTTPS.
-    fn is_secure(&self, request: &HttpRequest) -> bool {
-        match &self.public_url {
-            Some(url) => url.starts_with("https://"),
-            None => self.doors.is_https(request),
-        }
-    }
-
-    /// The address under which the caller sees this server.
-    fn seen_as(&self, request: &HttpRequest) -> String {
+    /// The address under which whoever asks sees this server.
+    fn address(&self, request: &HttpRequest) -> String {
         match &self.public_url {
             Some(url) => url.clone(),
             None => {
@@ -135,6 +138,14 @@ impl State {
                 };
                 format!("{scheme}://{}", self.doors.host(request))
             }
+        }
+    }
+
+    /// Whether browsers reach this server over HTTPS.
+    fn is_secure(&self, request: &HttpRequest) -> bool {
+        match &self.public_url {
+            Some(url) => url.starts_with("https://"),
+            None => self.doors.is_https(request),
         }
     }
 }

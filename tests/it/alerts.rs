@@ -280,7 +280,7 @@ async fn each_trouble_is_told_once_and_so_is_its_end() {
         )
         .await;
         memory.outage(None);
-        app.pass(Duration::from_secs(60), 3).await;
+        app.pass(Duration::from_secs(60), 10).await;
         expect(
             &mut watch,
             ways,
@@ -379,7 +379,7 @@ async fn run(app: &App, state: &'static str, message: Option<&'static str>, miss
     app.store()
         .write(move |tx| -> Result<(), store::Error> {
             let id = tokens::connection_named(tx.conn(), "corp")?.unwrap();
-            let begun = runs::begin(tx, &id, "full", "test", true, now, now + DAY_US)?.unwrap();
+            let begun = runs::begin(tx, &id, "full", "test", false, now, now + DAY_US)?.unwrap();
             let counts = json!({"missed_pushes": missed}).to_string();
             let ended = runs::Ended {
                 state,

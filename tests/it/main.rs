@@ -10,13 +10,17 @@
 #![expect(unreachable_pub, reason = "nothing imports a test binary")]
 
 mod alerts;
+mod bell;
 mod cli;
 mod conformance;
+mod consent;
 mod crash;
 mod demo;
+mod docker;
 mod doors;
 mod faults;
 mod fewest;
+mod fuzz;
 mod guide;
 mod harness;
 mod keep;
@@ -27,7 +31,9 @@ mod pull;
 mod requests;
 mod scim;
 mod seat;
+mod secrets;
 mod smoke;
 mod store;
 mod targets;
 mod tidy;
+mod tls;

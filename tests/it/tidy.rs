@@ -37,9 +37,14 @@ const LAYERS: &[(u8, &str, &str)] = &[
     ),
     (5, "login", "reconcile, intake, auth, store, domain, clock"),
     (
+        5,
+        "consent",
+        "reconcile, idcs, auth, vault, store, domain, clock",
+    ),
+    (
         6,
         "http",
-        "login, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config",
+        "login, consent, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

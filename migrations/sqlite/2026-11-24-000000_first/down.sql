@@ -2,6 +2,7 @@ DROP TABLE alert;
 DROP TABLE lease;
 DROP TABLE run_result;
 DROP TABLE run;
+DROP TABLE consent;
 DROP TABLE pull;
 DROP TABLE source_grant;
 DROP TABLE source_group;

@@ -9,7 +9,6 @@ use actix_web::dev::ServerHandle;
 use secrecy::SecretString;
 use serde_json::Value;
 use usher::app::{self, Parts};
-use usher::auth::Issuer;
 use usher::clock::Clock;
 use usher::converge::{Connect, Options};
 use usher::domain::ConnectionKind;
@@ -96,20 +95,19 @@ impl App {
 
     async fn behind(database: &Database, connect: Connect, doors: Doors) -> Self {
         let store = database.open();
+        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
         let clock = Clock::manual(1_750_000_000_000_000);
         let parts = app::assemble(
             store.clone(),
             clock.clone(),
             connect,
+            Some(Vault::open(&key).unwrap()),
             None,
             &Options::default(),
         );
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
-        let issuer = Issuer::new(store, clock.clone(), Vault::open(&key).unwrap());
-        let state = parts.state.clone().with_issuer(issuer).with_doors(doors);
-        let server = app::http_server(state, listener).unwrap();
+        let server = app::http_server(parts.state.clone().with_doors(doors), listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
         Self {
@@ -372,6 +370,11 @@ pub async fn get_text(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
     }
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// Whether anything answers at a URL.
+pub async fn reachable(url: &str) -> bool {
+    client().get(url).send().await.is_ok()
 }
 
 /// The media type of an answer.
