@@ -4,6 +4,7 @@ mod admin;
 mod alerts;
 mod apply;
 mod audit;
+mod bundle;
 mod check;
 mod config;
 mod explain;
@@ -107,6 +108,8 @@ enum Command {
     Groups(groups::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
+    /// Write how everything stands into a file for somebody who helps, without names of people and secrets.
+    SupportBundle(bundle::Arguments),
     /// Write a copy of the database into a file, while the server runs (SQLite).
     Backup(keep::BackupArguments),
     /// Put a backup in the place of the database (SQLite). Pauses all targets.
@@ -187,6 +190,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
         Command::Groups(options) => groups::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
+        Command::SupportBundle(options) => bundle::run(&Context::open(&url)?, options).await,
         Command::Backup(options) => keep::backup(&url, options).await,
         Command::Restore(options) => keep::restore(&url, options),
         Command::Move(options) => keep::move_to(&url, options),

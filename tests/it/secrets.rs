@@ -4,9 +4,11 @@
 use std::fmt::Write;
 
 use serde_json::json;
+use usher::domain::Failure;
+use usher::targets::memory::Memory;
 use usher_emulators::jira::{Jira, JiraOptions};
 
-use super::harness::{Process, databases, get_text};
+use super::harness::{App, Process, databases, get_text};
 
 /// The personal access token that the emulated Jira takes.
 const JIRA: &str = "emulated-jira-token";
@@ -204,5 +206,70 @@ async fn nothing_that_was_planted_is_found_in_logs_answers_errors_metrics_or_the
             let found = kept.windows(bytes.len()).any(|window| window == bytes);
             assert!(!found, "{}: {secret} is in the database", database.name);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_for_support_tells_what_is_wrong_and_nobody_s_name() {
+    for database in databases() {
+        let memory = Memory::new();
+        let app = App::start(&database, &memory).await;
+        let more = "\n[mapping.users]\nprotect = [\"planted-protected\"]\ndefault_project_lead = \"planted-lead\"\n";
+        let text = configuration("http://127.0.0.1:1")
+            .replace("mode = \"live\"\n", &format!("mode = \"live\"\n{more}"));
+        app.apply(&text).await;
+        let token = app.token("corp").await;
+        let refusal = Failure::Rejected {
+            field: None,
+            text:
+                "user 'planted-name' <planted-mail@example.com> is not allowed, said planted-name"
+                    .to_owned(),
+        };
+        memory.refuse("planted-name", Some(refusal));
+        for name in ["planted-name", "planted-other"] {
+            let person = json!({"userName": name, "displayName": "Planted Display",
+                "emails": [{"value": "planted-mail@example.com", "primary": true}]});
+            app.send(&token, "POST", "/Users", Some(person)).await;
+        }
+        app.drain().await;
+        let file = database.folder().join("bundle.json");
+        let path = file.to_str().unwrap();
+        let said = Process::run(&database, &["support-bundle", path]);
+        assert!(said.contains("look through it"), "{said}");
+        let text = std::fs::read_to_string(&file).unwrap();
+        for planted in ["planted", "Planted", "ops@example.com", &token] {
+            let lines: Vec<&str> = text.lines().filter(|line| line.contains(planted)).collect();
+            assert!(lines.is_empty(), "{planted}: {lines:#?}");
+        }
+        let bundle: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(bundle["targets"][0]["queue"]["rejected"], 1, "{bundle:#}");
+        assert!(
+            bundle["refusals"][0]["words"]
+                .as_str()
+                .unwrap()
+                .contains("is not allowed"),
+            "{bundle:#}"
+        );
+        let rows = bundle["audit"].as_array().unwrap();
+        let made = rows
+            .iter()
+            .find(|row| row["operation"] == "create_user" && row["outcome"] == "done");
+        assert!(
+            made.unwrap()["person"]
+                .as_str()
+                .unwrap()
+                .starts_with("person "),
+            "{rows:#?}"
+        );
+        let configuration = bundle["configuration"].as_str().unwrap();
+        assert!(
+            configuration.contains("protect = [\"***\"]"),
+            "{configuration}"
+        );
+        let again = Process::command(&database, &["support-bundle", path])
+            .output()
+            .unwrap();
+        assert!(!again.status.success(), "it wrote over a file");
+        app.stop().await;
     }
 }
