@@ -148,13 +148,13 @@ fn masked(mut configuration: Configuration) -> Configuration {
         let settings = &mut mapping.settings;
         hide(&mut settings.live_for);
         hide(&mut settings.users.protect);
-        for lead in [
-            &mut settings.users.default_project_lead,
-            &mut settings.users.default_component_lead,
-        ] {
-            if let Some(name) = lead {
-                MASK.clone_into(name);
-            }
+        let users = &mut settings.users;
+        let leads = [
+            &mut users.default_project_lead,
+            &mut users.default_component_lead,
+        ];
+        for name in leads.into_iter().flatten() {
+            MASK.clone_into(name);
         }
     }
     if let Some(mail) = configuration
