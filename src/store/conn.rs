@@ -53,6 +53,9 @@ type Transactions = <AnyConn as Connection>::TransactionManager;
 const READERS: u32 = 6;
 /// How many writes share one commit at the most: bounds how long the first of them waits.
 const BATCH: usize = 256;
+/// How long a commit waits for as many writes as the last one had. Writers that wait for their answers send the
+/// next ones together, a moment after the last commit; without this they would be committed in ones and twos.
+const GATHERING: Duration = Duration::from_micros(200);
 /// How often a write is repeated on PostgreSQL before it is refused as busy.
 const ATTEMPTS: u32 = 12;
 
@@ -117,7 +120,8 @@ pub(super) fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
             // such as `usher apply` beside a running server.
             conn.batch_execute(
                 "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;",
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; \
+                 PRAGMA wal_autocheckpoint = 4000;",
             )
             .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
             Ok(AnyConn::Sqlite(conn))
@@ -529,6 +533,8 @@ fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, E
     std::thread::Builder::new()
         .name("store-writer".to_owned())
         .spawn(move || {
+            // How many writes the last commit had.
+            let mut expected = 1;
             while let Ok(first) = queue.recv() {
                 let begun = match &mut conn {
                     // IMMEDIATE: a deferred transaction that reads before it writes fails at once when
@@ -542,13 +548,21 @@ fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, E
                     first(None)(Err(Error::from(e)));
                     continue;
                 }
+                let begun = Instant::now();
                 let mut batch = vec![first(Some(&mut conn))];
                 while batch.len() < BATCH {
-                    match queue.try_recv() {
-                        Ok(job) => batch.push(job(Some(&mut conn))),
-                        Err(_) => break,
+                    let next = queue.try_recv().ok().or_else(|| {
+                        let left = GATHERING.checked_sub(begun.elapsed())?;
+                        (batch.len() < expected)
+                            .then(|| queue.recv_timeout(left).ok())
+                            .flatten()
+                    });
+                    match next {
+                        Some(job) => batch.push(job(Some(&mut conn))),
+                        None => break,
                     }
                 }
+                expected = batch.len();
                 let committed = Transactions::commit_transaction(&mut conn);
                 if committed.is_err() {
                     let _ = Transactions::rollback_transaction(&mut conn);
