@@ -489,7 +489,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         (
             "",
             "[server]\nlisten = 1\n",
-            &["12:2: unknown key `server`; there are connection, target, mapping"],
+            &["12:2: unknown key `server`; there are connection, target, mapping, alerts"],
         ),
         (
             users,
