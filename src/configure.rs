@@ -195,6 +195,14 @@ pub async fn apply_text(
                     ));
                 }
             }
+            match &parsed.alerts {
+                Some(alerts) => {
+                    let changed = settings::put_alerts(tx, alerts)?;
+                    note(&mut report, "alerts".to_owned(), before.alerts.is_some(), changed);
+                }
+                None if before.alerts.is_some() => report.left_alone.push("alerts".to_owned()),
+                None => {}
+            }
             for old in &before.connections {
                 if !parsed.connections.iter().any(|c| c.name == old.settings.name) {
                     report.left_alone.push(format!("connection {}", old.settings.name));

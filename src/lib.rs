@@ -28,6 +28,7 @@
 //! | 4 | [`converge`] | store, targets, mapping, metrics, scim, domain, clock, config |
 //! | 5 | [`configure`] | config, mapping, store, domain, clock |
 //! | 5 | [`reconcile`] | idcs, intake, store, scim, domain, clock, config |
+//! | 5 | [`alerts`] | outbound, store, metrics, domain, clock, config |
 //! | 5 | [`login`] | reconcile, intake, auth, store, domain, clock |
 //! | 5 | [`consent`] | reconcile, idcs, auth, vault, store, domain, clock |
 //! | 6 | [`http`] | login, consent, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config |
@@ -36,6 +37,7 @@
 //!
 //! `diesel` is named only in `store`, `actix_web` only in `http` and `app`, `reqwest` only in `outbound`.
 
+pub mod alerts;
 pub mod app;
 pub mod auth;
 pub mod cli;

@@ -4,6 +4,7 @@ mod apply;
 pub mod groups;
 pub mod keep;
 mod lock;
+pub mod tls;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
+use rustls::ServerConfig;
 use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,7 @@ pub use apply::{apply, apply_text};
 
 pub use crate::configure::{By, Change, Report};
 
+use crate::alerts::Watch;
 use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::secret;
@@ -53,6 +56,8 @@ pub struct ServeOptions {
     pub engine: Options,
     /// Who may come in where.
     pub doors: http::Doors,
+    /// Certificate and key, if the server itself speaks TLS.
+    pub tls: Option<tls::Files>,
     /// Where the master key is, which secrets in the database are encrypted with. Without: no access tokens.
     pub master_key: Option<vault::Source>,
 }
@@ -196,17 +201,29 @@ fn reconciler_through(
 
 /// The HTTP server on a bound socket.
 pub fn http_server(state: http::State, listener: TcpListener) -> std::io::Result<Server> {
+    server(state, listener, None)
+}
+
+/// The same, with TLS if there is a configuration of it.
+fn server(
+    state: http::State,
+    listener: TcpListener,
+    secured: Option<ServerConfig>,
+) -> std::io::Result<Server> {
     let state = web::Data::new(state);
-    Ok(HttpServer::new(move || {
+    let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
             .wrap(from_fn(http::request_span))
             .configure(http::routes)
     })
     .disable_signals()
-    .shutdown_timeout(GRACE_S)
-    .listen(listener)?
-    .run())
+    .shutdown_timeout(GRACE_S);
+    let server = match secured {
+        Some(secured) => server.listen_rustls_0_23(listener, secured)?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
 }
 
 /// Runs a server until it is told to stop (SIGTERM, SIGINT).
@@ -249,16 +266,28 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         options.public_url,
         &options.engine,
     );
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     if let Some(code) = parts.state.seat.setup_code().await? {
         // Meant to be read in the log, once, by whoever runs the host: it makes the first administrator and
         // nothing else.
         tracing::info!(
-            page = %format!("{}/setup", parts.state.public_url.clone().unwrap_or_else(|| format!("http://{address}"))),
+            page = %format!("{}/setup", parts.state.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"))),
             code = code.expose_secret(),
             "nobody administers this server yet: open the page and enter the code"
         );
     }
-    let server = http_server(parts.state.clone().with_doors(options.doors), listener)?;
+    if parts.store.is_shared() {
+        let wake = parts.intake.waker();
+        parts.intake.bell().hang(&options.database, wake)?;
+    }
+    let keeper = options.tls.map(tls::Keeper::open).transpose()?;
+    let secured = keeper.as_ref().map(tls::Keeper::server).transpose()?;
+    let state = parts.state.clone().with_doors(options.doors);
+    let server = server(state, listener, secured)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
 
@@ -270,6 +299,13 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let scheduler = tokio::spawn({
         let (scheduler, stop) = (Scheduler::new(parts.reconciler.clone()), stop.clone());
         async move { scheduler.run(stop).await }
+    });
+    if let Some(keeper) = keeper {
+        tokio::spawn(keeper.run(stop.clone()));
+    }
+    let watch = tokio::spawn({
+        let (store, metrics) = (parts.store.clone(), parts.engine.metrics().clone());
+        Watch::new(store, Clock::System, metrics).run(stop.clone())
     });
     let mut server = tokio::spawn(server);
     tokio::select! {
@@ -289,6 +325,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     }
     // A run that is cut off is made up for by the next one.
     scheduler.abort();
+    watch.abort();
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! The command line: one file a command. Answers go to standard output, everything else to standard error.
 
 mod admin;
+mod alerts;
 mod apply;
 mod audit;
+mod bundle;
 mod check;
 mod config;
 mod drift;
@@ -91,6 +93,9 @@ enum Command {
     /// Who may use the pages of the server: administrators, operators, auditors.
     #[command(subcommand)]
     Admin(admin::Command),
+    /// What is wrong at the moment; send a test message.
+    #[command(subcommand)]
+    Alerts(alerts::Command),
     /// Print the OpenAPI document of the admin API. Needs no database.
     Openapi,
     /// Ask a running server whether it is ready: for health checks. Needs no database.
@@ -105,6 +110,8 @@ enum Command {
     Groups(groups::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
+    /// Write how everything stands into a file for somebody who helps, without names of people and secrets.
+    SupportBundle(bundle::Arguments),
     /// Write a copy of the database into a file, while the server runs (SQLite).
     Backup(keep::BackupArguments),
     /// Put a backup in the place of the database (SQLite). Pauses all targets.
@@ -182,12 +189,14 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Runs(options) => runs::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
+        Command::Alerts(command) => alerts::run(&Context::open(&url)?, command).await,
         Command::Openapi => output::json(&crate::http::document()),
         Command::Ready(options) => ready::run(options).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
         Command::Groups(options) => groups::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
+        Command::SupportBundle(options) => bundle::run(&Context::open(&url)?, options).await,
         Command::Backup(options) => keep::backup(&url, options).await,
         Command::Restore(options) => keep::restore(&url, options),
         Command::Move(options) => keep::move_to(&url, options),

@@ -45,6 +45,23 @@ pub(super) struct Arguments {
     /// the key itself instead.
     #[arg(long, env = "USHER_MASTER_KEY_FILE", value_name = "FILE")]
     master_key_file: Option<PathBuf>,
+    /// The server's certificate, with those between it and the authority (PEM): then it speaks HTTPS alone. Read
+    /// again when it changes.
+    #[arg(
+        long,
+        env = "USHER_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM).
+    #[arg(
+        long,
+        env = "USHER_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
     /// Proxies in front, as in 10.0.0.0/8,192.0.2.7: what they say about the caller (X-Forwarded-For, -Proto and
     /// -Host) is believed. Nobody else is believed about that.
     #[arg(
@@ -132,6 +149,10 @@ pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::
         listen: arguments.listen,
         database,
         public_url,
+        tls: arguments
+            .tls_cert
+            .zip(arguments.tls_key)
+            .map(|(certificate, key)| app::tls::Files { certificate, key }),
         doors: Doors {
             proxies: arguments.trusted_proxies,
             scim: arguments.allow_scim,

@@ -14,9 +14,9 @@ use super::problem::{Position, Problem};
 use super::section::{At, Reader, Section, TextOrTable, nearest, shown};
 use super::shape;
 use crate::domain::{
-    Brake, Brakes, ConnectionKind, ConnectionSettings, GroupAttribute, GroupRules, ManualRule,
-    MappingSettings, OnDelete, Operation, RewriteRule, Share, SourceNames, TargetAuth, TargetKind,
-    TargetSettings, UserRules,
+    AlertSettings, Brake, Brakes, ConnectionKind, ConnectionSettings, GroupAttribute, GroupRules,
+    ManualRule, MappingSettings, OnDelete, Operation, RewriteRule, Share, SourceNames, TargetAuth,
+    TargetKind, TargetSettings, UserRules,
 };
 
 /// Longest name of a connection or target, in characters.
@@ -51,6 +51,8 @@ pub struct ConfigFile {
     pub targets: Vec<TargetSettings>,
     /// Mappings, at most one for a pair.
     pub mappings: Vec<MappingEntry>,
+    /// Of what administrators are told, if the file says so.
+    pub alerts: Option<AlertSettings>,
     places: Vec<HashMap<String, Position>>,
     connection_places: Vec<HashMap<String, Position>>,
 }
@@ -61,6 +63,7 @@ impl PartialEq for ConfigFile {
         self.connections == other.connections
             && self.targets == other.targets
             && self.mappings == other.mappings
+            && self.alerts == other.alerts
     }
 }
 
@@ -75,9 +78,17 @@ impl ConfigFile {
             connections,
             targets,
             mappings,
+            alerts: None,
             places: Vec::new(),
             connection_places: Vec::new(),
         }
+    }
+
+    /// The same, with what administrators are told of.
+    #[must_use]
+    pub fn with_alerts(mut self, alerts: Option<AlertSettings>) -> Self {
+        self.alerts = alerts;
+        self
     }
 
     /// Where `key` of a mapping is stated, such as `users.scope` or `groups.allow[0]`. Where it is
@@ -166,6 +177,9 @@ fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> ConfigFile {
             settings,
         });
         file.places.push(places);
+    }
+    if let Some(section) = root.table(reader, "alerts", &shape::ALERTS) {
+        file.alerts = Some(super::alerts::read(reader, &section));
     }
     file
 }

@@ -3,6 +3,7 @@
 //! Everything is checked here once and handed on as domain types. Secrets are referred to, never
 //! held: a value that is a secret is not repeated in any message.
 
+mod alerts;
 mod diff;
 pub mod file;
 mod login;

@@ -8,12 +8,12 @@ use std::fmt::Write;
 use super::file::ConfigFile;
 use super::section::span_text;
 use super::shape::{
-    self, CONNECTION_KINDS, EXISTING_GROUPS, GRANTS, LOGIN_FALLBACKS, MATCH_KEYS, MODES, ON_DELETE,
-    ON_DRIFT, OPERATIONS, PULL_USERS, TARGET_KINDS,
+    self, CONNECTION_KINDS, EXISTING_GROUPS, GRANTS, LOGIN_FALLBACKS, MAIL_TLS, MATCH_KEYS, MODES,
+    ON_DELETE, ON_DRIFT, OPERATIONS, PULL_USERS, TARGET_KINDS,
 };
 use crate::domain::{
-    Brake, Brakes, ClientAuth, GroupAttribute, GroupRules, LoginSettings, ManualRule, PullSettings,
-    SecretRef, SourceNames, TargetAuth, TargetSettings, UserRules,
+    AlertSettings, Brake, Brakes, ClientAuth, GroupAttribute, GroupRules, LoginSettings,
+    ManualRule, PullSettings, SecretRef, SourceNames, TargetAuth, TargetSettings, UserRules,
 };
 
 /// The file in its usual form; [`super::parse`] reads it back to the same settings.
@@ -54,6 +54,9 @@ pub fn print(file: &ConfigFile) -> String {
         out.groups(&mapping.settings.groups);
         out.header("[mapping.brakes]");
         out.brakes(&mapping.settings.brakes);
+    }
+    if let Some(alerts) = &file.alerts {
+        out.alerts(alerts);
     }
     out.0
 }
@@ -266,6 +269,37 @@ impl Output {
         names(self, "for_all", &groups.for_all);
         names(self, "for_new", &groups.for_new);
         self.group_attributes(&groups.group_attributes);
+    }
+
+    fn alerts(&mut self, alerts: &AlertSettings) {
+        self.header("[alerts]");
+        let spans = [
+            ("no_push", alerts.no_push_s),
+            ("backlog", alerts.backlog_s),
+            ("unreachable", alerts.unreachable_s),
+        ];
+        for (key, seconds) in spans {
+            self.text(key, &seconds.map_or_else(|| "off".to_owned(), span_text));
+        }
+        if let Some(webhook) = &alerts.webhook {
+            self.header("[alerts.webhook]");
+            self.secret("url", &webhook.url);
+            if let Some(token) = &webhook.token {
+                self.secret("token", token);
+            }
+        }
+        if let Some(mail) = &alerts.mail {
+            self.header("[alerts.mail]");
+            self.text("server", &mail.server);
+            self.line(format_args!("port = {}", mail.port));
+            self.text("tls", shape::word(MAIL_TLS, &mail.tls));
+            if let Some((username, password)) = &mail.login {
+                self.text("username", username);
+                self.secret("password", password);
+            }
+            self.text("from", &mail.from);
+            self.list("to", mail.to.iter().map(String::as_str));
+        }
     }
 
     fn brakes(&mut self, brakes: &Brakes) {

@@ -303,6 +303,12 @@ impl<'a, 't> Section<'a, 't> {
         share
     }
 
+    /// Whether the value of `key` is this text.
+    pub(super) fn text_is(&self, key: &str, text: &str) -> bool {
+        self.get(key)
+            .is_some_and(|(value, _)| value.as_str() == Some(text))
+    }
+
     /// Whether the value of `key` is text.
     pub(super) fn is_text(&self, key: &str) -> bool {
         self.get(key).is_some_and(|(value, _)| value.is_str())

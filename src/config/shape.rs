@@ -4,8 +4,8 @@
 //! with other words than a slip of the pen, and never silently ignored.
 
 use crate::domain::{
-    ConnectionKind, ExistingGroups, Grant, LoginFallback, MatchKey, Mode, OnDelete, OnDrift,
-    Operation, PullUsers, TargetKind,
+    ConnectionKind, ExistingGroups, Grant, LoginFallback, MailTls, MatchKey, Mode, OnDelete,
+    OnDrift, Operation, PullUsers, TargetKind,
 };
 
 /// The keys of one kind of table.
@@ -19,9 +19,36 @@ pub(super) struct Shape {
 
 /// The whole file.
 pub(super) const FILE: Shape = Shape {
-    keys: &["connection", "target", "mapping"],
+    keys: &["connection", "target", "mapping", "alerts"],
     later: &[],
 };
+
+/// `[alerts]`
+pub(super) const ALERTS: Shape = Shape {
+    keys: &["no_push", "backlog", "unreachable", "webhook", "mail"],
+    later: &[],
+};
+
+/// `[alerts.webhook]`
+pub(super) const WEBHOOK: Shape = Shape {
+    keys: &["url", "token"],
+    later: &[],
+};
+
+/// `[alerts.mail]`
+pub(super) const MAIL: Shape = Shape {
+    keys: &[
+        "server", "port", "tls", "username", "password", "from", "to",
+    ],
+    later: &[],
+};
+
+/// `alerts.mail.tls`
+pub(super) const MAIL_TLS: Words<MailTls> = &[
+    ("starttls", MailTls::Starttls),
+    ("tls", MailTls::Tls),
+    ("none", MailTls::None),
+];
 
 /// `[[connection]]`
 pub(super) const CONNECTION: Shape = Shape {
@@ -194,12 +221,16 @@ pub fn keys() -> Vec<(&'static str, String)> {
             "[mapping.brakes]",
             [within("", &BRAKES), within("", &MEMBERSHIP_BRAKE)].concat(),
         ),
+        ("[alerts]", within("", &ALERTS)),
+        ("[alerts.webhook]", within("", &WEBHOOK)),
+        ("[alerts.mail]", within("", &MAIL)),
     ];
-    let is_table = |key: &String| ["users", "groups", "brakes"].contains(&key.as_str());
+    let is_table =
+        |key: &String| ["users", "groups", "brakes", "webhook", "mail"].contains(&key.as_str());
     tables
         .into_iter()
         .flat_map(|(header, keys)| keys.into_iter().map(move |key| (header, key)))
-        .filter(|(header, key)| *header != "[[mapping]]" || !is_table(key))
+        .filter(|(header, key)| !["[[mapping]]", "[alerts]"].contains(header) || !is_table(key))
         .collect()
 }
 
@@ -308,6 +339,7 @@ mod tests {
         check(ON_DRIFT);
         check(TARGET_KINDS);
         check(MODES);
+        check(MAIL_TLS);
         check(MATCH_KEYS);
         check(OPERATIONS);
         check(ON_DELETE);

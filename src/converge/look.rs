@@ -11,7 +11,8 @@ use super::plan::{Current, CurrentAccount, GroupState, Protection};
 use super::record::audit_row;
 use super::worker::{MOMENT, Shield, Stop, Work};
 use crate::domain::{
-    Account, ConnectionId, DesiredAccount, Lookup, MatchKey, Mode, Observed, Owner, Presence, Standing, UserId,
+    Account, ConnectionId, DesiredAccount, Lookup, MatchKey, Mode, Observed, Owner, Presence,
+    Standing, UserId,
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;

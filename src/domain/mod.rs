@@ -3,6 +3,7 @@
 //! Pure data: no I/O, no clock, no framework. Every other layer speaks in these types.
 
 mod account;
+mod alerts;
 mod brakes;
 mod connection;
 mod expiry;
@@ -18,6 +19,7 @@ pub use account::{
     Account, AccountRules, Action, Applied, Desired, DesiredAccount, DesiredGroup, GroupBinding,
     Lookup, Observed, Owner, Presence, Standing,
 };
+pub use alerts::{AlertSettings, MailSettings, MailTls, WebhookSettings};
 pub use brakes::{Brake, Brakes, Removal, RemovalKind, Share, WHOLE_TARGET};
 pub use connection::{
     ClientAuth, Connection, ConnectionKind, ConnectionSettings, Grant, LoginFallback,

@@ -24,6 +24,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("monitoring", include_str!("../help/monitoring.md")),
     ("network", include_str!("../help/network.md")),
     ("keep", include_str!("../help/keep.md")),
+    ("alerts", include_str!("../help/alerts.md")),
     ("seat", include_str!("../help/seat.md")),
 ];
 

@@ -58,10 +58,10 @@ pub struct State {
     pub public_url: Option<String>,
     /// For logins.
     pub login: Option<Login>,
-    /// For consents at domains.
-    pub consents: Option<Consents>,
     /// Who may come in where.
     pub doors: Doors,
+    /// For consents at domains.
+    pub consents: Option<Consents>,
     /// Where list pages ended.
     hints: paging::Hints,
     /// Which connection wrote when.
@@ -88,9 +88,9 @@ impl State {
             clock,
             public_url,
             login: None,
-            consents: None,
             doors: Doors::default(),
             pushes: pushes::Pushes::default(),
+            consents: None,
             hints: paging::Hints::default(),
         }
     }
@@ -105,17 +105,17 @@ impl State {
         self
     }
 
-    /// The same, with consents.
-    #[must_use]
-    pub fn with_consents(mut self, consents: Consents) -> Self {
-        self.consents = Some(consents);
-        self
-    }
-
     /// The same, with lists of those who may come in.
     #[must_use]
     pub fn with_doors(mut self, doors: Doors) -> Self {
         self.doors = doors;
+        self
+    }
+
+    /// The same, with consents.
+    #[must_use]
+    pub fn with_consents(mut self, consents: Consents) -> Self {
+        self.consents = Some(consents);
         self
     }
 
@@ -126,16 +126,8 @@ impl State {
         self
     }
 
-    /// Whether browsers reach this server over HTTPS.
-    fn is_secure(&self, request: &HttpRequest) -> bool {
-        match &self.public_url {
-            Some(url) => url.starts_with("https://"),
-            None => self.doors.is_https(request),
-        }
-    }
-
-    /// The address under which the caller sees this server.
-    fn seen_as(&self, request: &HttpRequest) -> String {
+    /// The address under which whoever asks sees this server.
+    fn address(&self, request: &HttpRequest) -> String {
         match &self.public_url {
             Some(url) => url.clone(),
             None => {
@@ -146,6 +138,14 @@ impl State {
                 };
                 format!("{scheme}://{}", self.doors.host(request))
             }
+        }
+    }
+
+    /// Whether browsers reach this server over HTTPS.
+    fn is_secure(&self, request: &HttpRequest) -> bool {
+        match &self.public_url {
+            Some(url) => url.starts_with("https://"),
+            None => self.doors.is_https(request),
         }
     }
 }

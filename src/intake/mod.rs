@@ -19,6 +19,7 @@ use crate::clock::{Clock, Micros};
 use crate::domain::{ConnectionId, ConnectionKind, UserId};
 use crate::scim::patch::PatchOp;
 use crate::scim::{self, Dialect, ResourceType};
+use crate::store::bell::Bell;
 use crate::store::work::Priority;
 use crate::store::{Store, Stored, Tx, groups, users, work};
 
@@ -95,17 +96,35 @@ pub struct Intake {
     store: Store,
     clock: Clock,
     wake: Arc<Notify>,
+    bell: Bell,
 }
 
 impl Intake {
     /// `wake` is notified after each change, so that the engine need not wait for its next look.
     pub fn new(store: Store, clock: Clock, wake: Arc<Notify>) -> Self {
-        Self { store, clock, wake }
+        Self {
+            store,
+            clock,
+            wake,
+            bell: Bell::default(),
+        }
+    }
+
+    /// Rings for other servers after each change, once it hangs.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// Lets the engine of this server look at once, and rings for nobody.
+    pub fn waker(&self) -> impl Fn() + Send + 'static {
+        let wake = self.wake.clone();
+        move || wake.notify_one()
     }
 
     /// Lets the engine look at once: somebody marked work.
     pub fn wake(&self) {
         self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// Takes in a new resource.
@@ -156,7 +175,7 @@ impl Intake {
                 Ok(stored)
             })
             .await?;
-        self.wake.notify_one();
+        self.wake();
         Ok(Written {
             stored,
             may_have_links,
@@ -227,7 +246,7 @@ impl Intake {
                 Ok(stored)
             })
             .await?;
-        self.wake.notify_one();
+        self.wake();
         Ok(Written {
             stored,
             may_have_links: true,
@@ -275,7 +294,7 @@ impl Intake {
                 Ok(())
             })
             .await?;
-        self.wake.notify_one();
+        self.wake();
         Ok(())
     }
 
@@ -293,7 +312,7 @@ impl Intake {
             })
             .await?;
         if hurried > 0 {
-            self.wake.notify_one();
+            self.wake();
         }
         Ok(())
     }

@@ -205,7 +205,7 @@ impl Intake {
             .iter()
             .any(|it| matches!(it.took, Took::Created | Took::Changed))
         {
-            self.wake.notify_one();
+            self.wake();
         }
         Ok(took)
     }
@@ -262,7 +262,7 @@ impl Intake {
             })
             .await?;
         if changed.is_some() {
-            self.wake.notify_one();
+            self.wake();
         }
         Ok(changed)
     }
@@ -284,7 +284,7 @@ impl Intake {
             })
             .await?;
         if took.added > 0 {
-            self.wake.notify_one();
+            self.wake();
         }
         Ok(took)
     }
@@ -310,7 +310,7 @@ impl Intake {
                 Ok(settled)
             })
             .await?;
-        self.wake.notify_one();
+        self.wake();
         Ok(settled)
     }
 
@@ -333,7 +333,7 @@ impl Intake {
                 remove_user(tx, &source, &pass, &source_id, now)
             })
             .await?;
-        self.wake.notify_one();
+        self.wake();
         Ok(removed)
     }
 
@@ -373,7 +373,7 @@ impl Intake {
                 Ok(true)
             })
             .await?;
-        self.wake.notify_one();
+        self.wake();
         Ok(removed)
     }
 
@@ -408,7 +408,7 @@ impl Intake {
                 Ok(())
             })
             .await?;
-        self.wake.notify_one();
+        self.wake();
         Ok(())
     }
 }

@@ -4,11 +4,13 @@
 //!
 //! Names are never pasted into addresses: query values are passed as pairs, path segments through [`segment`].
 
+pub mod mail;
 mod network;
 mod pace;
 #[cfg(test)]
 pub(crate) mod script;
 mod slowdown;
+pub mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,7 +12,9 @@ mod sort_sql;
 mod statement;
 
 pub mod admins;
+pub mod alerts;
 pub mod audit;
+pub mod bell;
 pub mod brakes;
 pub mod consents;
 pub mod drift;

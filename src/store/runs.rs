@@ -11,6 +11,10 @@ use crate::domain::{ConnectionId, new_id};
 /// How many runs of a connection are kept with what they changed.
 const KEPT: i64 = 200;
 
+/// Schedules are looked at every 15 seconds and run no more often than every minute: two servers that want a
+/// scheduled run within this time mean the same one. In microseconds.
+const ONE_MOMENT: Micros = 30 * 1_000_000;
+
 /// The state of pulling a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Queryable)]
 pub struct PullState {
@@ -95,10 +99,17 @@ pub fn begin(
 ) -> Result<Option<Run>, Error> {
     prepare(tx, connection)?;
     let mut begun = new_run(connection, 0, kind, cause, now);
+    // Another server may have seen the same moment of the schedule, and have run already.
+    let seen = if scheduled {
+        now - ONE_MOMENT
+    } else {
+        Micros::MAX
+    };
     let taken: Option<i64> = on_each!(tx.conn(), |c| diesel::update(
         pull::table
             .filter(pull::connection_id.eq(connection.as_str()))
-            .filter(pull::lease_until.is_null().or(pull::lease_until.lt(now))),
+            .filter(pull::lease_until.is_null().or(pull::lease_until.lt(now)))
+            .filter(pull::scheduled_at.is_null().or(pull::scheduled_at.le(seen))),
     )
     .set((
         pull::lease_owner.eq(&begun.id),

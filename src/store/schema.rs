@@ -1,6 +1,26 @@
 //! The tables, as diesel sees them. `tests/it/store/schema.rs` compares them with what the migrations make.
 
 diesel::table! {
+    alert (key, channel) {
+        key -> Text,
+        channel -> Text,
+        stage -> Integer,
+        text -> Text,
+        since -> BigInt,
+        told_at -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    lease (name) {
+        name -> Text,
+        owner -> Text,
+        until -> BigInt,
+    }
+}
+
+diesel::table! {
     connection (id) {
         id -> Text,
         name -> Text,
@@ -64,6 +84,7 @@ diesel::table! {
     configuration (id) {
         id -> Integer,
         generation -> BigInt,
+        alerts -> Nullable<Text>,
     }
 }
 

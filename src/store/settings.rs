@@ -9,8 +9,8 @@ use super::error::Error;
 use super::schema::{configuration, connection, mapping, target};
 use crate::clock::Micros;
 use crate::domain::{
-    Connection, ConnectionId, ConnectionSettings, Mapping, MappingId, MappingSettings, Target,
-    TargetId, TargetSettings, new_id,
+    AlertSettings, Connection, ConnectionId, ConnectionSettings, Mapping, MappingId,
+    MappingSettings, Target, TargetId, TargetSettings, new_id,
 };
 
 /// The whole configuration.
@@ -24,6 +24,8 @@ pub struct Configuration {
     pub targets: Vec<Target>,
     /// By connection and target.
     pub mappings: Vec<Mapping>,
+    /// Of what administrators are told, if it was stated.
+    pub alerts: Option<AlertSettings>,
 }
 
 /// The present generation: cheap, for polling.
@@ -87,12 +89,32 @@ pub fn load(conn: &mut AnyConn) -> Result<Configuration, Error> {
             })
         })
         .collect::<Result<_, Error>>()?;
+    let alerts: Option<String> = configuration::table
+        .select(configuration::alerts)
+        .first(conn)?;
+    let alerts = alerts.map(|text| parse("alerts", &text)).transpose()?;
     Ok(Configuration {
+        alerts,
         generation,
         connections,
         targets,
         mappings,
     })
+}
+
+/// Stores of what administrators are told. Returns whether anything changed.
+pub fn put_alerts(tx: &mut Tx<'_>, settings: &AlertSettings) -> Result<bool, Error> {
+    let text = print(settings)?;
+    let old: Option<String> = configuration::table
+        .select(configuration::alerts)
+        .first(tx.conn())?;
+    if old.as_deref() == Some(text.as_str()) {
+        return Ok(false);
+    }
+    diesel::update(configuration::table)
+        .set(configuration::alerts.eq(text))
+        .execute(tx.conn())?;
+    Ok(true)
 }
 
 /// Stores a connection under its name. Returns its id and whether anything changed.

@@ -29,6 +29,7 @@ pub fn as_file(configuration: Configuration) -> ConfigFile {
         connections,
         targets,
         mappings,
+        alerts,
         ..
     } = configuration;
     let mut entries: Vec<MappingEntry> = mappings
@@ -50,6 +51,7 @@ pub fn as_file(configuration: Configuration) -> ConfigFile {
         targets.into_iter().map(|t| t.settings).collect(),
         entries,
     )
+    .with_alerts(alerts)
 }
 
 /// The present configuration as the text of a file.

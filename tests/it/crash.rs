@@ -58,6 +58,17 @@ async fn nothing_is_lost_when_jira_is_bad_as_well_on_postgres() {
     }
 }
 
+/// Two servers on one database: pushes go to either, and either dies at any moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_done_twice_when_either_of_two_servers_is_killed() {
+    if let Some(database) = postgres() {
+        Trial::with_servers(database, 5, 30, 2)
+            .await
+            .run(None)
+            .await;
+    }
+}
+
 /// Everything that goes wrong with a Jira, a few percent each; what is slow is slower than the time-out.
 fn bad_days(seed: u64) -> Chaos {
     Chaos {
@@ -118,12 +129,17 @@ struct Trial {
     kills: usize,
     database: Database,
     jira: Jira,
-    port: u16,
+    /// One for each server.
+    ports: Vec<u16>,
     token: String,
 }
 
 impl Trial {
     async fn new(database: Database, number: u64, kills: usize) -> Self {
+        Self::with_servers(database, number, kills, 1).await
+    }
+
+    async fn with_servers(database: Database, number: u64, kills: usize, servers: usize) -> Self {
         let seed = std::env::var("USHER_TEST_SEED")
             .ok()
             .and_then(|text| text.parse().ok())
@@ -139,25 +155,25 @@ impl Trial {
         .unwrap();
         apply(&database, &configuration(&jira, ""));
         let token = Process::run(&database, &["token", "create", "corp"]);
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let free = |_| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let ports = (0..servers).map(free).collect();
         Self {
             seed,
             kills,
             token: token.trim().to_owned(),
             database,
             jira,
-            port,
+            ports,
         }
     }
 
-    async fn serve(&self) -> Process {
+    async fn serve(&self, which: usize) -> Process {
         Process::serve(
             &self.database,
-            self.port,
+            self.ports[which],
             &[("JIRA_TOKEN", TOKEN), ("USHER_LEASE", LEASE_S)],
         )
         .await
@@ -167,10 +183,13 @@ impl Trial {
         let mut random = StdRng::seed_from_u64(self.seed);
         let bad = chaos.is_some();
         self.jira.chaos(chaos);
-        let mut server = self.serve().await;
+        let mut servers = Vec::new();
+        for which in 0..self.ports.len() {
+            servers.push(self.serve(which).await);
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicUsize::new(0));
-        let client = Client::new(&server.scim, &self.token, acknowledged.clone());
+        let client = Client::new(&self.ports, &self.token, acknowledged.clone());
         let shared = client
             .create("/Groups", &group("jira-all"), "displayName")
             .await;
@@ -185,9 +204,21 @@ impl Trial {
             // A Jira that throttles and fails slows everything down: longer, or little would be begun.
             let ms = random.random_range(1..if bad { 1800 } else { 500 });
             tokio::time::sleep(Duration::from_millis(ms)).await;
-            server.kill();
-            server = self.serve().await;
+            let which = random.random_range(0..servers.len());
+            servers.swap_remove(which).kill();
+            // The other one goes on alone for a moment, with what the killed one had begun.
+            if !servers.is_empty() {
+                tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+            }
+            servers.push(self.serve(which).await);
+            let last = servers.len() - 1;
+            servers.swap(which, last);
         }
+        let longest = client.longest_ms.load(Ordering::SeqCst);
+        eprintln!(
+            "{}: the longest wait for an answer: {longest} ms",
+            self.database.name
+        );
         stop.store(true, Ordering::SeqCst);
         let mut pushed = Vec::new();
         for pusher in pushers {
@@ -217,7 +248,7 @@ impl Trial {
             );
         }
         let store = self.database.open();
-        let target = self.settle(&store, &server).await;
+        let target = self.settle(&store, &servers[0]).await;
         self.everything_acknowledged_is_there(&client, &pushed)
             .await;
         self.jira_is_as_it_should_be(&pushed);
@@ -229,7 +260,7 @@ impl Trial {
             &self.database,
             &configuration(&self.jira, "keep_existing = false"),
         );
-        self.settle(&store, &server).await;
+        self.settle(&store, &servers[0]).await;
         let writes: Vec<_> = self
             .jira
             .requests()
@@ -243,7 +274,9 @@ impl Trial {
         );
         let looked_at = self.jira.requests().len();
         assert!(looked_at > 0, "the second convergence did not look");
-        assert!(server.terminate().success());
+        for server in servers {
+            assert!(server.terminate().success());
+        }
     }
 
     /// Waits until nothing is left to do; nothing may be held, refused or waiting for data.
@@ -389,21 +422,28 @@ fn group(name: &str) -> Value {
 #[derive(Clone)]
 struct Client {
     http: reqwest::Client,
-    scim: String,
+    /// Of each server.
+    scim: Vec<String>,
     token: String,
     acknowledged: Arc<AtomicUsize>,
+    /// The longest that anybody waited for an answer.
+    longest_ms: Arc<AtomicUsize>,
 }
 
 impl Client {
-    fn new(scim: &str, token: &str, acknowledged: Arc<AtomicUsize>) -> Self {
+    fn new(ports: &[u16], token: &str, acknowledged: Arc<AtomicUsize>) -> Self {
         Self {
             http: reqwest::Client::builder()
                 .timeout(Duration::from_secs(20))
                 .build()
                 .unwrap(),
-            scim: scim.to_owned(),
+            scim: ports
+                .iter()
+                .map(|port| format!("http://127.0.0.1:{port}/scim/v2"))
+                .collect(),
             token: token.to_owned(),
             acknowledged,
+            longest_ms: Arc::default(),
         }
     }
 
@@ -411,10 +451,14 @@ impl Client {
     /// have been carried out.
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value, bool) {
         let mut repeated = false;
-        for _ in 0..4000 {
+        let started = std::time::Instant::now();
+        for attempt in 0..4000 {
+            // As a balancer would: the next one each time.
+            let which = self.acknowledged.load(Ordering::SeqCst) + attempt;
+            let scim = &self.scim[which % self.scim.len()];
             let mut request = self
                 .http
-                .request(method.parse().unwrap(), format!("{}{path}", self.scim))
+                .request(method.parse().unwrap(), format!("{scim}{path}"))
                 .bearer_auth(&self.token);
             if let Some(body) = body {
                 request = request
@@ -428,6 +472,8 @@ impl Client {
                     && status != 503
                 {
                     self.acknowledged.fetch_add(1, Ordering::SeqCst);
+                    let ms = usize::try_from(started.elapsed().as_millis()).unwrap();
+                    self.longest_ms.fetch_max(ms, Ordering::SeqCst);
                     let json = serde_json::from_str(&text).unwrap_or_default();
                     return (status, json, repeated);
                 }

@@ -290,6 +290,11 @@ async fn contents(database: &Database) -> BTreeMap<String, Vec<Value>> {
     all
 }
 
+/// Everything that a database keeps, as text.
+pub(super) async fn dump(database: &Database) -> String {
+    format!("{:?}", contents(database).await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_to_postgres_loses_nothing_and_happens_once() {
     let Some(new) = postgres() else { return };

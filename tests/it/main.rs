@@ -9,14 +9,18 @@
 )]
 #![expect(unreachable_pub, reason = "nothing imports a test binary")]
 
+mod alerts;
+mod bell;
 mod cli;
 mod conformance;
 mod consent;
 mod crash;
 mod demo;
+mod docker;
 mod doors;
 mod faults;
 mod fewest;
+mod fuzz;
 mod guide;
 mod harness;
 mod keep;
@@ -27,8 +31,10 @@ mod pull;
 mod requests;
 mod scim;
 mod seat;
+mod secrets;
 mod several;
 mod smoke;
 mod store;
 mod targets;
 mod tidy;
+mod tls;

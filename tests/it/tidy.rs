@@ -30,6 +30,11 @@ const LAYERS: &[(u8, &str, &str)] = &[
         "reconcile",
         "idcs, intake, store, scim, domain, clock, config",
     ),
+    (
+        5,
+        "alerts",
+        "outbound, store, metrics, domain, clock, config",
+    ),
     (5, "login", "reconcile, intake, auth, store, domain, clock"),
     (
         5,
@@ -385,6 +390,8 @@ fn frameworks_stay_where_they_belong() {
             ("minijinja", &["mapping"]),
             ("nom", &["scim"]),
             ("anyhow", &["app", "cli"]),
+            ("lettre", &["outbound"]),
+            ("prometheus_client", &["metrics"]),
         ] {
             if !names(&source.code, name) {
                 continue;

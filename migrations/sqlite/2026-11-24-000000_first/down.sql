@@ -1,3 +1,5 @@
+DROP TABLE alert;
+DROP TABLE lease;
 DROP TABLE run_result;
 DROP TABLE drift;
 DROP TABLE comparison;

@@ -62,7 +62,9 @@ CREATE TABLE mapping (
 -- Counts changes of connections, targets and mappings, so that a running server notices `usher apply`.
 CREATE TABLE configuration (
     id INTEGER NOT NULL PRIMARY KEY,
-    generation BIGINT NOT NULL
+    generation BIGINT NOT NULL,
+    -- Of what administrators are told, and how (JSON).
+    alerts TEXT
 );
 INSERT INTO configuration (id, generation) VALUES (1, 0);
 
@@ -496,3 +498,22 @@ CREATE TABLE run_result (
     missed_push BOOLEAN NOT NULL
 );
 CREATE INDEX run_result_run ON run_result (run_id, id);
+
+-- Work that one server does for all that share the database.
+CREATE TABLE lease (
+    name TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    until BIGINT NOT NULL
+);
+
+-- What was found to be wrong, a row for each way in which it is told. A row ends when it was told that it is over.
+CREATE TABLE alert (
+    key TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    stage INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    since BIGINT NOT NULL,
+    told_at BIGINT,
+    ended_at BIGINT,
+    PRIMARY KEY (key, channel)
+);

@@ -489,7 +489,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
         (
             "",
             "[server]\nlisten = 1\n",
-            &["12:2: unknown key `server`; there are connection, target, mapping"],
+            &["12:2: unknown key `server`; there are connection, target, mapping, alerts"],
         ),
         (
             users,
@@ -1061,4 +1061,70 @@ proptest! {
 fn deep_nesting_is_refused_without_exhausting_the_stack() {
     assert!(!told(&format!("a = {}", "[".repeat(100_000))).is_empty());
     assert!(!told(&format!("{} = 1", vec!["a"; 10_000].join("."))).is_empty());
+}
+
+#[test]
+fn alerts_are_read_and_printed_and_mistakes_are_told() {
+    let all = r#"
+[alerts]
+no_push = "24h"
+backlog = "off"
+
+[alerts.webhook]
+url = { env = "HOOK" }
+token = { file = "/run/secrets/hook" }
+
+[alerts.mail]
+server = "smtp.example.com"
+tls = "tls"
+username = "usher"
+password = { env = "SMTP" }
+from = "usher@example.com"
+to = ["ops@example.com", "boss@example.com"]
+"#;
+    let file = parse(all).unwrap();
+    let alerts = file.alerts.clone().unwrap();
+    assert_eq!(alerts.no_push_s, Some(86_400));
+    assert_eq!(alerts.backlog_s, None);
+    assert_eq!(alerts.unreachable_s, Some(600));
+    assert_eq!(alerts.mail.as_ref().unwrap().port, 465);
+    assert_eq!(parse(&print(&file)).unwrap(), file);
+    assert!(parse("").unwrap().alerts.is_none());
+
+    for (wrong, message) in [
+        (
+            "[alerts]\nno_push = \"5s\"",
+            "`no_push` should be 1m to 28d",
+        ),
+        ("[alerts]\nnopush = \"1h\"", "did you mean `no_push`?"),
+        (
+            "[alerts.webhook]\nurl = \"https://s3cret\"",
+            "a secret is never written into this file",
+        ),
+        ("[alerts.webhook]", "`url` is missing"),
+        (
+            "[alerts.mail]\nserver = \"x\"\nfrom = \"a@b\"\nto = []",
+            "`to` is empty",
+        ),
+        (
+            "[alerts.mail]\nserver = \"x\"\nfrom = \"ab\"\nto = [\"a@b\"]",
+            "`from` should be an address",
+        ),
+        (
+            "[alerts.mail]\nserver = \"x\"\nfrom = \"a@b\"\nto = [\"a@b\"]\nusername = \"u\"",
+            "`password` is missing",
+        ),
+        (
+            "[alerts.mail]\nfrom = \"a@b\"\nto = [\"a@b\"]",
+            "`server` is missing",
+        ),
+        ("[alerts.mail]\ntls = \"ssl\"", "starttls, tls, none"),
+    ] {
+        let problems = parse(wrong).unwrap_err();
+        let text = format!("{problems:?}");
+        assert!(
+            text.contains(message) && !text.contains("s3cret"),
+            "{wrong}: {text}"
+        );
+    }
 }

@@ -140,7 +140,7 @@ async fn nothing_is_lost_at_any_product_while_one_is_down() {
         .collect();
     let mut server = Process::serve(&database, port, &environment).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let client = Client::new(&server.scim, token.trim(), Arc::default());
+    let client = Client::new(&[port], token.trim(), Arc::default());
     let shared = client
         .create("/Groups", &group("jira-all"), "displayName")
         .await;

@@ -372,6 +372,11 @@ pub async fn get_text(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
+/// Whether anything answers at a URL.
+pub async fn reachable(url: &str) -> bool {
+    client().get(url).send().await.is_ok()
+}
+
 /// The media type of an answer.
 pub async fn kind_of(url: &str, headers: &[(&str, &str)]) -> String {
     let mut request = client().get(url);

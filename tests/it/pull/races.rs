@@ -174,3 +174,27 @@ async fn a_reading_older_than_a_push_changes_nothing() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_see_a_moment_of_the_schedule_together_run_once() {
+    for database in databases() {
+        let world = World::start(&database, DomainOptions::default(), "schedule = \"30m\"").await;
+        world.domain.add_user(&person("ada"));
+        let connection = world.connection().await;
+        let run = || {
+            world
+                .reconciler
+                .run(&connection, Extent::AsDue, "schedule", true, None)
+        };
+        for _ in 0..5 {
+            let before = world.domain.requests().len();
+            let (first, second, third) = tokio::join!(run(), run(), run());
+            let done = [first, second, third].iter().filter(|r| r.is_ok()).count();
+            assert_eq!(done, 1, "{}", database.name);
+            // One that looked before the run began and comes after it has ended.
+            assert!(run().await.is_err(), "{}", database.name);
+            assert!(world.domain.requests().len() > before);
+            world.later(30 * 60);
+        }
+    }
+}

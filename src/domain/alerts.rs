@@ -1,0 +1,58 @@
+//! Of what an administrator is told, and how.
+
+use serde::{Deserialize, Serialize};
+
+use super::SecretRef;
+
+/// `[alerts]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AlertSettings {
+    /// A connection that has written nothing for so many seconds. `None`: silence is no alert.
+    pub no_push_s: Option<u64>,
+    /// Work that has waited for so many seconds.
+    pub backlog_s: Option<u64>,
+    /// A target that has been out of reach for so many seconds.
+    pub unreachable_s: Option<u64>,
+    /// Where to post to.
+    pub webhook: Option<WebhookSettings>,
+    /// Whom to write to.
+    pub mail: Option<MailSettings>,
+}
+
+/// `[alerts.webhook]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookSettings {
+    /// Where the address is: whoever has it can post.
+    pub url: SecretRef,
+    /// Where a token for `Authorization: Bearer` is.
+    pub token: Option<SecretRef>,
+}
+
+/// `[alerts.mail]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailSettings {
+    /// Name of the server.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is kept private.
+    pub tls: MailTls,
+    /// User name, and where the password is.
+    pub login: Option<(String, SecretRef)>,
+    /// Sender.
+    pub from: String,
+    /// Receivers.
+    pub to: Vec<String>,
+}
+
+/// How a connection to a mail server is kept private.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// Begins in the clear and must change to TLS (RFC 3207).
+    Starttls,
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// In the clear: for a server on the same host.
+    None,
+}
