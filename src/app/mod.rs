@@ -12,7 +12,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::secret;
 use crate::config::server::DatabaseUrl;
 use crate::converge::{Connect, Engine, Options};
-use crate::domain::{ClientAuth, ConnectionSettings, TargetAuth};
+use crate::domain::{ClientAuth, ConnectionSettings, SecretRef, StoredSecret, TargetAuth};
 use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
@@ -73,13 +73,16 @@ pub fn assemble(
     store: Store,
     clock: Clock,
     connect: Connect,
+    vault: Option<Vault>,
     public_url: Option<String>,
     options: &Options,
 ) -> Parts {
     let wake = Arc::new(Notify::new());
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
-    let reconciler = reconciler_through(&store, &clock, intake.clone());
+    let reconciler = reconciler_through(&store, &clock, vault.clone(), intake.clone());
+    let kept = vault.clone();
+    let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     let login = Login::new(
         store.clone(),
         clock.clone(),
@@ -93,7 +96,13 @@ pub fn assemble(
         clock,
         public_url,
     )
-    .with_login(login);
+    .with_login(login)
+    .with_reconciler(reconciler.clone())
+    .with_vault(kept);
+    let state = match issuer {
+        Some(issuer) => state.with_issuer(issuer),
+        None => state,
+    };
     Parts {
         store,
         intake,
@@ -103,16 +112,38 @@ pub fn assemble(
     }
 }
 
+/// A secret, from where the configuration says it is.
+fn resolve(vault: Option<&Vault>, reference: &SecretRef) -> Result<SecretString, String> {
+    let SecretRef::Stored(stored) = reference else {
+        return secret::resolve(reference).map_err(|e| e.to_string());
+    };
+    let name = &stored.name;
+    let sealed = stored.sealed.as_deref().ok_or_else(|| {
+        format!("no secret {name:?} is kept here: type it on the page of what needs it, or with `usher secret set`")
+    })?;
+    let vault = vault.ok_or_else(|| {
+        format!(
+            "the secret {name:?} is encrypted, and there is no master key: start with the key that this database was \
+             used with (USHER_MASTER_KEY or --master-key-file)"
+        )
+    })?;
+    let secret = vault
+        .unseal(&StoredSecret::row(name), sealed)
+        .map_err(|e| e.to_string())?;
+    String::from_utf8(secret.expose_secret().to_vec())
+        .map(SecretString::from)
+        .map_err(|_| format!("the secret {name:?} is no text"))
+}
+
 /// Connects to targets with secrets from where the configuration says they are.
-pub fn connector() -> Connect {
-    Arc::new(|settings| {
+pub fn connector(vault: Option<Vault>) -> Connect {
+    Arc::new(move |settings| {
+        let vault = vault.as_ref();
         let credential = match &settings.auth {
-            TargetAuth::Token(reference) => {
-                Credential::Bearer(secret::resolve(reference).map_err(|e| e.to_string())?)
-            }
+            TargetAuth::Token(reference) => Credential::Bearer(resolve(vault, reference)?),
             TargetAuth::Basic { username, password } => Credential::Basic {
                 username: username.clone(),
-                password: secret::resolve(password).map_err(|e| e.to_string())?,
+                password: resolve(vault, password)?,
             },
         };
         crate::targets::connect(settings, credential).map_err(|e| e.to_string())
@@ -122,6 +153,7 @@ pub fn connector() -> Connect {
 /// A client of the domain that a connection reads, with its secret from where the configuration says it is.
 pub fn domain(
     connection: &ConnectionSettings,
+    vault: Option<&Vault>,
     refresh: Option<Arc<dyn RefreshTokens>>,
     clock: &Clock,
 ) -> Result<Idcs, String> {
@@ -134,7 +166,7 @@ pub fn domain(
     let (ClientAuth::Secret(reference) | ClientAuth::PrivateKey { key: reference, .. }) =
         &pull.auth;
     let secret = idcs::Secret {
-        value: secret::resolve(reference).map_err(|e| e.to_string())?,
+        value: resolve(vault, reference)?,
         refresh,
     };
     // A path may go into a list (`emails[…].value`); the domain is asked for the whole of it.
@@ -149,15 +181,20 @@ pub fn domain(
 }
 
 /// The reconciler of a process that has no engine: what it marks is found by those that have.
-pub fn reconciler(store: &Store, clock: &Clock) -> Reconciler {
+pub fn reconciler(store: &Store, clock: &Clock, vault: Option<Vault>) -> Reconciler {
     let intake = Intake::new(store.clone(), clock.clone(), Arc::new(Notify::new()));
-    reconciler_through(store, clock, intake)
+    reconciler_through(store, clock, vault, intake)
 }
 
-fn reconciler_through(store: &Store, clock: &Clock, intake: Intake) -> Reconciler {
+fn reconciler_through(
+    store: &Store,
+    clock: &Clock,
+    vault: Option<Vault>,
+    intake: Intake,
+) -> Reconciler {
     let time = clock.clone();
     let connect: reconcile::Connect =
-        Arc::new(move |connection| domain(&connection.settings, None, &time));
+        Arc::new(move |connection| domain(&connection.settings, vault.as_ref(), None, &time));
     Reconciler::new(store.clone(), intake, clock.clone(), connect)
 }
 
@@ -182,7 +219,6 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let store = Store::open(&options.database)?;
     let clock = Clock::System;
     let vault = options.master_key.as_ref().map(Vault::open).transpose()?;
-    let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     // A new server may come with a new credential, or after a repair.
     store
         .write(|tx| -> Result<(), store::Error> {
@@ -212,7 +248,8 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let parts = assemble(
         store,
         clock,
-        connector(),
+        connector(vault.clone()),
+        vault,
         options.public_url,
         &options.engine,
     );
@@ -225,11 +262,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             "nobody administers this server yet: open the page and enter the code"
         );
     }
-    let state = match issuer {
-        Some(issuer) => parts.state.clone().with_issuer(issuer),
-        None => parts.state.clone(),
-    };
-    let server = http_server(state, listener)?;
+    let server = http_server(parts.state.clone(), listener)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
 

@@ -41,7 +41,8 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             None => bail!("there is no target yet; make one with `usher apply`"),
         }
     }
-    let connect = app::connector();
+    let vault = context.existing_vault()?;
+    let connect = app::connector(vault.clone());
     let mut failed = false;
     let mut answers = Vec::new();
     for target in targets {
@@ -66,7 +67,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let mut domains = Vec::new();
     for connection in connections {
         let name = &connection.settings.name;
-        let steps = match app::domain(&connection.settings, None, &context.clock) {
+        let steps = match app::domain(&connection.settings, vault.as_ref(), None, &context.clock) {
             Ok(client) => client.check().await,
             Err(error) => vec![Step {
                 what: "settings",

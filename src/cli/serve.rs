@@ -74,7 +74,7 @@ impl std::str::FromStr for Retention {
 
 /// Where the master key is: in the environment, in a file, or else in one beside the SQLite file. Servers on one
 /// PostgreSQL database need the same key, so there none is made up.
-fn master_key(database: &DatabaseUrl, file: Option<PathBuf>) -> Option<vault::Source> {
+pub(super) fn master_key(database: &DatabaseUrl, file: Option<PathBuf>) -> Option<vault::Source> {
     if let Ok(text) = std::env::var("USHER_MASTER_KEY")
         && !text.is_empty()
     {

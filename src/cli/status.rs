@@ -12,7 +12,7 @@ use crate::store::{self, settings};
 pub(super) struct Arguments {
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {

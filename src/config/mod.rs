@@ -20,5 +20,6 @@ pub use file::{ConfigFile, MappingEntry, parse};
 pub use print::{print, print_manual};
 pub use problem::{Position, Problem};
 pub use secret::{SecretError, resolve};
+pub use section::{span_of_time, span_text};
 pub use server::{DatabaseUrl, DatabaseUrlError};
 pub use shape::keys;

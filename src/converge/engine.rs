@@ -15,10 +15,11 @@ use super::live::{Connect, Live, LiveTarget};
 use super::roster::Rosters;
 use super::sweep;
 use crate::clock::{Clock, Micros};
-use crate::domain::TargetId;
+use crate::domain::{TargetId, TargetSettings};
 use crate::store::group_work::ClaimedGroup;
 use crate::store::work::{Claimed, Wanted};
 use crate::store::{self, Store, audit, brakes, group_work, pause, settings, users, work};
+use crate::targets::Check;
 
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
 /// other processes.
@@ -376,6 +377,15 @@ impl Engine {
             }
             .instrument(span),
         );
+    }
+
+    /// Connects to a target and asks what it is and what the credential may do there; or says, in words, why not.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub async fn check(&self, target: &TargetSettings) -> Result<Check, String> {
+        let client = (self.connect)(target)?;
+        client.check().await.map_err(|failure| failure.to_string())
     }
 
     /// How targets are connected to.

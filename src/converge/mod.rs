@@ -20,6 +20,7 @@ mod roster;
 mod sweep;
 mod worker;
 
+pub use crate::targets::Check;
 pub use engine::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Engine, Options};
 pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;

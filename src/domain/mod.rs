@@ -32,5 +32,5 @@ pub use mapping::{
     MappingSettings, MatchKey, Mode, OnDelete, Operation, RewriteRule, SourceNames, UserRules,
 };
 pub use role::Role;
-pub use secret::SecretRef;
+pub use secret::{SecretRef, StoredSecret};
 pub use target::{Target, TargetAuth, TargetKind, TargetSettings};

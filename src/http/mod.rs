@@ -3,8 +3,14 @@
 pub mod access;
 mod accounts;
 mod api;
+mod arrivals;
+mod check;
+mod credentials;
+mod download;
+mod edit;
 mod error;
 mod extract;
+mod groups;
 mod health;
 mod held;
 mod help;
@@ -13,6 +19,7 @@ mod oauth;
 mod paging;
 mod people;
 mod problem;
+mod runs;
 mod scim;
 mod status;
 mod trace;
@@ -28,7 +35,9 @@ use crate::clock::Clock;
 use crate::converge::Engine;
 use crate::intake::Intake;
 use crate::login::Login;
+use crate::reconcile::Reconciler;
 use crate::store::Store;
+use crate::vault::Vault;
 
 pub use api::document;
 pub use help::PAGES as HELP_PAGES;
@@ -53,6 +62,12 @@ pub struct State {
     pub public_url: Option<String>,
     /// For logins.
     pub login: Option<Login>,
+    /// For secrets that somebody types.
+    pub vault: Option<Vault>,
+    /// For runs that somebody asks for.
+    pub reconciler: Option<Reconciler>,
+    /// The latest request of each connection.
+    arrivals: arrivals::Arrivals,
     /// Where list pages ended.
     hints: paging::Hints,
 }
@@ -77,6 +92,9 @@ impl State {
             clock,
             public_url,
             login: None,
+            reconciler: None,
+            vault: None,
+            arrivals: arrivals::Arrivals::default(),
             hints: paging::Hints::default(),
         }
     }
@@ -91,11 +109,36 @@ impl State {
         self
     }
 
+    /// The same, with what reads domains.
+    #[must_use]
+    pub fn with_reconciler(mut self, reconciler: Reconciler) -> Self {
+        self.reconciler = Some(reconciler);
+        self
+    }
+
+    /// The same, with what secrets are encrypted with.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Option<Vault>) -> Self {
+        self.vault = vault;
+        self
+    }
+
     /// The same, with access tokens.
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
         self.auth = self.auth.with_issuer(issuer);
         self
+    }
+
+    /// The address under which whoever asks sees this server.
+    fn address(&self, request: &HttpRequest) -> String {
+        match &self.public_url {
+            Some(url) => url.clone(),
+            None => {
+                let seen = request.connection_info();
+                format!("{}://{}", seen.scheme(), seen.host())
+            }
+        }
     }
 
     /// Whether browsers reach this server over HTTPS.

@@ -87,12 +87,14 @@ pub fn load(conn: &mut AnyConn) -> Result<Configuration, Error> {
             })
         })
         .collect::<Result<_, Error>>()?;
-    Ok(Configuration {
+    let mut configuration = Configuration {
         generation,
         connections,
         targets,
         mappings,
-    })
+    };
+    super::secrets::attach(conn, &mut configuration)?;
+    Ok(configuration)
 }
 
 /// Stores a connection under its name. Returns its id and whether anything changed.

@@ -9,6 +9,7 @@
 )]
 #![expect(unreachable_pub, reason = "nothing imports a test binary")]
 
+mod browser;
 mod cli;
 mod conformance;
 mod crash;

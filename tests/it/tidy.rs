@@ -23,7 +23,11 @@ const LAYERS: &[(u8, &str, &str)] = &[
         "converge",
         "store, targets, mapping, scim, domain, clock, config",
     ),
-    (5, "configure", "config, mapping, store, domain, clock"),
+    (
+        5,
+        "configure",
+        "config, mapping, vault, store, domain, clock",
+    ),
     (
         5,
         "reconcile",
@@ -33,7 +37,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (
         6,
         "http",
-        "login, auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
+        "login, reconcile, vault, auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

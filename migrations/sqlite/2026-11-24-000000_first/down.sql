@@ -1,3 +1,4 @@
+DROP TABLE secret;
 DROP TABLE run_result;
 DROP TABLE run;
 DROP TABLE pull;

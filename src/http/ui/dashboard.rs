@@ -19,8 +19,6 @@ struct Dashboard {
     frame: Frame,
     targets: Vec<TargetCard>,
     may_operate: bool,
-    /// Whether anything is still running.
-    running: bool,
     /// Whether anything is stopped.
     stopped: bool,
 }
@@ -80,7 +78,6 @@ pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpRe
     let page = Dashboard {
         may_operate: actor.role.includes(Role::Operator),
         frame: Frame::new("Dashboard", "/", actor),
-        running: targets.iter().any(|target| target.paused.is_none()),
         stopped: targets.iter().any(|target| target.paused.is_some()),
         targets,
     };

@@ -9,9 +9,8 @@ use serde::Deserialize;
 use super::super::State;
 use super::super::held::{self, What};
 use super::super::problem::Problem;
-use super::{Frame, html, see_other};
+use super::{Frame, html, see_other, when};
 use crate::auth::seat::Actor;
-use crate::clock::rfc3339;
 use crate::domain::Role;
 use crate::store::brakes::Decision;
 
@@ -70,7 +69,7 @@ pub(super) async fn show(
             .or_insert_with(|| Group {
                 target: hold.target.clone(),
                 brake: hold.brake.clone(),
-                since: rfc3339(hold.since),
+                since: when(hold.since),
                 why: hold.why.clone(),
                 count: 0,
                 people: Vec::new(),
@@ -108,7 +107,7 @@ fn row(held: held::Held) -> Row {
         id: held.user_id,
         name: held.user_name,
         group: held.group,
-        since: rfc3339(held.since),
+        since: when(held.since),
         cause: held.cause,
         why: held.why,
         target: held.target,

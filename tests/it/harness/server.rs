@@ -9,7 +9,6 @@ use actix_web::dev::ServerHandle;
 use secrecy::SecretString;
 use serde_json::Value;
 use usher::app::{self, Parts};
-use usher::auth::Issuer;
 use usher::clock::Clock;
 use usher::converge::{Connect, Options};
 use usher::domain::ConnectionKind;
@@ -81,19 +80,18 @@ impl App {
     pub async fn connected(database: &Database, connect: Connect) -> Self {
         let store = database.open();
         let clock = Clock::manual(1_750_000_000_000_000);
+        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
         let parts = app::assemble(
-            store.clone(),
+            store,
             clock.clone(),
             connect,
+            Some(Vault::open(&key).unwrap()),
             None,
             &Options::default(),
         );
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
-        let issuer = Issuer::new(store, clock.clone(), Vault::open(&key).unwrap());
-        let state = parts.state.clone().with_issuer(issuer);
-        let server = app::http_server(state, listener).unwrap();
+        let server = app::http_server(parts.state.clone(), listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
         Self {
