@@ -28,7 +28,8 @@
 //! | 5 | [`configure`] | config, mapping, vault, store, domain, clock |
 //! | 5 | [`reconcile`] | idcs, intake, store, scim, domain, clock, config |
 //! | 5 | [`login`] | reconcile, intake, auth, store, domain, clock |
-//! | 6 | [`http`] | login, reconcile, vault, auth, intake, converge, configure, store, mapping, scim, domain, clock, config |
+//! | 5 | [`consent`] | reconcile, idcs, auth, vault, store, domain, clock |
+//! | 6 | [`http`] | login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!
@@ -40,6 +41,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod configure;
+pub mod consent;
 pub mod converge;
 pub mod domain;
 pub mod http;

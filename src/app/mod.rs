@@ -24,8 +24,9 @@ use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::secret;
 use crate::config::server::DatabaseUrl;
+use crate::consent::{self, Consents, Kept};
 use crate::converge::{Connect, Engine, Options};
-use crate::domain::{ClientAuth, ConnectionSettings, SecretRef, StoredSecret, TargetAuth};
+use crate::domain::{ClientAuth, Connection, Grant, SecretRef, StoredSecret, TargetAuth};
 use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
@@ -82,6 +83,12 @@ pub fn assemble(
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
     let reconciler = reconciler_through(&store, &clock, vault.clone(), intake.clone());
     let kept = vault.clone();
+    let consents = Consents::new(
+        store.clone(),
+        clock.clone(),
+        vault.clone(),
+        reconciler.clone(),
+    );
     let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     let login = Login::new(
         store.clone(),
@@ -97,6 +104,7 @@ pub fn assemble(
         public_url,
     )
     .with_login(login)
+    .with_consents(consents)
     .with_reconciler(reconciler.clone())
     .with_vault(kept);
     let state = match issuer {
@@ -151,17 +159,26 @@ pub fn connector(vault: Option<Vault>) -> Connect {
 }
 
 /// A client of the domain that a connection reads, with its secret from where the configuration says it is.
-pub fn domain(
-    connection: &ConnectionSettings,
+fn domain(
+    connection: &Connection,
+    store: &Store,
     vault: Option<&Vault>,
-    refresh: Option<Arc<dyn RefreshTokens>>,
     clock: &Clock,
 ) -> Result<Idcs, String> {
-    let Some(pull) = &connection.pull else {
+    let settings = &connection.settings;
+    let Some(pull) = &settings.pull else {
         return Err(format!(
             "connection {} does not say how its domain is read: add base_url, client_id and client_secret",
-            connection.name
+            settings.name
         ));
+    };
+    let refresh: Option<Arc<dyn RefreshTokens>> = match (pull.grant, vault) {
+        (Grant::ClientCredentials, _) => None,
+        (Grant::RefreshToken, Some(vault)) => {
+            let (store, id) = (store.clone(), connection.id.clone());
+            Some(Arc::new(Kept::new(store, clock.clone(), vault.clone(), id)))
+        }
+        (Grant::RefreshToken, None) => return Err(consent::Error::NoKey.to_string()),
     };
     let (ClientAuth::Secret(reference) | ClientAuth::PrivateKey { key: reference, .. }) =
         &pull.auth;
@@ -170,7 +187,7 @@ pub fn domain(
         refresh,
     };
     // A path may go into a list (`emails[…].value`); the domain is asked for the whole of it.
-    let attributes: Vec<String> = connection
+    let attributes: Vec<String> = settings
         .group_attributes
         .iter()
         .filter_map(|it| it.path.split('[').next())
@@ -186,15 +203,21 @@ pub fn reconciler(store: &Store, clock: &Clock, vault: Option<Vault>) -> Reconci
     reconciler_through(store, clock, vault, intake)
 }
 
+/// Consents of a process that serves nobody: the server ends what it begins.
+pub fn consents(store: &Store, clock: &Clock, vault: Option<Vault>) -> Consents {
+    let reconciler = reconciler(store, clock, vault.clone());
+    Consents::new(store.clone(), clock.clone(), vault, reconciler)
+}
+
 fn reconciler_through(
     store: &Store,
     clock: &Clock,
     vault: Option<Vault>,
     intake: Intake,
 ) -> Reconciler {
-    let time = clock.clone();
+    let (database, time) = (store.clone(), clock.clone());
     let connect: reconcile::Connect =
-        Arc::new(move |connection| domain(&connection.settings, vault.as_ref(), None, &time));
+        Arc::new(move |connection| domain(connection, &database, vault.as_ref(), &time));
     Reconciler::new(store.clone(), intake, clock.clone(), connect)
 }
 

@@ -67,11 +67,12 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let mut domains = Vec::new();
     for connection in connections {
         let name = &connection.settings.name;
-        let steps = match app::domain(&connection.settings, vault.as_ref(), None, &context.clock) {
+        let reconciler = app::reconciler(&context.store, &context.clock, vault.clone());
+        let steps = match reconciler.client(&connection) {
             Ok(client) => client.check().await,
             Err(error) => vec![Step {
                 what: "settings",
-                outcome: Err(error),
+                outcome: Err(error.to_string()),
             }],
         };
         failed |= steps.iter().any(|step| step.outcome.is_err());

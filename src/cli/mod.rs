@@ -17,6 +17,7 @@ mod retry;
 mod runs;
 mod secret;
 mod serve;
+mod source;
 mod status;
 mod sync;
 mod time;
@@ -81,6 +82,9 @@ enum Command {
     Check(check::Arguments),
     /// Read the domain of a connection now, all of it, what changed, or one person.
     Sync(sync::Arguments),
+    /// The consent that a domain is read in an administrator's name.
+    #[command(subcommand)]
+    Source(source::Command),
     /// The latest readings of domains, and what each changed.
     Runs(runs::Arguments),
     /// Make, list and revoke the credentials that identity providers show.
@@ -180,6 +184,7 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Audit(options) => audit::run(&Context::open(&url)?, options).await,
         Command::Check(options) => check::run(&Context::open(&url)?, options).await,
         Command::Sync(options) => sync::run(&Context::open(&url)?, options).await,
+        Command::Source(command) => source::run(&Context::open(&url)?, command).await,
         Command::Runs(options) => runs::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
         Command::Secret(command) => secret::run(&Context::open(&url)?, command).await,

@@ -77,7 +77,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                         .map_or_else(|| "-".to_owned(), |at| ago(now - at)),
                     t.health
                         .last_success_at
-                        .map_or_else(|| "never".to_owned(), rfc3339),
+                        .map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(now - at))),
                     expiry.as_ref().map_or_else(|| "-".to_owned(), Expiry::left),
                 ]
             })

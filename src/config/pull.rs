@@ -48,7 +48,7 @@ pub(super) fn read(
     });
     let client_id = required(reader, section, "client_id", "client_id = \"...\"");
     let auth = auth(reader, section);
-    let grant = section.word(reader, "grant", shape::GRANTS, shape::LATER_GRANTS);
+    let grant = section.word(reader, "grant", shape::GRANTS, &[]);
     let app_id = section.text(reader, "app_id").map(|it| it.value);
     let only_granted = section.flag(reader, "only_granted").unwrap_or(false);
     if only_granted && app_id.is_none() {

@@ -219,10 +219,10 @@ pub(super) const LOGIN_FALLBACKS: Words<LoginFallback> = &[
 ];
 
 /// `connection.grant`
-pub(super) const GRANTS: Words<Grant> = &[("client-credentials", Grant::ClientCredentials)];
-
-/// Values of `connection.grant` that have no way to consent yet.
-pub(super) const LATER_GRANTS: &[&str] = &["refresh-token"];
+pub(super) const GRANTS: Words<Grant> = &[
+    ("client-credentials", Grant::ClientCredentials),
+    ("refresh-token", Grant::RefreshToken),
+];
 
 /// `connection.pull_users`
 pub(super) const PULL_USERS: Words<PullUsers> =

@@ -32,6 +32,7 @@ use actix_web::{HttpRequest, web};
 use crate::auth::seat::Seat;
 use crate::auth::{Authenticator, Issuer};
 use crate::clock::Clock;
+use crate::consent::Consents;
 use crate::converge::Engine;
 use crate::intake::Intake;
 use crate::login::Login;
@@ -68,6 +69,8 @@ pub struct State {
     pub reconciler: Option<Reconciler>,
     /// The latest request of each connection.
     arrivals: arrivals::Arrivals,
+    /// For consents at domains.
+    pub consents: Option<Consents>,
     /// Where list pages ended.
     hints: paging::Hints,
 }
@@ -95,6 +98,7 @@ impl State {
             reconciler: None,
             vault: None,
             arrivals: arrivals::Arrivals::default(),
+            consents: None,
             hints: paging::Hints::default(),
         }
     }
@@ -120,6 +124,13 @@ impl State {
     #[must_use]
     pub fn with_vault(mut self, vault: Option<Vault>) -> Self {
         self.vault = vault;
+        self
+    }
+
+    /// The same, with consents.
+    #[must_use]
+    pub fn with_consents(mut self, consents: Consents) -> Self {
+        self.consents = Some(consents);
         self
     }
 

@@ -138,6 +138,9 @@ impl Idcs {
     }
 
     /// Exchanges the code that came back for a refresh token, which is kept where [`Secret::refresh`] says.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the domain does not take the code, or gives no refresh token for it.
     pub async fn exchange(
         &self,
         code: &str,

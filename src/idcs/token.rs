@@ -19,17 +19,22 @@ use crate::outbound::{Client, Credential, Method, Request};
 const PATH: &str = "/oauth2/v1/token";
 /// Everything that the application's app roles allow.
 const SCOPE: &str = "urn:opc:idm:__myscopes__";
+/// What helps where a refresh token is missing or spent.
+const CONSENT: &str = "run `usher source authorize` with the name of the connection";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How long an assertion may be used.
 const ASSERTION_S: i64 = 120;
 
-/// Where the refresh token of a connection is kept. A domain may hand out a new one each time it is used.
+/// Where the refresh token of a connection is kept. A domain may take each one only once and hand out the next with
+/// its answer, so of all processes one alone uses it at a time.
 #[async_trait]
 pub trait RefreshTokens: Send + Sync {
+    /// Waits until nobody else uses it.
+    async fn lock(&self) -> Result<(), String>;
     /// The present one, if an administrator consented.
     async fn load(&self) -> Result<Option<SecretString>, String>;
-    /// Keeps a new one.
-    async fn save(&self, token: SecretString) -> Result<(), String>;
+    /// Lets others use it again: the new one, if there is one.
+    async fn unlock(&self, new: Option<SecretString>) -> Result<(), String>;
 }
 
 /// What the application proves itself with, as it is at this moment.
@@ -165,32 +170,50 @@ impl Tokens {
     }
 
     async fn ask(&self) -> Result<Answer, Error> {
-        let refresh;
-        let form = match self.grant {
+        match self.grant {
             Grant::ClientCredentials => {
-                vec![("grant_type", "client_credentials"), ("scope", SCOPE)]
+                self.send(&[("grant_type", "client_credentials"), ("scope", SCOPE)])
+                    .await
             }
             Grant::RefreshToken => {
-                refresh = self.refresh_token().await?;
-                vec![
-                    ("grant_type", "refresh_token"),
-                    ("refresh_token", refresh.expose_secret()),
-                ]
+                self.with_refresh(async |present| {
+                    let Some(token) = present? else {
+                        return Err(Error::Unauthorized {
+                            text: format!(
+                                "nobody has consented yet that the domain is read: {CONSENT}"
+                            ),
+                        });
+                    };
+                    self.send(&[
+                        ("grant_type", "refresh_token"),
+                        ("refresh_token", token.expose_secret()),
+                    ])
+                    .await
+                })
+                .await
             }
-        };
-        self.send(&form).await
+        }
     }
 
-    async fn refresh_token(&self) -> Result<SecretString, Error> {
-        let consent = || {
-            Error::Unauthorized {
-            text: "no refresh token is stored for this connection: run `usher authorize` and consent once"
-                .to_owned(),
-        }
+    /// Asks for tokens while nobody else uses the refresh token, and keeps the new one.
+    async fn with_refresh(
+        &self,
+        ask: impl AsyncFnOnce(Result<Option<SecretString>, Error>) -> Result<Answer, Error>,
+    ) -> Result<Answer, Error> {
+        let setup = |text: String| Error::Setup { text };
+        let stored = self
+            .secret
+            .refresh
+            .as_ref()
+            .ok_or_else(|| setup("grant: there is no place for a refresh token".to_owned()))?;
+        stored.lock().await.map_err(setup)?;
+        let answer = ask(stored.load().await.map_err(setup)).await;
+        let new = match &answer {
+            Ok(answer) => answer.refresh_token.clone(),
+            Err(_) => None,
         };
-        let stored = self.secret.refresh.as_ref().ok_or_else(consent)?;
-        let loaded = stored.load().await.map_err(|text| Error::Setup { text })?;
-        loaded.ok_or_else(consent)
+        stored.unlock(new).await.map_err(setup)?;
+        answer
     }
 
     async fn send(&self, form: &[(&str, &str)]) -> Result<Answer, Error> {
@@ -210,24 +233,26 @@ impl Tokens {
         let answer = self.http.send(request).await?;
         if !answer.is_success() {
             let refusal: Refusal = answer.json().unwrap_or_default();
+            let is_spent = self.grant == Grant::RefreshToken && refusal.error == "invalid_grant";
             let words = [refusal.error, refusal.error_description].join(" ");
+            let words = words.trim();
+            if is_spent {
+                return Err(Error::Unauthorized {
+                    text: format!(
+                        "the domain does not take the consent of an administrator any more ({} {words}): {CONSENT}",
+                        answer.status
+                    ),
+                });
+            }
             return Err(Error::Unauthorized {
                 text: format!(
-                    "the domain refuses the client id and its secret or key ({} {}): compare them with the \
+                    "the domain refuses the client id and its secret or key ({} {words}): compare them with the \
                      confidential application, and see that it is active and has the grant",
-                    answer.status,
-                    words.trim()
+                    answer.status
                 ),
             });
         }
-        let token: Answer = answer.json().map_err(|_| wire::unreadable(&answer))?;
-        if let (Some(new), Some(stored)) = (&token.refresh_token, &self.secret.refresh) {
-            stored
-                .save(new.clone())
-                .await
-                .map_err(|text| Error::Setup { text })?;
-        }
-        Ok(token)
+        answer.json().map_err(|_| wire::unreadable(&answer))
     }
 
     /// Exchanges the code of an authorization request for a refresh token, which is kept.
@@ -243,15 +268,20 @@ impl Tokens {
             ("redirect_uri", redirect_uri),
             ("code_verifier", verifier.expose_secret()),
         ];
-        let answer = self.send(&form).await?;
-        if answer.refresh_token.is_none() {
-            return Err(Error::Unauthorized {
-                text:
-                    "the domain gave no refresh token: allow the grant type Refresh Token in the \
-                       confidential application"
+        self.with_refresh(async |_| {
+            let answer = self.send(&form).await?;
+            if answer.refresh_token.is_none() {
+                return Err(Error::Unauthorized {
+                    text: "the domain gave no refresh token: allow the grant type Refresh Token in the \
+                           confidential application"
                         .to_owned(),
-            });
-        }
+                });
+            }
+            Ok(answer)
+        })
+        .await?;
+        // What was obtained before by another consent is somebody else's.
+        self.kept.lock().await.0 = None;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod statement;
 pub mod admins;
 pub mod audit;
 pub mod brakes;
+pub mod consents;
 pub mod group_list;
 pub mod group_work;
 pub mod groups;

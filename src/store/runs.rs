@@ -46,7 +46,7 @@ pub fn state(conn: &mut AnyConn, connection: &ConnectionId) -> Result<PullState,
 }
 
 /// Makes sure that there is a state.
-pub fn prepare(tx: &mut Tx<'_>, connection: &ConnectionId) -> Result<(), Error> {
+pub(super) fn prepare(tx: &mut Tx<'_>, connection: &ConnectionId) -> Result<(), Error> {
     on_each!(tx.conn(), |c| diesel::insert_into(pull::table)
         .values((
             pull::connection_id.eq(connection.as_str()),
@@ -383,30 +383,4 @@ pub fn results_after(
             ),
         ))
         .load(conn)?)
-}
-
-/// The encrypted refresh token of a connection.
-pub fn refresh_token(
-    conn: &mut AnyConn,
-    connection: &ConnectionId,
-) -> Result<Option<String>, Error> {
-    let token: Option<Option<String>> = pull::table
-        .find(connection.as_str())
-        .select(pull::refresh_token)
-        .first(conn)
-        .optional()?;
-    Ok(token.flatten())
-}
-
-/// Keeps it.
-pub fn set_refresh_token(
-    tx: &mut Tx<'_>,
-    connection: &ConnectionId,
-    sealed: &str,
-) -> Result<(), Error> {
-    prepare(tx, connection)?;
-    diesel::update(pull::table.find(connection.as_str()))
-        .set(pull::refresh_token.eq(sealed))
-        .execute(tx.conn())?;
-    Ok(())
 }

@@ -311,6 +311,19 @@ diesel::table! {
         watermark -> Nullable<BigInt>,
         newest_user_run -> BigInt,
         refresh_token -> Nullable<Text>,
+        refresh_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    consent (state) {
+        state -> Text,
+        connection_id -> Text,
+        verifier -> Text,
+        redirect_uri -> Text,
+        browser -> Nullable<Text>,
+        actor -> Text,
+        expires_at -> BigInt,
     }
 }
 

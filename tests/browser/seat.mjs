@@ -200,10 +200,10 @@ const scenarios = {
   async mapping() {
     const page = await open("ada");
     await page.goto(base + "/mappings/corp/jira");
-    await page.getByLabel("For whom").fill("person1@example.com");
+    await page.getByLabel("For whom").fill("person45@example.com");
     await page.getByLabel("Display name").fill("displayName | upper");
     // Nobody pressed a button.
-    await page.locator("#preview").getByText("PERSON NUMBER 1").waitFor({ timeout: 15_000 });
+    await page.locator("#preview").getByText("PERSON NUMBER 45").waitFor({ timeout: 15_000 });
     await page.getByLabel("Display name").fill("displayName | nosuchfilter");
     await page.locator("#preview").getByText("cannot be used").waitFor({ timeout: 15_000 });
     await page.getByLabel("Display name").fill("displayName | upper");

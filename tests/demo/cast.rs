@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use usher_emulators::idcs::Person;
 use usher_emulators::jira::Jira;
 
-/// Where Jira puts every new account by itself.
-const DEFAULT_GROUP: &str = "jira-software-users";
+use crate::screen::JIRA;
 
 const PEOPLE: [(&str, &str); 36] = [
     ("Ada", "Byron"),
@@ -91,6 +90,16 @@ pub(crate) struct Member {
     pub(crate) groups: BTreeSet<usize>,
     /// The name of the account before any renaming.
     pub(crate) first_login: String,
+}
+
+/// In which ways products differ.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways {
+    pub(crate) product: &'static str,
+    /// Where it puts new accounts by itself.
+    pub(crate) default_group: &'static str,
+    /// Whether whoever may not sign in any more is still in their groups.
+    pub(crate) leavers_keep_groups: bool,
 }
 
 /// An account as a product shows it.
@@ -220,23 +229,27 @@ impl Cast {
                 groups: user.groups,
             })
         };
-        self.differences_at("Jira", find, DEFAULT_GROUP)
+        let ways = Ways {
+            product: JIRA,
+            default_group: "jira-software-users",
+            leavers_keep_groups: true,
+        };
+        self.differences_at(ways, find)
     }
 
-    /// The same of any product, which puts new accounts into `default_group` by itself.
+    /// The same of any product.
     pub(crate) fn differences_at(
         &self,
-        product: &str,
+        ways: Ways,
         find: impl Fn(&Member) -> Option<Seen>,
-        default_group: &str,
     ) -> Vec<String> {
         let mut differences = Vec::new();
         for member in &self.members {
-            self.compare(member, find(member), default_group, &mut differences);
+            self.compare(member, find(member), ways, &mut differences);
         }
         differences
             .into_iter()
-            .map(|difference| format!("{product}: {difference}"))
+            .map(|difference| format!("{}: {difference}", ways.product))
             .collect()
     }
 
@@ -244,7 +257,7 @@ impl Cast {
         &self,
         member: &Member,
         user: Option<Seen>,
-        default_group: &str,
+        ways: Ways,
         differences: &mut Vec<String>,
     ) {
         let login = member.login();
@@ -277,9 +290,14 @@ impl Cast {
         }
         let teams = member.groups.iter().filter_map(|it| self.teams.get(*it));
         let pushed = teams.filter(|team| !team.id.is_empty());
-        let wanted: BTreeSet<&str> = pushed.map(|team| team.in_jira).collect();
+        let wanted: BTreeSet<&str> = pushed
+            .filter(|_| active || ways.leavers_keep_groups)
+            .map(|team| team.in_jira)
+            .collect();
         let is = user.groups.iter().map(String::as_str);
-        let is: BTreeSet<&str> = is.filter(|it| *it != default_group).collect();
+        let is: BTreeSet<&str> = is
+            .filter(|it| *it != ways.default_group || !active && !ways.leavers_keep_groups)
+            .collect();
         differ("groups", &format!("{is:?}"), &format!("{wanted:?}"));
     }
 }

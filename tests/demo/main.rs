@@ -1,5 +1,5 @@
-//! The demo: one command that shows Usher at work between an IDCS domain and a Jira, a Confluence and a Crowd, all
-//! emulated.
+//! The demo: one command that shows Usher at work between an IDCS domain and a Jira, a Confluence, a Bitbucket, a Crowd
+//! and Atlassian Guard, all emulated.
 //!
 //! `cargo demo` starts them, tells a short story line by line (joiners, a marriage, leavers, an outage, a
 //! crash), checks every claim it makes, and leaves everything running to be tried by hand. With
@@ -24,7 +24,7 @@ use clap::Parser;
 use screen::Screen;
 use stage::Stage;
 
-/// Shows Usher at work between an IDCS domain and a Jira, a Confluence and a Crowd, all emulated.
+/// Shows Usher at work between an emulated IDCS domain and emulated Atlassian products of all five kinds.
 #[derive(Debug, Parser)]
 #[command(name = "cargo demo", bin_name = "cargo demo")]
 struct Arguments {

@@ -6,16 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Width of the middle column.
-const WIDTH: usize = 60;
+const WIDTH: usize = 66;
 /// Width of the first column: `Confluence ←`.
 const SIDE: usize = 12;
 /// In this order they are shown.
-const PRODUCTS: [&str; 3] = ["Jira", "Confluence", "Crowd"];
+const PRODUCTS: [&str; 5] = [JIRA, CONFLUENCE, BITBUCKET, CROWD, GUARD];
 /// Where products put new accounts by themselves.
-const DEFAULT_GROUPS: [&str; 2] = [
+const DEFAULT_GROUPS: [&str; 3] = [
     " added to jira-software-users",
     " added to confluence-users",
+    " added to stash-users",
 ];
+
+pub(crate) const JIRA: &str = "Jira";
+pub(crate) const CONFLUENCE: &str = "Confluence";
+pub(crate) const BITBUCKET: &str = "Bitbucket";
+pub(crate) const CROWD: &str = "Crowd";
+pub(crate) const GUARD: &str = "Guard";
 /// Where sentences are broken.
 const LONGEST: usize = 96;
 
@@ -90,7 +97,13 @@ impl Screen {
         for line in answer.lines() {
             let text = line.trim_start();
             let indent = " ".repeat(4 + line.len() - text.len());
-            for (index, part) in wrapped(text, LONGEST).iter().enumerate() {
+            // A table is not broken.
+            let width = if text.matches("   ").count() > 3 {
+                usize::MAX
+            } else {
+                LONGEST
+            };
+            for (index, part) in wrapped(text, width).iter().enumerate() {
                 let deeper = if index == 0 { "" } else { "        " };
                 self.print(&format!("{indent}{deeper}{part}"), DIM);
             }
@@ -246,8 +259,7 @@ impl Screen {
             gathered.last_change = after.or(gathered.last_change);
             return;
         }
-        let own = DEFAULT_GROUPS.iter().any(|it| told.ends_with(it));
-        let text = if own {
+        let text = if is_default_group(told) {
             format!("{told} ({product}'s default)")
         } else {
             told.to_owned()
@@ -289,12 +301,15 @@ pub(crate) fn shown(time: Duration) -> String {
     }
 }
 
+/// Whether somebody was put where the product puts everybody.
+fn is_default_group(told: &str) -> bool {
+    DEFAULT_GROUPS.iter().any(|group| told.ends_with(group))
+}
+
 /// What a change is, without whom it is about.
 fn kind_of(told: &str) -> &'static str {
     let kinds = [
         (" created (", "account created"),
-        (DEFAULT_GROUPS[0], "added to its default group"),
-        (DEFAULT_GROUPS[1], "added to its default group"),
         (" added to ", "added to a group"),
         (" removed from ", "removed from a group"),
         (" renamed to ", "account renamed"),
@@ -304,7 +319,11 @@ fn kind_of(told: &str) -> &'static str {
         (" deactivated", "account deactivated"),
         (" reactivated", "account reactivated"),
         (": the lead is now ", "lead changed"),
+        (" has another password", "first password replaced"),
     ];
+    if is_default_group(told) {
+        return "added to its default group";
+    }
     let known = kinds.iter().find(|(part, _)| told.contains(part));
     match known {
         Some((_, kind)) => kind,

@@ -15,7 +15,7 @@ use usher_emulators::jira::{Jira, JiraOptions, JiraUser};
 
 use crate::beside::Beside;
 use crate::cast::Cast;
-use crate::screen::{Screen, shown};
+use crate::screen::{JIRA, Screen, shown};
 
 /// How long anything may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ impl Stage {
         let folder = Folder::make(dir)?;
         let jira = Jira::start(JiraOptions::default()).context("cannot start the emulated Jira")?;
         let listener = Arc::clone(screen);
-        jira.on_event(Box::new(move |event| listener.changed("Jira", event)));
+        jira.on_event(Box::new(move |event| listener.changed(JIRA, event)));
         let usher = Usher::new(&folder.path)?;
         Ok(Self {
             screen: Arc::clone(screen),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use usher_emulators::idcs::{
     AddForm, Change, CreateForm, DeactivateForm, IdcsPush, Pushed, RemoveForm, UpdateForm,
 };
@@ -40,10 +40,11 @@ pub(crate) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
 
 async fn prologue(stage: &mut Stage) -> anyhow::Result<()> {
     let screen = stage.screen.clone();
-    screen.chapter("Usher between an IDCS domain and a Jira, a Confluence and a Crowd");
+    screen.chapter("Usher between an IDCS domain and Jira, Confluence, Bitbucket, Crowd and Guard");
     screen.say(
-        "IDCS pushes people and groups to Usher over SCIM 2.0, Usher keeps the products in step. Both ends are \
-         emulated here; Usher is the real program, in a process of its own.",
+        "IDCS pushes people and groups to Usher over SCIM 2.0, Usher keeps all products in step at once: four of \
+         Data Center and, through Atlassian Guard, those of the Cloud. Both ends are emulated here; Usher is the \
+         real program, in a process of its own.",
     );
     screen.line("");
     for line in [
@@ -131,6 +132,12 @@ async fn joiners(stage: &mut Stage) -> anyhow::Result<()> {
         let who = stage.cast.find(given)?;
         join(stage, who, CreateForm::Full).await?;
         stage.converged(&format!("{given} in Jira")).await?;
+        if given == "Ada" {
+            screen.say(
+                "Bitbucket takes the password of a new account in an address, which web servers write down: so \
+                 Usher replaces it at once, by one that nobody keeps.",
+            );
+        }
         screen.pause(700).await;
     }
 
@@ -187,20 +194,19 @@ async fn joiners(stage: &mut Stage) -> anyhow::Result<()> {
     screen.pause(1000).await;
     screen.line("");
     screen.say(
-        "Two of the 36 got none. Gina's name is taken by somebody whom Usher did not make, and admin is \
-         protected:",
+        "Two of the 36 got none in Jira. Gina's name is taken there by somebody whom Usher did not make, and admin \
+         is protected:",
     );
     for (given, login) in [("Gina", "gina"), ("Admin", "admin")] {
-        let about = stage
-            .usher
-            .run(&["explain", &format!("{login}@example.com")])?;
+        let person = format!("{login}@example.com");
+        let about = stage.usher.run(&["explain", &person, "--target", "jira"])?;
         // Without the rules that led to it, and the history: `usher explain` shows both.
         let short: Vec<&str> = about
             .lines()
             .filter(|line| !line.starts_with("      ") && !line.contains("history"))
             .collect();
         screen.command(
-            &format!("usher explain {login}@example.com      (shortened)"),
+            &format!("usher explain {person} --target jira      (shortened)"),
             &short.join("\n"),
         );
         let expected = if given == "Gina" {
@@ -246,7 +252,10 @@ async fn marriage(stage: &mut Stage) -> anyhow::Result<()> {
         kept && stage.jira.user("carla").is_none(),
         &format!("the same account ({key}) under the new name: her issues stay hers"),
     );
-    screen.say("Crowd has renamed her too. Confluence cannot: there she keeps her login, under her new name.");
+    screen.say(
+        "Bitbucket, Crowd and Guard have renamed her too. Confluence cannot: there she keeps her login, under her \
+         new name.",
+    );
     screen.pause(1000).await;
     Ok(())
 }
@@ -297,7 +306,8 @@ async fn leaver(stage: &mut Stage) -> anyhow::Result<()> {
     );
     screen.say(
         "Jira refuses to deactivate a lead. usher.toml says who takes over: default_project_lead and \
-         default_component_lead are pm.",
+         default_component_lead are pm. Bitbucket has no inactive accounts: there she loses every group, and with \
+         them the licence.",
     );
     let who = stage.cast.find("Edith")?;
     deactivate(stage, who, DeactivateForm::ArrayString).await?;
@@ -310,6 +320,10 @@ async fn leaver(stage: &mut Stage) -> anyhow::Result<()> {
     stage.claim(
         handed,
         "Edith is inactive, pm leads what she led, and nobody else's component changed",
+    );
+    stage.claim(
+        !stage.beside.has_access_to_bitbucket("edith"),
+        "she may not sign in to Bitbucket any more; what she had there is written down for her return",
     );
     screen.pause(1000).await;
     Ok(())
@@ -350,13 +364,13 @@ async fn outage(stage: &mut Stage) -> anyhow::Result<()> {
         .await?;
     screen.command("usher status", &stage.usher.run(&["status"])?);
     stage
-        .until("Confluence and Crowd go on", |stage| {
+        .until("the others go on", |stage| {
             stage.beside.differences(&stage.cast)
         })
         .await?;
     stage.claim(
         true,
-        "all three are acknowledged and wait for Jira; IDCS noticed nothing, Confluence and Crowd have them",
+        "all three are acknowledged and wait for Jira; IDCS noticed nothing, and the other four have them",
     );
     screen.pause(1500).await;
     screen.say("Jira is back:");
@@ -503,7 +517,7 @@ async fn comeback(stage: &mut Stage) -> anyhow::Result<()> {
     for team in groups {
         put_in(stage, who, team, AddForm::Plain).await?;
     }
-    stage.converged("Felix back in Jira").await?;
+    stage.converged("Felix back").await?;
     let member = &stage.cast.members[who];
     let back = stage
         .jira
@@ -557,7 +571,7 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
     let beside = stage.beside.differences(&stage.cast);
     stage.claim(
         differences.is_empty() && beside.is_empty(),
-        "Jira, Confluence and Crowd are as IDCS wants them, person by person and group by group",
+        "all five products are as IDCS wants them, person by person and group by group",
     );
     let names: Vec<String> = stage.others.iter().map(|it| it.name.clone()).collect();
     let left_alone = names.iter().all(|name| untouched(stage, name));
@@ -565,10 +579,13 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
         left_alone,
         &format!("untouched, and not Usher's: {}", names.join(", ")),
     );
-    let status = stage.usher.status()?;
+    let statuses = stage.usher.statuses()?;
+    let held = |status: &Value| u64::from(status["name"] == "jira");
     stage.claim(
-        status["held"] == 1 && status["failed"] == 0 && status["waiting"] == 0,
-        "nothing failed, nothing waits; held for a person to decide: gina",
+        statuses.iter().all(|status| {
+            status["held"] == held(status) && status["failed"] == 0 && status["waiting"] == 0
+        }),
+        "nothing failed, nothing waits; held for a person to decide: gina in Jira",
     );
     // What the mirror has is asked for as IDCS asks, and counted with its pushes no more.
     let pushes = stage.pushes.load(Ordering::Relaxed);
@@ -590,13 +607,20 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
     let users = stage.jira.users();
     let active = users.iter().filter(|it| it.active).count();
     let twice = made_twice(stage);
-    let [confluence, crowd] = stage.beside.counts();
+    let beside = stage.beside.counts();
     stage.claim(
-        confluence.2 + crowd.2 == 0,
-        "no account was made twice in Confluence or Crowd either",
+        beside.iter().all(|counts| counts.twice == 0),
+        "no account was made twice in any of the others either",
     );
     screen.line("");
-    screen.table(&[
+    let accounts: Vec<(String, String)> = beside
+        .iter()
+        .map(|counts| {
+            let name = format!("accounts in {}", counts.product);
+            (name, counts.accounts.to_string())
+        })
+        .collect();
+    let mut rows = vec![
         ("people in IDCS", assigned.to_string()),
         (
             "accounts in Jira",
@@ -605,13 +629,15 @@ async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
         ("  made by Usher", made_by_usher(stage).to_string()),
         ("  there before", stage.others.len().to_string()),
         ("  made twice", twice.len().to_string()),
-        (confluence.0, confluence.1.to_string()),
-        (crowd.0, crowd.1.to_string()),
+    ];
+    rows.extend(accounts.iter().map(|(name, n)| (name.as_str(), n.clone())));
+    rows.extend([
         ("requests from IDCS", pushes.to_string()),
         ("write requests to Jira", stage.jira.writes().to_string()),
         ("  and to the others", stage.beside.writes().to_string()),
         ("time", shown(took)),
     ]);
+    screen.table(&rows);
     let broken = stage.broken_claims();
     screen.line("");
     match broken {

@@ -189,9 +189,9 @@ create_missing = true
             &[
                 "held",
                 "mapping",
+                "synchronize",
                 "roles",
                 "keyboard",
-                "synchronize",
                 "pages",
             ],
             &[
@@ -208,7 +208,7 @@ create_missing = true
     assert!((1..30).contains(&inactive), "{inactive} are inactive");
 }
 
-/// Forty people with a group, of whom thirty leave at once when all have accounts.
+/// Fifty people with a group, of whom thirty leave at once when all have accounts.
 async fn push_people(scim: &str, token: &str, jira: &Jira) {
     #[expect(
         clippy::disallowed_methods,
@@ -229,7 +229,7 @@ async fn push_people(scim: &str, token: &str, jira: &Jira) {
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
     };
     let mut ids = Vec::new();
-    for n in 0..40 {
+    for n in 0..50 {
         let name = format!("person{n}@example.com");
         let body = json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],

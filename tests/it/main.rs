@@ -12,6 +12,7 @@
 mod browser;
 mod cli;
 mod conformance;
+mod consent;
 mod crash;
 mod demo;
 mod faults;

@@ -35,9 +35,14 @@ const LAYERS: &[(u8, &str, &str)] = &[
     ),
     (5, "login", "reconcile, intake, auth, store, domain, clock"),
     (
+        5,
+        "consent",
+        "reconcile, idcs, auth, vault, store, domain, clock",
+    ),
+    (
         6,
         "http",
-        "login, reconcile, vault, auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
+        "login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

@@ -1,6 +1,7 @@
 DROP TABLE secret;
 DROP TABLE run_result;
 DROP TABLE run;
+DROP TABLE consent;
 DROP TABLE pull;
 DROP TABLE source_grant;
 DROP TABLE source_group;

@@ -414,7 +414,21 @@ CREATE TABLE pull (
     full_at BIGINT,
     watermark BIGINT,
     newest_user_run BIGINT NOT NULL,
-    refresh_token TEXT
+    refresh_token TEXT,
+    -- Until when one process alone uses the refresh token: a domain may take each one only once.
+    refresh_until BIGINT
+);
+
+-- Consents that administrators began and that the domain has not answered yet. Each is good once, for ten
+-- minutes. `state` and `browser` are digests, `verifier` is encrypted.
+CREATE TABLE consent (
+    state TEXT NOT NULL PRIMARY KEY,
+    connection_id TEXT NOT NULL REFERENCES connection (id) ON DELETE CASCADE,
+    verifier TEXT NOT NULL,
+    redirect_uri TEXT NOT NULL,
+    browser TEXT,
+    actor TEXT NOT NULL,
+    expires_at BIGINT NOT NULL
 );
 
 -- One pass of the reconciler over a connection.

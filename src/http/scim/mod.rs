@@ -118,13 +118,7 @@ fn only(allowed: &'static str) -> actix_web::Route {
 
 /// The address under which the caller sees this server.
 fn base_url(state: &State, request: &HttpRequest) -> String {
-    match &state.public_url {
-        Some(url) => format!("{url}/scim/v2"),
-        None => {
-            let seen = request.connection_info();
-            format!("{}://{}/scim/v2", seen.scheme(), seen.host())
-        }
-    }
+    format!("{}/scim/v2", state.address(request))
 }
 
 /// An answer in the media type that the caller accepts: `application/scim+json` unless it asks for plain

@@ -16,7 +16,7 @@ use crate::auth::seat::Actor;
 use crate::clock::ago;
 use crate::config::span_text;
 use crate::domain::{
-    ClientAuth, ConnectionKind, ConnectionSettings, GroupAttribute, PullUsers, Role,
+    ClientAuth, ConnectionKind, ConnectionSettings, Grant, GroupAttribute, PullUsers, Role,
 };
 use crate::reconcile::Step;
 use crate::store::tokens::{self, Credential};
@@ -97,6 +97,8 @@ pub(super) struct Form {
     pub(super) client_id: String,
     /// Where the present secret is; empty: there is none.
     pub(super) secret: String,
+    /// With a consent of an administrator, instead of as the application itself.
+    pub(super) consent: bool,
     pub(super) app_id: String,
     pub(super) only_granted: bool,
     pub(super) pull_users: String,
@@ -142,6 +144,7 @@ impl Form {
         form.base_url.clone_from(&pull.base_url);
         form.client_id.clone_from(&pull.client_id);
         form.secret = edit::secret_in_words(secret);
+        form.consent = pull.grant == Grant::RefreshToken;
         form.app_id = pull.app_id.clone().unwrap_or_default();
         form.only_granted = pull.only_granted;
         form.pull_users = form::word(&pull.users);
@@ -162,6 +165,7 @@ impl Form {
             base_url: text("base_url"),
             client_id: text("client_id"),
             secret: old.map(|old| Self::of(old).secret).unwrap_or_default(),
+            consent: fields.get("grant") == "refresh-token",
             app_id: text("app_id"),
             only_granted: fields.ticked("only_granted"),
             pull_users: text("pull_users"),
@@ -208,7 +212,7 @@ fn wish(fields: &Fields) -> Result<ConnectionWish, Problem> {
             base_url,
             client_id: fields.get("client_id").to_owned(),
             client_secret: fields.secret("client_secret"),
-            grant: None,
+            grant: Some(fields.word("grant")?),
             app_id: fields.text("app_id"),
             only_granted: fields.ticked("only_granted"),
             users: fields.word("pull_users")?,

@@ -6,6 +6,7 @@ mod assets;
 mod audit;
 mod configuration;
 mod connections;
+mod consent;
 mod dashboard;
 mod failed;
 mod form;
@@ -97,6 +98,8 @@ pub(super) const ROUTES: &[Route] = &[
         "/configuration/versions/{version}/rollback",
         ADMINISTER,
     ),
+    ("GET", "/oauth/authorize", ADMINISTER),
+    ("GET", "/oauth/callback", Access::Public),
     ("GET", "/settings", ADMINISTER),
     ("POST", "/settings/administrators", ADMINISTER),
     ("POST", "/settings/administrators/change", ADMINISTER),
@@ -205,6 +208,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             "/configuration/versions/{version}/rollback",
             web::post().to(configuration::roll_back),
         )
+        .route("/oauth/authorize", web::get().to(consent::begin))
+        .route(crate::consent::CALLBACK, web::get().to(consent::end))
         .route("/settings", web::get().to(settings::show))
         .route("/settings/administrators", web::post().to(settings::create))
         .route(

@@ -338,9 +338,29 @@ impl IdcsDomain {
         self.state().client_key = Some(key.clone());
     }
 
-    /// Who consents at `/oauth2/v1/authorize`; without anyone it is refused.
+    /// Who consents at `/oauth2/v1/authorize`; without anyone the answer is that it was denied.
     pub fn sign_in_as(&self, user: Option<&str>) {
         self.state().signed_in = user.map(ToOwned::to_owned);
+    }
+
+    /// Where codes may be sent. Before the first call: anywhere.
+    pub fn register_redirect(&self, uri: &str) {
+        self.state().redirect_uris.push(uri.to_owned());
+    }
+
+    /// Refresh tokens that were handed out are good no more, as after their time or when somebody revokes them.
+    pub fn revoke_refresh_tokens(&self) {
+        self.state().refresh_tokens.clear();
+    }
+
+    /// The refresh tokens that are good.
+    pub fn refresh_tokens(&self) -> Vec<String> {
+        self.state().refresh_tokens.keys().cloned().collect()
+    }
+
+    /// Access tokens that were handed out are good no more.
+    pub fn revoke_access_tokens(&self) {
+        self.state().tokens.clear();
     }
 
     /// The key that the domain signs with.

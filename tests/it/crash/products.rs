@@ -1,164 +1,143 @@
-//! The same with several products at once, one of which accepts connections and never answers.
+//! The same with a product of each kind at once, one of which is down all the time.
 
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
-use usher::outbound::Credential;
 use usher::targets;
-use usher_emulators::confluence::{Confluence, ConfluenceOptions};
-use usher_emulators::crowd::{Crowd, CrowdOptions};
+use usher_emulators::Fault;
 
-use super::super::harness::App;
+use super::super::harness::{Account, App, Product, credential};
 use super::*;
-
-/// What an account is at the end: whether it is active, what it is called, and its groups.
-type Accounts = BTreeMap<String, (bool, String, BTreeSet<String>)>;
 
 const KILLS: usize = 8;
 /// People whose accounts are made while the time is taken.
 const TIMED: usize = 120;
+/// How often the time is taken, with all products and with one of them silent in turn.
+const TURNS: usize = 3;
+/// How long the silent one is waited for at each request: much longer than everything else takes.
+const SILENCE: Duration = Duration::from_secs(120);
 
-struct Products {
-    jira: Jira,
-    confluence: Confluence,
-    crowd: Crowd,
-    /// Takes connections, and nobody ever reads from them.
-    silent: std::net::TcpListener,
-}
-
-impl Products {
-    fn start() -> Self {
-        let latency = Duration::from_millis(4);
-        let products = Self {
-            jira: Jira::start(JiraOptions {
-                latency,
-                default_group: None,
-                ..JiraOptions::default()
-            })
-            .unwrap(),
-            confluence: Confluence::start(ConfluenceOptions {
-                default_group: None,
-                ..ConfluenceOptions::default()
-            })
-            .unwrap(),
-            crowd: Crowd::start(CrowdOptions::default()).unwrap(),
-            silent: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
-        };
-        products.confluence.set_latency(latency);
-        products.crowd.set_latency(latency);
-        products
-    }
-
-    fn configuration(&self, with_silent: bool) -> String {
-        let token = |of: &str| format!("token = {{ env = \"TOKEN_{of}\" }}");
-        let silent = self.silent.local_addr().unwrap();
-        let mut all = vec![
-            ("jira", "jira-dc", self.jira.url(), token("JIRA")),
-            (
-                "confluence",
-                "confluence-dc",
-                self.confluence.url(),
-                token("CONFLUENCE"),
-            ),
-            (
-                "crowd",
-                "crowd",
-                self.crowd.url(),
-                "username = \"usher\"\npassword = { env = \"PASSWORD_CROWD\" }".to_owned(),
-            ),
-        ];
-        if with_silent {
-            let url = format!("http://{silent}");
-            all.push(("silent", "jira-dc", url, token("JIRA")));
-        }
-        let mut text = "[[connection]]\nname = \"corp\"\nkind = \"scim\"\n".to_owned();
-        for (name, kind, url, credential) in all {
-            text.push_str(&format!(
-                r#"
-[[target]]
-name = "{name}"
-kind = "{kind}"
-base_url = "{url}"
-{credential}
-timeout = "1s"
-concurrency = 8
-
-[[mapping]]
-connection = "corp"
-target = "{name}"
-mode = "live"
-
+const MAPPING: &str = r#"
 [mapping.groups]
 on_the_fly = true
 create_missing = true
 allow = ["jira-*"]
-"#
-            ));
+
+[mapping.brakes]
+deactivations = "off"
+deletions = "off"
+membership_removals = "off"
+"#;
+
+/// All of them, and which one is down.
+struct Products {
+    all: Vec<Product>,
+    down: usize,
+}
+
+impl Products {
+    fn start(down: usize) -> Self {
+        let all = Product::one_of_each();
+        for product in &all {
+            // Requests are under way when the server dies.
+            product.server().set_latency(Duration::from_millis(4));
         }
-        text
+        Self { all, down }
     }
 
-    /// By product, the account that Usher uses left out.
-    fn accounts(&self) -> [(&'static str, Accounts); 3] {
-        let entry = |name: String, active, display_name, groups: Vec<String>| {
-            (name, (active, display_name, groups.into_iter().collect()))
-        };
-        let others = |name: &str| name != "admin";
-        let jira = self.jira.users().into_iter().filter(|u| others(&u.name));
-        let confluence = self.confluence.users().into_iter();
-        let confluence = confluence.filter(|u| others(&u.name));
-        let crowd = self.crowd.users().into_iter();
-        [
-            (
-                "jira",
-                jira.map(|u| entry(u.name, u.active, u.display_name, u.groups))
-                    .collect(),
-            ),
-            (
-                "confluence",
-                confluence
-                    .map(|u| entry(u.name, u.active, u.display_name, u.groups))
-                    .collect(),
-            ),
-            (
-                "crowd",
-                crowd
-                    .map(|u| entry(u.name, u.active, u.display_name, u.groups))
-                    .collect(),
-            ),
-        ]
+    fn configuration(&self, target: impl Fn(&Product) -> String) -> String {
+        let parts = self
+            .all
+            .iter()
+            .map(|product| product.configuration(&target(product), MAPPING));
+        "[[connection]]\nname = \"corp\"\nkind = \"scim\"\n".to_owned() + &parts.collect::<String>()
+    }
+
+    fn dead(&self) -> &Product {
+        &self.all[self.down]
+    }
+
+    /// Takes connections and requests of one product, and answers none of them.
+    fn silence(&self) {
+        let fault = Fault::once(FaultKind::Hang(SILENCE));
+        self.dead().server().fault(fault.times(usize::MAX));
     }
 }
 
-/// Whether all but the silent one are in step.
-async fn others_are_in_step(store: &Store) -> bool {
+/// Whether all of these targets are in step.
+async fn are_in_step(store: &Store, is_meant: impl Fn(&str) -> bool) -> bool {
     let status = store.read(work::status).await.unwrap();
-    status
-        .iter()
-        .filter(|target| target.name != "silent")
-        .all(|target| {
-            target.pending + target.waiting + target.held + target.failed + target.shadow == 0
-        })
+    let mut meant = status.iter().filter(|target| is_meant(&target.name));
+    meant.all(|target| {
+        target.pending + target.waiting + target.held + target.failed + target.shadow == 0
+    })
+}
+
+async fn settle(seed: u64, store: &Store, is_meant: impl Fn(&str) -> bool + Copy) {
+    for _ in 0..1200 {
+        if are_in_step(store, is_meant).await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let status = store.read(work::status).await.unwrap();
+    panic!("seed {seed}: not in step within a minute: {status:#?}");
+}
+
+/// Nobody has too much, and nobody too little.
+fn is_as_pushed(seed: u64, product: &Product, people: &BTreeMap<String, Person>) {
+    let (name, accounts) = (product.name(), product.accounts());
+    for (login, account) in &accounts {
+        let wanted = people.get(login).filter(|person| person.active);
+        let Some(person) = wanted else {
+            assert!(!account.active, "seed {seed}: {name}: {login} has access");
+            continue;
+        };
+        let expected = Account {
+            active: true,
+            display_name: person.display_name.clone(),
+            email: person.email.clone(),
+            groups: person.groups.clone(),
+        };
+        assert_eq!(*account, expected, "seed {seed}: {name}: {login}");
+    }
+    for (login, _) in people.iter().filter(|(_, person)| person.active) {
+        let there = accounts.contains_key(login);
+        assert!(there, "seed {seed}: {name}: nobody is called {login}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_at_any_product_while_another_is_silent() {
-    let seed = rand::rng().random::<u64>();
-    eprintln!("several products: seed {seed}");
+async fn nothing_is_lost_at_any_product_while_one_is_down() {
+    let seed = std::env::var("USHER_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| rand::rng().random::<u64>());
     let mut random = StdRng::seed_from_u64(seed);
-    let (database, products) = (sqlite(), Products::start());
-    apply(&database, &products.configuration(true));
+    let products = Products::start(random.random_range(0..5));
+    let (dead, is_silent) = (products.dead().name(), random.random_bool(0.5));
+    let how = if is_silent { "silent" } else { "down" };
+    eprintln!("all products, {dead} is {how}: USHER_TEST_SEED={seed}");
+    if is_silent {
+        products.silence();
+    } else {
+        products.dead().server().set_down(true);
+    }
+    let database = sqlite();
+    let limits = |_: &Product| "timeout = \"1s\"\nconcurrency = 8".to_owned();
+    apply(&database, &products.configuration(limits));
     let token = Process::run(&database, &["token", "create", "corp"]);
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
-    let environment = [
-        ("TOKEN_JIRA", TOKEN),
-        ("TOKEN_CONFLUENCE", "emulated-confluence-token"),
-        ("PASSWORD_CROWD", "application-password"),
-        ("USHER_LEASE", LEASE_S),
-    ];
+    let mut environment: Vec<(String, String)> =
+        products.all.iter().map(Product::environment).collect();
+    environment.push(("USHER_LEASE".to_owned(), LEASE_S.to_owned()));
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let mut server = Process::serve(&database, port, &environment).await;
     let stop = Arc::new(AtomicBool::new(false));
     let client = Client::new(&server.scim, token.trim(), Arc::default());
@@ -187,58 +166,42 @@ async fn nothing_is_lost_at_any_product_while_another_is_silent() {
         people.extend(pushed.map(|person| (person.name.to_lowercase(), person)));
     }
     let store = database.open();
-    for _ in 0..1200 {
-        if others_are_in_step(&store).await {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    settle(seed, &store, |name| name != dead).await;
+    for product in products.all.iter().filter(|it| it.name() != dead) {
+        is_as_pushed(seed, product, &people);
     }
-    let status = store.read(work::status).await.unwrap();
-    assert!(others_are_in_step(&store).await, "seed {seed}: {status:#?}");
-    for (product, accounts) in products.accounts() {
-        for (name, (active, display_name, groups)) in &accounts {
-            match people.get(name) {
-                Some(person) if person.active => {
-                    assert!(active, "seed {seed}: {product}: {name} has no access");
-                    assert_eq!(*display_name, person.display_name, "seed {seed}: {product}");
-                    assert_eq!(*groups, person.groups, "seed {seed}: {product}: {name}");
-                }
-                _ => assert!(!active, "seed {seed}: {product}: {name} has access"),
-            }
-        }
-        for person in people.values().filter(|person| person.active) {
-            let there = accounts.contains_key(&person.name.to_lowercase());
-            assert!(
-                there,
-                "seed {seed}: {product}: nobody is called {}",
-                person.name
-            );
-        }
-    }
-    let silent = status.iter().find(|target| target.name == "silent");
-    assert!(
-        silent.is_some_and(|target| target.pending > 0),
-        "{silent:?}"
-    );
+    let waits = !are_in_step(&store, |name| name == dead).await;
+    assert!(waits, "seed {seed}: {dead} is {how}, but nothing waits");
+
+    // And once it is back it gets everything too.
+    products.dead().server().clear_faults();
+    products.dead().server().set_down(false);
+    Process::run(&database, &["retry"]);
+    settle(seed, &store, |name| name == dead).await;
+    is_as_pushed(seed, products.dead(), &people);
     assert!(server.terminate().success());
 }
 
 /// How long the products that answer take for everyone.
-async fn time_taken(with_silent: bool) -> Duration {
-    let products = Products::start();
+async fn time_taken(down: usize, is_silent: bool) -> Duration {
+    let products = Products::start(down);
+    if is_silent {
+        products.silence();
+    }
+    let dead = products.dead().name();
     let connect = |settings: &usher::domain::TargetSettings| {
-        let credential = match settings.name.as_str() {
-            "crowd" => Credential::Basic {
-                username: "usher".into(),
-                password: "application-password".into(),
-            },
-            "confluence" => Credential::Bearer("emulated-confluence-token".into()),
-            _ => Credential::Bearer(TOKEN.into()),
-        };
-        targets::connect(settings, credential).map_err(|error| error.to_string())
+        targets::connect(settings, credential(settings)).map_err(|error| error.to_string())
     };
     let app = App::connected(&sqlite(), Arc::new(connect)).await;
-    app.apply(&products.configuration(with_silent)).await;
+    let limits = |product: &Product| {
+        let timeout = if product.name() == dead {
+            SILENCE.as_secs()
+        } else {
+            10
+        };
+        format!("timeout = \"{timeout}s\"\nconcurrency = 4")
+    };
+    app.apply(&products.configuration(limits)).await;
     let token = app.token("corp").await;
     for n in 0..TIMED {
         let body = json!({
@@ -257,25 +220,31 @@ async fn time_taken(with_silent: bool) -> Duration {
         let stop = stop.clone();
         async move { engine.run(stop).await }
     });
-    while !others_are_in_step(app.store()).await {
-        assert!(started.elapsed() < Duration::from_secs(60), "not in step");
+    // In both cases the same four are waited for; whoever waited for the silent one would take its time-outs.
+    while !are_in_step(app.store(), |name| name != dead).await {
+        assert!(started.elapsed() < SILENCE, "not in step");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let taken = started.elapsed();
     stop.cancel();
+    products.dead().server().clear_faults();
+    products.dead().server().set_down(true);
     running.await.unwrap();
     taken
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_product_slows_no_other() {
-    let (without, with) = (time_taken(false).await, time_taken(true).await);
-    eprintln!(
-        "{TIMED} people at three products: {without:.1?}, with a fourth that is silent: {with:.1?}"
-    );
-    // The machine has other things to do; a target that waits for the silent one would take its time-outs.
-    assert!(
-        with < without * 2 + Duration::from_secs(2),
-        "{without:?} and {with:?}"
-    );
+    let down = rand::rng().random_range(0..5);
+    let dead = Product::one_of_each()[down].name();
+    let mut ratios = Vec::new();
+    for _ in 0..TURNS {
+        let (with, without) = (time_taken(down, true).await, time_taken(down, false).await);
+        eprintln!(
+            "{TIMED} people at four products: {with:.2?}, {dead} silent; {without:.2?}, all well"
+        );
+        ratios.push(with.as_secs_f64() / without.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    eprintln!("the others take {:.2} times as long", ratios[TURNS / 2]);
 }

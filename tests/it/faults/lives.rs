@@ -791,7 +791,14 @@ fn assemble(store: store::Store, clock: &Clock, jira: &Wire, wiki: &Wire) -> Par
         };
         Ok(Arc::new(wire.clone()) as Arc<dyn Target>)
     });
-    app::assemble(store, clock.clone(), connect, None, &Options::default())
+    app::assemble(
+        store,
+        clock.clone(),
+        connect,
+        None,
+        None,
+        &Options::default(),
+    )
 }
 
 async fn live_through(database: &Database, history: &History) {

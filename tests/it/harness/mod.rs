@@ -1,6 +1,7 @@
 //! What tests stand on: databases of both kinds, and a server in this process or in one of its own.
 
 mod postgres;
+mod products;
 mod server;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use usher::config::server::DatabaseUrl;
 use usher::store::Store;
 
+pub use products::{Account, Product, credential};
 pub use server::{App, Process, Reply, form, get, status};
 
 /// An empty database of one kind. Dropping it removes a SQLite file.

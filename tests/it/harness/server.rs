@@ -79,6 +79,7 @@ impl App {
     /// Starts on `database` with targets made by `connect`.
     pub async fn connected(database: &Database, connect: Connect) -> Self {
         let store = database.open();
+        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
         let clock = Clock::manual(1_750_000_000_000_000);
         let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
         let parts = app::assemble(

@@ -140,7 +140,7 @@ async fn a_revoked_secret_and_a_lost_role_are_told_and_remove_nothing() {
     let all = world
         .app
         .store()
-        .read(|conn| runs::list(conn, None, 10))
+        .read(|conn| runs::list(conn, None, None, 10))
         .await
         .unwrap();
     assert_eq!(all.iter().filter(|it| it.state == "failed").count(), 2);

@@ -188,22 +188,31 @@ impl State {
         let Some(user) = self.users.get_mut(&id) else {
             return;
         };
-        if user.display_name != display_name || user.email != email {
-            display_name.clone_into(&mut user.display_name);
-            email.clone_into(&mut user.email);
-            let event = format!("account {} is now {display_name} <{email}>", user.name);
-            self.tell(event);
+        let name = user.name.clone();
+        let mut events = Vec::new();
+        let changes = [
+            (&mut user.display_name, display_name, "display name"),
+            (&mut user.email, email, "e-mail"),
+        ];
+        for (field, value, what) in changes {
+            if field != value {
+                value.clone_into(field);
+                events.push(format!("account {name}: {what} is now {value}"));
+            }
         }
+        self.events.extend(events);
     }
 
     pub(crate) fn set_password(&mut self, name: &str, password: &str) {
         let Some(user) = self.user_mut(name) else {
             return;
         };
-        user.password = Some(password.to_owned());
         user.passwords += 1;
         let event = format!("account {} has another password", user.name);
-        self.tell(event);
+        // A new account's first one is no news.
+        if user.password.replace(password.to_owned()).is_some() {
+            self.tell(event);
+        }
     }
 
     pub(crate) fn permit(&mut self, name: &str, permission: Option<Permission>) {

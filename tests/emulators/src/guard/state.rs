@@ -159,8 +159,14 @@ impl State {
             },
         );
         self.set_attributes(&id, attributes);
-        let name = self.users[&id].name().to_owned();
-        self.tell(format!("user {name} created"));
+        let user = &self.users[&id];
+        let display_name = text(&user.attributes, "displayName").unwrap_or_default();
+        let event = format!(
+            "account {} created ({display_name} <{}>)",
+            user.name(),
+            user.email()
+        );
+        self.tell(event);
         id
     }
 
@@ -177,19 +183,14 @@ impl State {
         let old = std::mem::replace(&mut user.attributes, attributes);
         user.modified = number;
         let (name, address) = (fold(user.name()), fold(user.email()));
-        let was_named = old.get("userName").and_then(Value::as_str).map(fold);
-        let event = match was_named {
-            Some(old_name) => {
-                self.names.remove(&old_name);
-                let state = if user.is_active() {
-                    "active"
-                } else {
-                    "inactive"
-                };
-                format!("user {} changed ({state})", user.name())
-            }
-            None => String::new(),
+        // A new record has stated nothing before.
+        let events = match text(&old, "userName") {
+            Some(_) => told(&old, &user.attributes),
+            None => Vec::new(),
         };
+        if let Some(old_name) = text(&old, "userName").map(fold) {
+            self.names.remove(&old_name);
+        }
         if let Some(ids) = self.addresses.get_mut(&fold(primary(&old))) {
             ids.remove(id);
         }
@@ -198,9 +199,7 @@ impl State {
             .entry(address)
             .or_default()
             .insert(id.to_owned());
-        if !event.is_empty() {
-            self.tell(event);
-        }
+        self.events.extend(events);
         true
     }
 
@@ -216,7 +215,7 @@ impl State {
         for group in self.groups.values_mut() {
             group.members.remove(id);
         }
-        self.tell(format!("user {} deleted", user.name()));
+        self.tell(format!("account {} deleted", user.name()));
         true
     }
 
@@ -284,6 +283,38 @@ impl State {
         self.tell(format!("group {} deleted", group.name));
         true
     }
+}
+
+fn text<'a>(attributes: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    attributes.get(name)?.as_str()
+}
+
+/// In which ways a record changed, for people to read.
+fn told(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<String> {
+    let was = text(old, "userName").unwrap_or_default();
+    let name = text(new, "userName").unwrap_or_default();
+    let mut events = Vec::new();
+    if name != was {
+        events.push(format!("account {was} renamed to {name}"));
+    }
+    let display_name = text(new, "displayName").unwrap_or_default();
+    if Some(display_name) != text(old, "displayName") {
+        events.push(format!(
+            "account {name}: display name is now {display_name}"
+        ));
+    }
+    if primary(old) != primary(new) {
+        events.push(format!("account {name}: e-mail is now {}", primary(new)));
+    }
+    let active = |it: &Map<String, Value>| it.get("active") == Some(&Value::Bool(true));
+    if active(old) != active(new) {
+        let verb = if active(new) { "re" } else { "de" };
+        events.push(format!("account {name} {verb}activated"));
+    }
+    if events.is_empty() {
+        events.push(format!("account {name} changed"));
+    }
+    events
 }
 
 /// Attributes as a client would state them for somebody active.

@@ -5,9 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::keys::s256;
-use super::state::State;
+use super::state::{Code, State};
 use crate::server::{Answer, Request};
 
+/// How long a code is good, in microseconds.
+const CODE_LIFE: i64 = 180 * 1_000_000;
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 fn refused(status: u16, error: &str, description: &str) -> Answer {
@@ -27,7 +29,8 @@ pub(super) fn token(state: &mut State, request: &Request) -> Answer {
     if !is_client(state, request, &field) {
         return refused(401, "invalid_client", "Client authentication failed.");
     }
-    let with_refresh = match field("grant_type") {
+    let (mut user, mut is_offline) = (None, false);
+    match field("grant_type") {
         Some("client_credentials") => {
             if !field("scope")
                 .unwrap_or_default()
@@ -35,25 +38,31 @@ pub(super) fn token(state: &mut State, request: &Request) -> Answer {
             {
                 return refused(400, "invalid_scope", "The scope is missing or not known.");
             }
-            false
         }
         Some("refresh_token") => {
-            if !state
-                .refresh_tokens
-                .remove(field("refresh_token").unwrap_or_default())
-            {
+            // Each is good once: the answer has the next one.
+            let shown = field("refresh_token").unwrap_or_default();
+            let Some(whose) = state.refresh_tokens.remove(shown) else {
                 return refused(400, "invalid_grant", "The refresh token is not valid.");
-            }
-            true
+            };
+            (user, is_offline) = (Some(whose), true);
         }
         Some("authorization_code") => {
-            let Some((_, challenge)) = state.codes.remove(field("code").unwrap_or_default()) else {
+            let now = state.now();
+            let Some(code) = state
+                .codes
+                .remove(field("code").unwrap_or_default())
+                .filter(|code| now < code.ends_at)
+            else {
                 return refused(400, "invalid_grant", "The code is not valid.");
             };
-            if s256(field("code_verifier").unwrap_or_default()) != challenge {
+            if s256(field("code_verifier").unwrap_or_default()) != code.challenge {
                 return refused(400, "invalid_grant", "The code verifier does not match.");
             }
-            true
+            if field("redirect_uri") != Some(code.redirect_uri.as_str()) {
+                return refused(400, "invalid_grant", "The redirect URI does not match.");
+            }
+            (user, is_offline) = (Some(code.user), code.is_offline);
         }
         _ => {
             return refused(
@@ -62,13 +71,15 @@ pub(super) fn token(state: &mut State, request: &Request) -> Answer {
                 "The grant type is not supported.",
             );
         }
-    };
+    }
     let now = state.now() / 1_000_000;
     let life = i64::try_from(state.options.expires_in).unwrap_or(3600);
     let number = state.tokens_made;
     let claims = json!({
         "tok_type": "AT", "iss": super::ISSUER, "tenant_iss": state.url, "aud": [state.url],
-        "sub": state.options.client_id, "sub_type": "client", "client_id": state.options.client_id,
+        "sub": user.as_ref().unwrap_or(&state.options.client_id),
+        "sub_type": if user.is_some() { "user" } else { "client" },
+        "client_id": state.options.client_id,
         "tenant": state.options.tenant, "clientAppRoles": state.options.roles,
         "iat": now, "exp": now + life, "jti": number.to_string(),
     });
@@ -76,9 +87,9 @@ pub(super) fn token(state: &mut State, request: &Request) -> Answer {
     state.tokens_made += 1;
     state.tokens.insert(token.clone(), now + life);
     let mut answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": life });
-    if with_refresh {
+    if let Some(user) = user.filter(|_| is_offline) {
         let refresh = state.new_id();
-        state.refresh_tokens.insert(refresh.clone());
+        state.refresh_tokens.insert(refresh.clone(), user);
         answer["refresh_token"] = json!(refresh);
     }
     Answer::json(200, &answer)
@@ -115,12 +126,9 @@ fn is_client<'a>(
     given == Some((options.client_id.as_str(), options.client_secret.as_str()))
 }
 
-/// Consents at once for whoever is signed in.
+/// Consents at once for whoever is signed in; denies if nobody is.
 pub(super) fn authorize(state: &mut State, request: &Request) -> Answer {
     let param = |name: &str| request.param(name).unwrap_or_default().to_owned();
-    let Some(user) = state.signed_in.clone() else {
-        return refused(401, "access_denied", "Nobody is signed in.");
-    };
     if param("client_id") != state.options.client_id || param("response_type") != "code" {
         return refused(
             400,
@@ -131,15 +139,34 @@ pub(super) fn authorize(state: &mut State, request: &Request) -> Answer {
     if param("code_challenge_method") != "S256" || param("code_challenge").is_empty() {
         return refused(400, "invalid_request", "PKCE with S256 is required.");
     }
+    let back = param("redirect_uri");
+    if !state.redirect_uris.is_empty() && !state.redirect_uris.contains(&back) {
+        return refused(
+            400,
+            "invalid_request",
+            "The redirect URI is not registered.",
+        );
+    }
+    let Some(user) = state.signed_in.clone() else {
+        let target = format!(
+            "{back}?error=access_denied&error_description=The+user+denied+it.&state={}",
+            param("state")
+        );
+        return Answer::empty(302).with_header("Location", target);
+    };
     let code = state.new_id();
-    state
-        .codes
-        .insert(code.clone(), (user, param("code_challenge")));
-    let target = format!(
-        "{}?code={code}&state={}",
-        param("redirect_uri"),
-        param("state")
+    let ends_at = state.now() + CODE_LIFE;
+    state.codes.insert(
+        code.clone(),
+        Code {
+            user,
+            challenge: param("code_challenge"),
+            redirect_uri: back.clone(),
+            is_offline: param("scope").split(' ').any(|it| it == "offline_access"),
+            ends_at,
+        },
     );
+    let target = format!("{back}?code={code}&state={}", param("state"));
     Answer::empty(302).with_header("Location", target)
 }
 

@@ -109,6 +109,16 @@ pub(super) struct Grant {
     pub(super) mechanism: String,
 }
 
+/// What an authorization code stands for.
+#[derive(Debug)]
+pub(super) struct Code {
+    pub(super) user: String,
+    pub(super) challenge: String,
+    pub(super) redirect_uri: String,
+    pub(super) is_offline: bool,
+    pub(super) ends_at: i64,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) options: DomainOptions,
@@ -122,9 +132,11 @@ pub(super) struct State {
     /// Access token to the instant of its end, in seconds.
     pub(super) tokens: HashMap<String, i64>,
     pub(super) tokens_made: usize,
-    /// Code to user and PKCE challenge.
-    pub(super) codes: HashMap<String, (String, String)>,
-    pub(super) refresh_tokens: BTreeSet<String>,
+    pub(super) codes: HashMap<String, Code>,
+    /// Where codes may be sent; empty: anywhere.
+    pub(super) redirect_uris: Vec<String>,
+    /// Each with whom it belongs to.
+    pub(super) refresh_tokens: HashMap<String, String>,
     pub(super) signed_in: Option<String>,
     pub(super) refuse_members: bool,
     pub(super) troubles: Vec<Ordered>,
@@ -148,7 +160,8 @@ impl State {
             tokens: HashMap::new(),
             tokens_made: 0,
             codes: HashMap::new(),
-            refresh_tokens: BTreeSet::new(),
+            redirect_uris: Vec::new(),
+            refresh_tokens: HashMap::new(),
             signed_in: None,
             refuse_members: false,
             troubles: Vec::new(),
