@@ -45,10 +45,7 @@ impl Clock {
 
 /// RFC 3339 in UTC with milliseconds, as SCIM `dateTime` and all output write instants.
 pub fn rfc3339(at: Micros) -> String {
-    Timestamp::from_microsecond(at).map_or_else(
-        |_| at.to_string(),
-        |t| t.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
-    )
+    Timestamp::from_microsecond(at).map_or_else(|_| at.to_string(), |t| format!("{t:.3}"))
 }
 
 /// How long something lasted, in words: `12 s`, `5 min`, `3 h`, `2 d`.

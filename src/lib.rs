@@ -19,17 +19,18 @@
 //! | 2 | [`telemetry`] | config |
 //! | 2 | [`outbound`] | domain, clock, config |
 //! | 1 | [`vault`] | nothing of ours |
+//! | 1 | [`metrics`] | nothing of ours |
 //! | 2 | [`store`] | scim, domain, clock, config |
 //! | 3 | [`auth`] | store, vault, domain, clock, config |
 //! | 3 | [`idcs`] | scim, outbound, domain, clock, config |
 //! | 3 | [`targets`] | domain, scim, outbound, clock, config |
 //! | 4 | [`intake`] | store, scim, domain, clock |
-//! | 4 | [`converge`] | store, targets, mapping, scim, domain, clock, config |
+//! | 4 | [`converge`] | store, targets, mapping, metrics, scim, domain, clock, config |
 //! | 5 | [`configure`] | config, mapping, vault, store, domain, clock |
 //! | 5 | [`reconcile`] | idcs, intake, store, scim, domain, clock, config |
 //! | 5 | [`login`] | reconcile, intake, auth, store, domain, clock |
 //! | 5 | [`consent`] | reconcile, idcs, auth, vault, store, domain, clock |
-//! | 6 | [`http`] | login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, scim, domain, clock, config |
+//! | 6 | [`http`] | login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!
@@ -49,6 +50,7 @@ pub mod idcs;
 pub mod intake;
 pub mod login;
 pub mod mapping;
+pub mod metrics;
 pub mod outbound;
 pub mod reconcile;
 pub mod scim;

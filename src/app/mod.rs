@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod groups;
+pub mod keep;
 mod lock;
 
 use std::net::TcpListener;
@@ -50,6 +51,8 @@ pub struct ServeOptions {
     pub public_url: Option<String>,
     /// How the engine works.
     pub engine: Options,
+    /// Who may come in where.
+    pub doors: http::Doors,
     /// Where the master key is, which secrets in the database are encrypted with. Without: no access tokens.
     pub master_key: Option<vault::Source>,
 }
@@ -285,7 +288,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             "nobody administers this server yet: open the page and enter the code"
         );
     }
-    let server = http_server(parts.state.clone(), listener)?;
+    let server = http_server(parts.state.clone().with_doors(options.doors), listener)?;
     let handle = server.handle();
     tracing::info!(%address, database = %options.database, version = env!("CARGO_PKG_VERSION"), "ready");
 

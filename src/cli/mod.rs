@@ -8,6 +8,7 @@ mod config;
 mod explain;
 mod groups;
 mod held;
+mod keep;
 mod output;
 mod pause;
 mod plan;
@@ -115,6 +116,12 @@ enum Command {
     Groups(groups::Arguments),
     /// Try refused and held work again.
     Retry(retry::Arguments),
+    /// Write a copy of the database into a file, while the server runs (SQLite).
+    Backup(keep::BackupArguments),
+    /// Put a backup in the place of the database (SQLite). Pauses all targets.
+    Restore(keep::RestoreArguments),
+    /// Carry everything over from SQLite into an empty PostgreSQL database.
+    Move(keep::MoveArguments),
     /// What waits for a person: show it, release it, discard it.
     Held(held::Arguments),
     /// Stop writing to targets, all or one, within a second.
@@ -199,6 +206,9 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Explain(options) => explain::run(&Context::open(&url)?, options).await,
         Command::Groups(options) => groups::run(&Context::open(&url)?, options).await,
         Command::Retry(options) => retry::run(&Context::open(&url)?, options).await,
+        Command::Backup(options) => keep::backup(&url, options).await,
+        Command::Restore(options) => keep::restore(&url, options),
+        Command::Move(options) => keep::move_to(&url, options),
         Command::Held(options) => held::run(&Context::open(&url)?, options).await,
         Command::Pause(options) => pause::pause(&Context::open(&url)?, options).await,
         Command::Resume(options) => pause::resume(&Context::open(&url)?, options).await,

@@ -7,8 +7,10 @@ use anyhow::bail;
 use secrecy::SecretString;
 
 use crate::app::{self, ServeOptions};
+use crate::config::Networks;
 use crate::config::server::DatabaseUrl;
 use crate::converge::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Options};
+use crate::http::Doors;
 use crate::vault;
 
 use super::time;
@@ -32,7 +34,8 @@ pub(super) struct Arguments {
     #[arg(long, env = "USHER_LEASE", default_value_t = DEFAULT_LEASE.as_secs(), value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(2..=3600))]
     lease: u64,
-    /// How long the audit is kept, as in 400d; `forever` keeps everything.
+    /// How long the audit and what runs did are kept, as in 400d; `forever` keeps everything, but of each
+    /// connection never more than the last 200 runs.
     #[arg(long, env = "USHER_AUDIT_RETENTION", default_value_t = Retention(Some(DEFAULT_AUDIT_RETENTION)),
           value_name = "TIME")]
     audit_retention: Retention,
@@ -42,6 +45,32 @@ pub(super) struct Arguments {
     /// the key itself instead.
     #[arg(long, env = "USHER_MASTER_KEY_FILE", value_name = "FILE")]
     master_key_file: Option<PathBuf>,
+    /// Proxies in front, as in 10.0.0.0/8,192.0.2.7: what they say about the caller (X-Forwarded-For, -Proto and
+    /// -Host) is believed. Nobody else is believed about that.
+    #[arg(
+        long,
+        env = "USHER_TRUSTED_PROXIES",
+        default_value = "",
+        value_name = "NETWORKS"
+    )]
+    trusted_proxies: Networks,
+    /// Only these addresses may use the SCIM server and the token endpoint.
+    #[arg(long, env = "USHER_ALLOW_SCIM", value_name = "NETWORKS", value_parser = Networks::some)]
+    allow_scim: Option<Networks>,
+    /// Only these addresses may use the login hook.
+    #[arg(long, env = "USHER_ALLOW_HOOK", value_name = "NETWORKS", value_parser = Networks::some)]
+    allow_hook: Option<Networks>,
+    /// Only these addresses may use the pages and the admin API.
+    #[arg(long, env = "USHER_ALLOW_ADMIN", value_name = "NETWORKS", value_parser = Networks::some)]
+    allow_admin: Option<Networks>,
+    /// These addresses may read /metrics without an API token.
+    #[arg(
+        long,
+        env = "USHER_METRICS_FROM",
+        default_value = "",
+        value_name = "NETWORKS"
+    )]
+    metrics_from: Networks,
 }
 
 /// How long something is kept. `None`: for ever.
@@ -103,6 +132,13 @@ pub(super) async fn run(database: DatabaseUrl, arguments: Arguments) -> anyhow::
         listen: arguments.listen,
         database,
         public_url,
+        doors: Doors {
+            proxies: arguments.trusted_proxies,
+            scim: arguments.allow_scim,
+            hook: arguments.allow_hook,
+            admin: arguments.allow_admin,
+            metrics: arguments.metrics_from,
+        },
         engine: Options {
             lease: Duration::from_secs(arguments.lease),
             audit_retention: arguments.audit_retention.0,

@@ -6,6 +6,7 @@
 mod diff;
 pub mod file;
 mod login;
+mod network;
 mod print;
 mod problem;
 mod pull;
@@ -17,6 +18,7 @@ mod shape;
 
 pub use diff::diff;
 pub use file::{ConfigFile, MappingEntry, parse};
+pub use network::{NetworkError, Networks};
 pub use print::{print, print_manual};
 pub use problem::{Position, Problem};
 pub use secret::{SecretError, resolve};

@@ -301,6 +301,7 @@ mod tests {
                 attempts: 0,
                 cause: String::new(),
                 lease_owner: String::new(),
+                marked_at: 0,
             },
             since: Instant::now(),
             wishes: groups

@@ -16,9 +16,10 @@ use super::roster::Rosters;
 use super::sweep;
 use crate::clock::{Clock, Micros};
 use crate::domain::{TargetId, TargetSettings};
+use crate::metrics::Metrics;
 use crate::store::group_work::ClaimedGroup;
 use crate::store::work::{Claimed, Wanted};
-use crate::store::{self, Store, audit, brakes, group_work, pause, settings, users, work};
+use crate::store::{self, Store, audit, brakes, group_work, pause, runs, settings, users, work};
 use crate::targets::Check;
 
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
@@ -39,7 +40,7 @@ const LOOK_FOR_LEAVERS: Duration = Duration::from_millis(100);
 /// How often tombstones that nothing needs any more are removed.
 const PURGE_EVERY: Micros = 60 * 60 * 1_000_000;
 
-/// How many rows of the audit are removed in one transaction.
+/// How many rows of audit and runs are removed in one transaction.
 const PURGE_AT_A_TIME: i64 = 1000;
 
 /// What can be set.
@@ -48,7 +49,7 @@ pub struct Options {
     /// How long a worker may hold an item without a sign of life: so long is the work of a crashed server
     /// left alone by the others. Longer than the clocks of the servers may differ.
     pub lease: Duration,
-    /// How long the audit is kept. `None`: for ever.
+    /// How long the audit and what runs did are kept. `None`: for ever.
     pub audit_retention: Option<Duration>,
 }
 
@@ -83,6 +84,7 @@ pub struct Engine {
     busy: Arc<Mutex<HashMap<TargetId, u32>>>,
     paused: Arc<Mutex<HashSet<TargetId>>>,
     pub(super) rosters: Arc<Rosters>,
+    metrics: Metrics,
 }
 
 impl Engine {
@@ -108,6 +110,7 @@ impl Engine {
             busy: Arc::default(),
             paused: Arc::default(),
             rosters: Arc::default(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -388,6 +391,18 @@ impl Engine {
         client.check().await.map_err(|failure| failure.to_string())
     }
 
+    /// What was done so far, and what else this process counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Counts that somebody is in step at a target.
+    pub(super) fn in_step(&self, target: &LiveTarget, item: &Claimed) {
+        let time = self.clock.now().saturating_sub(item.marked_at);
+        let time = Duration::from_micros(u64::try_from(time).unwrap_or(0));
+        self.metrics.effect(target.labels(), time);
+    }
+
     /// How targets are connected to.
     pub(super) fn connector(&self) -> &Connect {
         &self.connect
@@ -508,7 +523,8 @@ impl Engine {
             let some = self
                 .store
                 .write(move |tx| -> Result<usize, store::Error> {
-                    let some = audit::purge(tx, before, PURGE_AT_A_TIME)?;
+                    let some = audit::purge(tx, before, PURGE_AT_A_TIME)?
+                        + runs::purge(tx, before, PURGE_AT_A_TIME)?;
                     if some == 0 {
                         tx.discard();
                     }
@@ -519,13 +535,13 @@ impl Engine {
                 Ok(0) => break,
                 Ok(some) => removed += some,
                 Err(error) => {
-                    tracing::error!(%error, "old rows of the audit could not be removed");
+                    tracing::error!(%error, "old rows of audit and runs could not be removed");
                     break;
                 }
             }
         }
         if removed > 0 {
-            tracing::info!(removed, "old rows of the audit removed");
+            tracing::info!(removed, "old rows of audit and runs removed");
         }
     }
 }

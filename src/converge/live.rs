@@ -31,6 +31,11 @@ pub(super) struct LiveTarget {
 }
 
 impl LiveTarget {
+    /// Product and name, for counting.
+    pub(super) fn labels(&self) -> (&str, &str) {
+        (self.settings.kind.as_str(), &self.settings.name)
+    }
+
     /// Whether one request puts several people into a group.
     pub(super) fn takes_many(&self) -> bool {
         let client = self.client.as_ref();

@@ -331,6 +331,7 @@ impl Engine {
             attempts: 0,
             cause: "plan".to_owned(),
             lease_owner: String::new(),
+            marked_at: 0,
         };
         let mut outlook = Outlook {
             target: sight.target.settings.name.clone(),

@@ -95,6 +95,22 @@ impl Engine {
         let look_again_at = job.unsettled_until;
         let delete_at = job.plan.delete_at;
         let item = job.item.clone();
+        let counted: Vec<(String, String)> = rows
+            .iter()
+            .map(|row| (row.operation.clone(), row.outcome.clone()))
+            .chain(failed.iter().filter_map(|(action, failure)| {
+                // What was refused has a row.
+                let outcome = failure.as_str();
+                (outcome != "rejected").then(|| (action.name().to_owned(), outcome.to_owned()))
+            }))
+            .collect();
+        // In step, unless something is left to be done or to wait for.
+        let ends = failed.is_none()
+            && waiting.is_none()
+            && !cut_short
+            && !again
+            && look_again_at.is_none()
+            && held.is_none();
         let answered = job.answered || !done.is_empty();
         let bookkeeping = {
             let item = item.clone();
@@ -162,7 +178,17 @@ impl Engine {
                     .await?
             }
         };
-        if recorded { Ok(()) } else { Err(Stop::Lost) }
+        if !recorded {
+            return Err(Stop::Lost);
+        }
+        for (operation, outcome) in &counted {
+            self.metrics()
+                .operation(target.labels(), operation, outcome);
+        }
+        if ends {
+            self.in_step(target, job.item);
+        }
+        Ok(())
     }
 
     /// Whether a name that the target says is taken belongs to another user whose own work may set it free.

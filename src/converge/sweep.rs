@@ -256,7 +256,11 @@ impl Engine {
                 )
                 .await?
             {
-                Out::Removed(key) => removed.push(key),
+                Out::Removed(key) => {
+                    self.metrics()
+                        .operation(target.labels(), "remove_member", "done");
+                    removed.push(key);
+                }
                 Out::Held => held += 1,
                 Out::Stays => {}
             }

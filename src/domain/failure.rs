@@ -47,3 +47,17 @@ pub enum Failure {
         text: String,
     },
 }
+
+impl Failure {
+    /// Its kind, for counting.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Transient { .. } => "transient",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Throttled { .. } => "throttled",
+            Self::Rejected { .. } => "rejected",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Gone { .. } => "gone",
+        }
+    }
+}

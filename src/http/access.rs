@@ -133,7 +133,7 @@ async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
         .ok_or(Refusal::Database)?;
     let actor = actor_of(request, state).await?;
     let by_cookie = actor.as_ref().is_none_or(|actor| actor.session.is_some());
-    if by_cookie && !request.method().is_safe() && !is_same_origin(request.request()) {
+    if by_cookie && !request.method().is_safe() && !is_same_origin(state, request.request()) {
         return Err(Refusal::OtherSite);
     }
     if let Access::Needs(role) = access {
@@ -183,7 +183,7 @@ fn bearer(request: &HttpRequest) -> Option<SecretString> {
 
 /// Whether the browser sent the request from a page of ours. `SameSite=Strict` keeps other sites from sending
 /// the cookie at all; this holds also for other ports and for hosts of the same site.
-fn is_same_origin(request: &HttpRequest) -> bool {
+fn is_same_origin(state: &State, request: &HttpRequest) -> bool {
     let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
     if let Some(site) = header("sec-fetch-site") {
         return site == "same-origin";
@@ -191,7 +191,7 @@ fn is_same_origin(request: &HttpRequest) -> bool {
     // Browsers send Sec-Fetch-Site only over HTTPS and to localhost.
     header("origin").is_some_and(|origin| {
         let host = origin.split_once("://").map(|(_, host)| host);
-        host == Some(request.connection_info().host())
+        host == Some(state.doors.host(request).as_str())
     })
 }
 

@@ -3,7 +3,9 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpResponse, ResponseError};
+use serde_json::Value;
 
+use super::trace::with_request_id;
 use crate::{auth, intake, scim, store};
 
 /// An error as a SCIM client sees it (RFC 7644 section 3.12).
@@ -47,7 +49,11 @@ impl ResponseError for Failure {
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        response.body(self.error.to_body().to_string())
+        let mut body = self.error.to_body();
+        if let Some(Value::String(detail)) = body.get_mut("detail") {
+            *detail = with_request_id(detail);
+        }
+        response.body(body.to_string())
     }
 }
 

@@ -74,6 +74,9 @@ impl FromRequest for Caller {
                 what: format!("{} {}", request.method(), request.path()),
             };
             state.arrivals.note(&caller.connection, arrival);
+            if !request.method().is_safe() {
+                state.pushes.note(state, &caller.connection).await;
+            }
             Ok(Self { caller, request })
         })
     }

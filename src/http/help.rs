@@ -20,6 +20,9 @@ pub const PAGES: &[(&str, &str)] = &[
     ("settings", include_str!("../help/settings.md")),
     ("brakes", include_str!("../help/brakes.md")),
     ("operation", include_str!("../help/operation.md")),
+    ("monitoring", include_str!("../help/monitoring.md")),
+    ("network", include_str!("../help/network.md")),
+    ("keep", include_str!("../help/keep.md")),
     ("seat", include_str!("../help/seat.md")),
 ];
 

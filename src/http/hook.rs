@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::State;
-use super::trace::RequestId;
+use super::trace::{RequestId, with_request_id};
 use crate::auth;
 use crate::domain::Connection;
 use crate::login::{Error, Login, Person, Verdict};
@@ -141,13 +141,15 @@ async fn person(
 }
 
 fn refused(error: &Error) -> HttpResponse {
-    let body = json!({"error": error.to_string()});
+    let body = json!({"error": with_request_id(&error.to_string())});
     match error {
         Error::Credential(auth::Error::Store(_)) | Error::Store(_) | Error::Intake(_) => {
             tracing::error!(%error, "a login could not be judged");
             HttpResponse::ServiceUnavailable()
                 .insert_header((header::RETRY_AFTER, "1"))
-                .json(json!({"error": "the server cannot answer now; its log says why"}))
+                .json(json!({
+                    "error": with_request_id("the server cannot answer now; its log says why")
+                }))
         }
         Error::NoTarget(_) => HttpResponse::BadRequest().json(body),
         Error::NoKeys => HttpResponse::ServiceUnavailable()

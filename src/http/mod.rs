@@ -15,10 +15,13 @@ mod health;
 mod held;
 mod help;
 mod hook;
+mod metrics;
 mod oauth;
+mod origin;
 mod paging;
 mod people;
 mod problem;
+mod pushes;
 mod runs;
 mod scim;
 mod status;
@@ -42,6 +45,7 @@ use crate::vault::Vault;
 
 pub use api::document;
 pub use help::PAGES as HELP_PAGES;
+pub use origin::Doors;
 pub use trace::request_span;
 
 /// What handlers need. Cheap to clone.
@@ -71,8 +75,12 @@ pub struct State {
     arrivals: arrivals::Arrivals,
     /// For consents at domains.
     pub consents: Option<Consents>,
+    /// Who may come in where.
+    pub doors: Doors,
     /// Where list pages ended.
     hints: paging::Hints,
+    /// Which connection wrote when.
+    pushes: pushes::Pushes,
 }
 
 impl State {
@@ -99,6 +107,8 @@ impl State {
             vault: None,
             arrivals: arrivals::Arrivals::default(),
             consents: None,
+            doors: Doors::default(),
+            pushes: pushes::Pushes::default(),
             hints: paging::Hints::default(),
         }
     }
@@ -134,6 +144,13 @@ impl State {
         self
     }
 
+    /// The same, with lists of those who may come in.
+    #[must_use]
+    pub fn with_doors(mut self, doors: Doors) -> Self {
+        self.doors = doors;
+        self
+    }
+
     /// The same, with access tokens.
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
@@ -141,22 +158,26 @@ impl State {
         self
     }
 
-    /// The address under which whoever asks sees this server.
-    fn address(&self, request: &HttpRequest) -> String {
-        match &self.public_url {
-            Some(url) => url.clone(),
-            None => {
-                let seen = request.connection_info();
-                format!("{}://{}", seen.scheme(), seen.host())
-            }
-        }
-    }
-
     /// Whether browsers reach this server over HTTPS.
     fn is_secure(&self, request: &HttpRequest) -> bool {
         match &self.public_url {
             Some(url) => url.starts_with("https://"),
-            None => request.connection_info().scheme() == "https",
+            None => self.doors.is_https(request),
+        }
+    }
+
+    /// The address under which the caller sees this server.
+    fn seen_as(&self, request: &HttpRequest) -> String {
+        match &self.public_url {
+            Some(url) => url.clone(),
+            None => {
+                let scheme = if self.doors.is_https(request) {
+                    "https"
+                } else {
+                    "http"
+                };
+                format!("{scheme}://{}", self.doors.host(request))
+            }
         }
     }
 }
@@ -176,9 +197,22 @@ fn encoded(text: &str) -> String {
 /// All routes.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::scope("/scim/v2").configure(scim::routes))
-        .service(web::scope("/oauth2/v1").configure(oauth::routes))
-        .service(web::scope("/hooks").configure(hook::routes))
+        .service(
+            web::scope("/scim/v2")
+                .wrap(from_fn(origin::scim_door))
+                .configure(scim::routes),
+        )
+        .service(
+            web::scope("/oauth2/v1")
+                .wrap(from_fn(origin::scim_door))
+                .configure(oauth::routes),
+        )
+        .service(
+            web::scope("/hooks")
+                .wrap(from_fn(origin::hook_door))
+                .configure(hook::routes),
+        )
+        .route("/metrics", web::get().to(metrics::show))
         .route("/help", web::get().to(help::index))
         .route("/help/{page}", web::get().to(help::page))
         .route("/healthz", web::get().to(health::live))
@@ -187,12 +221,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::scope("/api/v1")
                 .wrap(from_fn(access::guard))
+                .wrap(from_fn(origin::admin_door))
                 .configure(api::routes),
         )
         // The last one: it takes whatever nobody else does.
         .service(
             web::scope("")
                 .wrap(from_fn(access::guard))
+                .wrap(from_fn(origin::admin_door))
                 .configure(ui::routes),
         );
 }

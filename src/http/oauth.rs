@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::State;
+use super::trace::with_request_id;
 use crate::auth::{self, Client, Grant, Refused};
 
 /// The largest body, in bytes.
@@ -159,8 +160,8 @@ impl Problem {
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        private(&mut response)
-            .json(json!({"error": self.error, "error_description": self.description}))
+        let description = with_request_id(&self.description);
+        private(&mut response).json(json!({"error": self.error, "error_description": description}))
     }
 }
 

@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, ResponseError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::trace::with_request_id;
 use crate::store;
 
 /// What went wrong, for people and programs.
@@ -58,7 +59,11 @@ impl Problem {
         if self.status == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"usher\""));
         }
-        match serde_json::to_string(self) {
+        let shown = Self {
+            detail: with_request_id(&self.detail),
+            ..self.clone()
+        };
+        match serde_json::to_string(&shown) {
             Ok(body) => response.body(body),
             Err(_) => response
                 .insert_header(ContentType::plaintext())

@@ -4,13 +4,29 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, web};
 use tracing::Instrument;
+
+use super::State;
 
 /// The header that carries the id, in and out.
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+tokio::task_local! {
+    /// The id of the request that this task answers.
+    static CURRENT: String;
+}
+
+/// A text about what went wrong, with the id of the request that is being answered: people see it at the identity
+/// provider, and find the line of the log by it.
+pub(super) fn with_request_id(text: &str) -> String {
+    CURRENT
+        .try_with(|id| format!("{text} (request {id})"))
+        .unwrap_or_else(|_| text.to_owned())
+}
 
 /// The id of a request.
 #[derive(Debug, Clone)]
@@ -30,9 +46,32 @@ pub async fn request_span(
         path = %request.path(),
     );
     let started = Instant::now();
-    let mut response = next.call(request).instrument(span).await?;
-    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let answered = CURRENT.scope(id.clone(), next.call(request).instrument(span));
+    let mut response = answered.await?;
+    let duration = started.elapsed();
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let request = response.request();
+    if let Some(state) = request.app_data::<web::Data<State>>() {
+        let pattern = request.match_pattern();
+        // What is nowhere, and methods that are made up, must not make endless series.
+        let route = pattern
+            .as_deref()
+            .filter(|it| !it.is_empty())
+            .unwrap_or("none");
+        let method = match *request.method() {
+            ref known @ (Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS) => known.as_str(),
+            _ => "other",
+        };
+        let status = response.status().as_u16();
+        let metrics = state.engine.metrics();
+        metrics.request(method, route, status, duration);
+    }
     // Outside the span, with the same fields of its own: the line of every request, and a span in JSON costs
     // more than all the rest of it.
     macro_rules! line {

@@ -15,7 +15,7 @@ use diesel::connection::{
     AnsiTransactionManager, SimpleConnection, TransactionManager, TransactionManagerStatus,
 };
 use diesel::pg::PgConnection;
-use diesel::r2d2::{ManageConnection, Pool, PooledConnection};
+use diesel::r2d2::{ManageConnection, PooledConnection};
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection, ConnectionResult};
 use secrecy::{ExposeSecret, SecretString};
@@ -53,6 +53,9 @@ type Transactions = <AnyConn as Connection>::TransactionManager;
 const READERS: u32 = 6;
 /// How many writes share one commit at the most: bounds how long the first of them waits.
 const BATCH: usize = 256;
+/// How long a commit waits for as many writes as the last one had. Writers that wait for their answers send the
+/// next ones together, a moment after the last commit; without this they would be committed in ones and twos.
+const GATHERING: Duration = Duration::from_micros(200);
 /// How often a write is repeated on PostgreSQL before it is refused as busy.
 const ATTEMPTS: u32 = 12;
 
@@ -109,7 +112,7 @@ impl ManageConnection for Manager {
 }
 
 /// Opens one connection with the settings that the promises rest on.
-fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
+pub(super) fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
     match url {
         DatabaseUrl::Sqlite(path) => {
             let mut conn = SqliteConnection::establish(&path.to_string_lossy())?;
@@ -117,7 +120,8 @@ fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
             // such as `usher apply` beside a running server.
             conn.batch_execute(
                 "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;",
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; \
+                 PRAGMA wal_autocheckpoint = 4000;",
             )
             .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
             Ok(AnyConn::Sqlite(conn))
@@ -139,10 +143,21 @@ type Job = Box<dyn FnOnce(Option<&mut AnyConn>) -> Ended + Send>;
 /// Called after the commit, or with the error that kept it from happening.
 type Ended = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
+/// The connections of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Open and not in use.
+    pub idle: u32,
+    /// In use.
+    pub busy: u32,
+    /// How many there may be.
+    pub most: u32,
+}
+
 /// The doors to the database.
 #[derive(Clone)]
 pub struct Store {
-    readers: Pool<Manager>,
+    readers: diesel::r2d2::Pool<Manager>,
     permits: Arc<Semaphore>,
     slow: Arc<SlowDisk>,
     population: Arc<AtomicU64>,
@@ -167,7 +182,7 @@ impl Store {
         }
         let mut first = open(url).map_err(|e| Error::Open(masked(url, &e.to_string())))?;
         super::migrate::run(&mut first)?;
-        let readers = Pool::builder()
+        let readers = diesel::r2d2::Pool::builder()
             .max_size(READERS)
             .min_idle(Some(1))
             // The check costs PostgreSQL a round trip and SQLite a statement for every read; a connection
@@ -191,6 +206,16 @@ impl Store {
     /// Whether several servers may share this database.
     pub fn is_shared(&self) -> bool {
         self.writer.is_none()
+    }
+
+    /// The connections as they are at the moment, without the one that writes to SQLite.
+    pub fn pool(&self) -> Pool {
+        let state = self.readers.state();
+        Pool {
+            idle: state.idle_connections,
+            busy: state.connections.saturating_sub(state.idle_connections),
+            most: READERS,
+        }
     }
 
     /// A number that is another one after users or groups came or went, so that what was counted before can be
@@ -350,6 +375,29 @@ enum Outcome<T, E> {
     Again,
 }
 
+/// Runs `f` in a transaction of a connection that nobody else has, once.
+pub(super) fn exclusively<T>(
+    conn: &mut AnyConn,
+    f: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    Transactions::begin_transaction(conn)?;
+    let mut tx = Tx {
+        conn,
+        discard: false,
+        population: false,
+    };
+    match f(&mut tx) {
+        Ok(value) => {
+            Transactions::commit_transaction(conn)?;
+            Ok(value)
+        }
+        Err(error) => {
+            let _ = Transactions::rollback_transaction(conn);
+            Err(error)
+        }
+    }
+}
+
 /// One attempt at a transaction on a connection of its own.
 fn one_transaction<T, E: From<Error>>(
     conn: &mut AnyConn,
@@ -485,6 +533,8 @@ fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, E
     std::thread::Builder::new()
         .name("store-writer".to_owned())
         .spawn(move || {
+            // How many writes the last commit had.
+            let mut expected = 1;
             while let Ok(first) = queue.recv() {
                 let begun = match &mut conn {
                     // IMMEDIATE: a deferred transaction that reads before it writes fails at once when
@@ -498,13 +548,21 @@ fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, E
                     first(None)(Err(Error::from(e)));
                     continue;
                 }
+                let begun = Instant::now();
                 let mut batch = vec![first(Some(&mut conn))];
                 while batch.len() < BATCH {
-                    match queue.try_recv() {
-                        Ok(job) => batch.push(job(Some(&mut conn))),
-                        Err(_) => break,
+                    let next = queue.try_recv().ok().or_else(|| {
+                        let left = GATHERING.checked_sub(begun.elapsed())?;
+                        (batch.len() < expected)
+                            .then(|| queue.recv_timeout(left).ok())
+                            .flatten()
+                    });
+                    match next {
+                        Some(job) => batch.push(job(Some(&mut conn))),
+                        None => break,
                     }
                 }
+                expected = batch.len();
                 let committed = Transactions::commit_transaction(&mut conn);
                 if committed.is_err() {
                     let _ = Transactions::rollback_transaction(&mut conn);
@@ -522,7 +580,7 @@ fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, E
     Ok(sender)
 }
 
-fn checkout(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>, Error> {
+fn checkout(pool: &diesel::r2d2::Pool<Manager>) -> Result<PooledConnection<Manager>, Error> {
     pool.get()
         .map_err(|_| Error::Unavailable("no connection to the database".to_owned()))
 }

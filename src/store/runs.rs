@@ -287,6 +287,16 @@ pub fn end(
     Ok(())
 }
 
+/// Removes runs that ended before an instant, at most `limit` of them. Returns how many.
+pub fn purge(tx: &mut Tx<'_>, before: Micros, limit: i64) -> Result<usize, Error> {
+    let old: Vec<String> = run::table
+        .filter(run::ended_at.lt(before))
+        .select(run::id)
+        .limit(limit)
+        .load(tx.conn())?;
+    Ok(diesel::delete(run::table.filter(run::id.eq_any(old))).execute(tx.conn())?)
+}
+
 /// What a run changed about one user or group.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct RunResult {

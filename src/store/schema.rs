@@ -5,6 +5,7 @@ diesel::table! {
         id -> Text,
         name -> Text,
         settings -> Text,
+        pushed_at -> Nullable<BigInt>,
         created_at -> BigInt,
         updated_at -> BigInt,
     }

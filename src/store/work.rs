@@ -48,6 +48,8 @@ pub struct Claimed {
     pub cause: String,
     /// Who holds the lease.
     pub lease_owner: String,
+    /// When it was marked last.
+    pub marked_at: Micros,
 }
 
 /// Where an item rests that no attempt can move by itself.
@@ -381,7 +383,7 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
     } else {
         Priority::Bulk
     };
-    type Row = (String, String, i64, i32, String);
+    type Row = (String, String, i64, i32, String, i64);
     macro_rules! due {
         () => {
             work_item::table
@@ -402,6 +404,7 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
                     work_item::generation,
                     work_item::attempts,
                     work_item::cause,
+                    work_item::marked_at,
                 ))
         };
     }
@@ -438,7 +441,7 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
     Ok(rows
         .into_iter()
         .map(
-            |(user_id, connection_id, generation, attempts, cause)| Claimed {
+            |(user_id, connection_id, generation, attempts, cause, marked_at)| Claimed {
                 target_id: target.clone(),
                 user_id: UserId(user_id),
                 connection_id: ConnectionId(connection_id),
@@ -446,6 +449,7 @@ pub fn claim(tx: &mut Tx<'_>, wanted: &Wanted) -> Result<Vec<Claimed>, Error> {
                 attempts,
                 cause,
                 lease_owner: owner.clone(),
+                marked_at,
             },
         )
         .collect())
@@ -486,6 +490,7 @@ pub fn take(
         attempts,
         cause: cause.to_owned(),
         lease_owner: owner.to_owned(),
+        marked_at: now,
     }))
 }
 
@@ -927,8 +932,40 @@ pub fn target_throttled(tx: &mut Tx<'_>, id: &TargetId, retry_at: Micros) -> Res
     Ok(())
 }
 
+/// How many items of a target are in one state.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Depth {
+    /// Where.
+    pub target_id: String,
+    /// As [`Item::state`].
+    pub state: String,
+    /// How many.
+    pub items: i64,
+    /// When the oldest of them was marked.
+    pub oldest_at: Option<Micros>,
+}
+
+/// How long the queues are.
+pub fn depths(conn: &mut AnyConn) -> Result<Vec<Depth>, Error> {
+    Ok(work_item::table
+        .group_by((work_item::target_id, work_item::state))
+        .select((
+            work_item::target_id,
+            work_item::state,
+            diesel::dsl::count_star(),
+            diesel::dsl::min(work_item::marked_at),
+        ))
+        .load(conn)?)
+}
+
 /// The state of every target.
 pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
+    let depths = depths(conn)?;
+    status_with(conn, &depths)
+}
+
+/// The same, with the length of the queues as it was read.
+pub fn status_with(conn: &mut AnyConn, depths: &[Depth]) -> Result<Vec<TargetStatus>, Error> {
     type Row = (
         String,
         String,
@@ -950,15 +987,6 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
             target::last_success_at,
         ))
         .load(conn)?;
-    let counts: Vec<(String, String, i64, Option<i64>)> = work_item::table
-        .group_by((work_item::target_id, work_item::state))
-        .select((
-            work_item::target_id,
-            work_item::state,
-            diesel::dsl::count_star(),
-            diesel::dsl::min(work_item::marked_at),
-        ))
-        .load(conn)?;
     let braked: Vec<(String, i64)> = hold::table
         .filter(hold::state.eq("held"))
         .group_by(hold::target_id)
@@ -973,11 +1001,11 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
         .map(
             |(id, name, state, failures, retry_at, last_error, last_success_at)| {
                 let of = |wanted: &str| {
-                    counts
+                    depths
                         .iter()
-                        .find(|(target, state, ..)| *target == id && state == wanted)
+                        .find(|depth| depth.target_id == id && depth.state == wanted)
                 };
-                let count = |wanted: &str| of(wanted).map_or(0, |row| row.2);
+                let count = |wanted: &str| of(wanted).map_or(0, |depth| depth.items);
                 TargetStatus {
                     pending: count("pending"),
                     waiting: count("waiting"),
@@ -990,7 +1018,7 @@ pub fn status(conn: &mut AnyConn) -> Result<Vec<TargetStatus>, Error> {
                     failed: count("rejected"),
                     shadow: count("shadow"),
                     grace: count("grace"),
-                    oldest_pending_at: of("pending").and_then(|row| row.3),
+                    oldest_pending_at: of("pending").and_then(|depth| depth.oldest_at),
                     health: Health {
                         state,
                         failures,

@@ -13,6 +13,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (2, "telemetry", "config"),
     (2, "outbound", "domain, clock, config"),
     (1, "vault", ""),
+    (1, "metrics", ""),
     (2, "store", "scim, domain, clock, config"),
     (3, "auth", "store, vault, domain, clock, config"),
     (3, "idcs", "scim, outbound, domain, clock, config"),
@@ -21,7 +22,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (
         4,
         "converge",
-        "store, targets, mapping, scim, domain, clock, config",
+        "store, targets, mapping, metrics, scim, domain, clock, config",
     ),
     (
         5,
@@ -42,7 +43,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (
         6,
         "http",
-        "login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, scim, domain, clock, config",
+        "login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

@@ -6,6 +6,8 @@ CREATE TABLE connection (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     settings TEXT NOT NULL,
+    -- The last write over SCIM, to the minute.
+    pushed_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );

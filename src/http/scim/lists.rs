@@ -220,33 +220,35 @@ impl<'a> Lists<'a> {
         let compiled = filter.map(|f| filter::compile(rt, f)).transpose()?;
         let sort = self.query.sort.as_ref();
         let sort = sort.map(|s| sort::compile(rt, s)).transpose()?;
-        let list = List {
-            connection: self.caller.caller.connection.clone(),
-            endpoint: rt.endpoint(),
-            filter: filter.map(ToString::to_string),
-        };
         let population = state.store.population();
         // What is remembered of pages holds for lists by id.
         let is_hinted = sort.is_none() && range.after.is_none();
-        let wanted = PageQuery {
+        let mut wanted = PageQuery {
             connection: self.caller.caller.connection.clone(),
             filter: compiled,
             start_index: range.start_index,
             count: range.count + u64::from(range.look_ahead && range.count > 0),
-            after: if is_hinted && range.start_index > 1 {
-                state
-                    .hints
-                    .before(&list, range.start_index, population)
-                    .map(After::id)
-            } else {
-                range.after
-            },
+            after: range.after,
             sort,
-            total: state.hints.total(&list, population),
+            total: None,
         };
+        let finds_by_name = wanted.is_look_up(rt);
+        // A page of one has nothing worth remembering.
+        let list = (!finds_by_name).then(|| List {
+            connection: wanted.connection.clone(),
+            endpoint: rt.endpoint(),
+            filter: filter.map(ToString::to_string),
+        });
+        if let Some(list) = &list {
+            if is_hinted && range.start_index > 1 {
+                let before = state.hints.before(list, range.start_index, population);
+                wanted.after = before.map(After::id);
+            }
+            wanted.total = state.hints.total(list, population);
+        }
         let with_rows = shows_rows(self.caller, rt, projection);
         // A look-up of a group may bring 20,000 members along.
-        let is_look_up = wanted.is_look_up(rt) && (rt == ResourceType::User || !with_rows);
+        let is_look_up = finds_by_name && (rt == ResourceType::User || !with_rows);
         let count = range.count;
         let read = move |conn: &mut AnyConn| -> Result<_, store::Error> {
             let mut page = match rt {
@@ -279,18 +281,20 @@ impl<'a> Lists<'a> {
             ))
             .into());
         }
-        if let Some(id) = page.before {
+        if let Some(list) = list {
             let hints = &state.hints;
-            hints.counted_up_to(list.clone(), range.start_index, id, population);
+            if let Some(id) = page.before {
+                hints.counted_up_to(list.clone(), range.start_index, id, population);
+            }
+            if let Some(last) = page.items.last()
+                && is_hinted
+                && page.items.len() as u64 == range.count
+            {
+                let next = range.start_index + range.count;
+                hints.page_ended(list.clone(), next, last.id.clone());
+            }
+            hints.counted(list, page.total, population);
         }
-        if let Some(last) = page.items.last()
-            && is_hinted
-            && page.items.len() as u64 == range.count
-        {
-            let next = range.start_index + range.count;
-            state.hints.page_ended(list.clone(), next, last.id.clone());
-        }
-        state.hints.counted(list, page.total, population);
         let more = page.items.last().filter(|_| is_more).map(|last| After {
             id: last.id.clone(),
             key: page.keys.get(page.items.len() - 1).cloned().flatten(),

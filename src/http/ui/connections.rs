@@ -269,7 +269,7 @@ impl One {
             form,
             made: None,
             steps: None,
-            base: state.address(request),
+            base: state.seen_as(request),
         })
     }
 }

@@ -123,7 +123,10 @@ pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpRe
         };
         let name = &credential.connection;
         let page = format!("/connections/{}", crate::http::encoded(name));
-        Some((format!("{name}: a {} credential {when}", credential.scheme), page))
+        Some((
+            format!("{name}: a {} credential {when}", credential.scheme),
+            page,
+        ))
     }));
     let connections = configuration.connections.iter().map(|connection| {
         let found = read.iter().find(|(id, _)| *id == connection.id);
@@ -135,7 +138,10 @@ pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpRe
                 || "none since the start".to_owned(),
                 |it| format!("{} ago", ago(now - it.at)),
             ),
-            read: found.map_or_else(|| "never".to_owned(), |(_, at)| format!("{} ago", ago(now - at))),
+            read: found.map_or_else(
+                || "never".to_owned(),
+                |(_, at)| format!("{} ago", ago(now - at)),
+            ),
             trouble: last
                 .filter(|(_, run)| run.state != "done" && run.state != "running")
                 .map(|(_, run)| {

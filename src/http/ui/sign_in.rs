@@ -69,9 +69,10 @@ pub(super) async fn sign_in(
         password,
         next,
     } = form.into_inner();
-    let address = request
-        .peer_addr()
-        .map_or_else(String::new, |address| address.ip().to_string());
+    let address = state
+        .doors
+        .client(&request)
+        .map_or_else(String::new, |address| address.to_string());
     let agent = request
         .headers()
         .get(header::USER_AGENT)

@@ -247,7 +247,7 @@ impl Page {
         which: Which,
     ) -> Result<Self, Problem> {
         let stage = stage(state, which).await?;
-        let base = state.address(request);
+        let base = state.seen_as(request);
         let host = base
             .split_once("://")
             .map_or(base.as_str(), |(_, host)| host);

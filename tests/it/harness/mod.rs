@@ -12,7 +12,7 @@ use usher::config::server::DatabaseUrl;
 use usher::store::Store;
 
 pub use products::{Account, Product, credential};
-pub use server::{App, Process, Reply, form, get, status};
+pub use server::{App, Process, Reply, form, get, get_text, kind_of, status};
 
 /// An empty database of one kind. Dropping it removes a SQLite file.
 #[derive(Clone)]

@@ -12,6 +12,7 @@ use usher::app::{self, Parts};
 use usher::clock::Clock;
 use usher::converge::{Connect, Options};
 use usher::domain::ConnectionKind;
+use usher::http::Doors;
 use usher::store::settings;
 use usher::store::tokens::{self, CredentialScheme};
 use usher::store::{self, Store};
@@ -76,10 +77,24 @@ impl App {
         Self::connected(database, Arc::new(move |_| Ok(Arc::new(memory.clone())))).await
     }
 
+    /// The same, with lists of those who may come in.
+    pub async fn start_with(database: &Database, memory: &Memory, doors: Doors) -> Self {
+        let memory = memory.clone();
+        Self::behind(
+            database,
+            Arc::new(move |_| Ok(Arc::new(memory.clone()))),
+            doors,
+        )
+        .await
+    }
+
     /// Starts on `database` with targets made by `connect`.
     pub async fn connected(database: &Database, connect: Connect) -> Self {
+        Self::behind(database, connect, Doors::default()).await
+    }
+
+    async fn behind(database: &Database, connect: Connect, doors: Doors) -> Self {
         let store = database.open();
-        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
         let clock = Clock::manual(1_750_000_000_000_000);
         let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
         let parts = app::assemble(
@@ -92,7 +107,7 @@ impl App {
         );
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = app::http_server(parts.state.clone(), listener).unwrap();
+        let server = app::http_server(parts.state.clone().with_doors(doors), listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
         Self {
@@ -345,6 +360,27 @@ pub async fn status(url: &str, headers: &[(&str, &str)]) -> u16 {
         request = request.header(*name, *value);
     }
     request.send().await.unwrap().status().as_u16()
+}
+
+/// Gets a URL whose answer is no JSON.
+pub async fn get_text(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let mut request = client().get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// The media type of an answer.
+pub async fn kind_of(url: &str, headers: &[(&str, &str)]) -> String {
+    let mut request = client().get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.unwrap();
+    let kind = answer.headers()[reqwest::header::CONTENT_TYPE].to_str();
+    kind.unwrap().to_owned()
 }
 
 /// Sends a form to a URL.
