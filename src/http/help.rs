@@ -76,7 +76,9 @@ fn document(text: &str) -> String {
     let body = body
         .replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>")
         .replace("<pre>", "<pre tabindex=\"0\">")
-        .replace("</table>", "</table></div>");
+        .replace("</table>", "</table></div>")
+        // A column without a name is none for whoever hears the page.
+        .replace("<th></th>", "<td></td>");
     let title = text
         .lines()
         .next()

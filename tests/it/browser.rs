@@ -91,8 +91,13 @@ async fn the_first_steps_lead_from_nothing_to_a_person_in_jira() {
     let (jira, database) = (jira(), sqlite());
     let process = Process::serve(&database, free_port(), &[]).await;
     let log = process.log();
-    let code = log.split("\"code\":\"").nth(1).unwrap();
-    let code = code.split('"').next().unwrap().to_owned();
+    let code = log
+        .split("\"code\":\"")
+        .nth(1)
+        .and_then(|it| it.split('"').next());
+    let code = code
+        .unwrap_or_else(|| panic!("no code in {log}"))
+        .to_owned();
     let base = process.scim.trim_end_matches("/scim/v2").to_owned();
     let url = jira.url();
     tokio::task::spawn_blocking(move || {
