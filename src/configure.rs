@@ -2,16 +2,18 @@
 
 use std::fmt::Write as _;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::config::{Position, Problem, file};
-use crate::domain::{ConnectionId, Mode, TargetId};
+use crate::config::{ConfigFile, Position, Problem, file};
+use crate::domain::{ConnectionId, Mode, SecretRef, StoredSecret, TargetId};
 use crate::mapping::{RuleError, Rules};
 use crate::store::audit::{self, NewAudit};
 use crate::store::settings::Configuration;
 use crate::store::work::Backlog;
-use crate::store::{self, Store, group_work, settings, versions, work};
+use crate::store::{self, Store, group_work, secrets, settings, versions, work};
+use crate::vault::Vault;
 
 /// Who changes the configuration, and through what.
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +56,39 @@ pub struct Report {
     pub changed: Vec<(ConnectionId, TargetId)>,
 }
 
+/// A secret that somebody typed, to be kept under a name that the text refers to.
+#[derive(Debug, Clone)]
+pub struct Typed {
+    /// The name.
+    pub name: String,
+    /// The secret.
+    pub secret: SecretString,
+}
+
+/// What is to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The configuration, as a file has it.
+    pub text: &'a str,
+    /// Secrets that come with it.
+    pub secrets: &'a [Typed],
+    /// The generation that the text was made from; without, whatever is there is replaced.
+    pub generation: Option<i64>,
+    /// Only say what that would be.
+    pub dry_run: bool,
+}
+
 /// Why nothing was stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Somebody else was quicker.
+    #[error(
+        "somebody else changed the configuration at this moment: look at it again, then try again"
+    )]
+    Changed,
+    /// A secret cannot be kept.
+    #[error("{0}")]
+    Secret(String),
     /// The text cannot be used; everything that is wrong with it.
     #[error("the configuration has {} mistakes", .0.len())]
     Refused(Vec<Problem>),
@@ -73,8 +105,32 @@ pub async fn apply_text(
     by: By<'_>,
     dry_run: bool,
 ) -> Result<Report, Error> {
-    let parsed = file::parse(text).map_err(Error::Refused)?;
-    let mut problems = Vec::new();
+    let order = Order {
+        text,
+        secrets: &[],
+        generation: None,
+        dry_run,
+    };
+    apply(store, clock, None, order, by).await
+}
+
+/// The same, with secrets that are kept in the `vault`.
+pub async fn apply(
+    store: &Store,
+    clock: &Clock,
+    vault: Option<&Vault>,
+    order: Order<'_>,
+    by: By<'_>,
+) -> Result<Report, Error> {
+    let Order {
+        text,
+        generation,
+        dry_run,
+        ..
+    } = order;
+    let mut parsed = file::parse(text).map_err(Error::Refused)?;
+    let sealed = sealed(vault, order.secrets)?;
+    let mut problems = unknown_secrets(store, &mut parsed, &sealed).await?;
     let mut tell = |at: Position, e: RuleError| {
         let message = format!("{}: {}", e.key, e.text);
         problems.push(Problem::at(at, e.key, message));
@@ -95,8 +151,15 @@ pub async fn apply_text(
     let now = clock.now();
     let (actor, cause) = (by.actor.to_owned(), by.cause.to_owned());
     let report = store
-        .write(move |tx| -> Result<Report, store::Error> {
+        .write(move |tx| -> Result<Option<Report>, store::Error> {
             let before = settings::load(tx.conn())?;
+            if generation.is_some_and(|generation| generation != before.generation) {
+                tx.discard();
+                return Ok(None);
+            }
+            for (name, sealed) in &sealed {
+                secrets::put(tx, name, sealed, now)?;
+            }
             let mut report = Report::default();
             let mut changed_any = false;
             let mut note = |report: &mut Report, what: String, was_there: bool, changed: bool| {
@@ -224,7 +287,10 @@ pub async fn apply_text(
                 }
             }
             report.configuration = settings::load(tx.conn())?;
-            if changed_any && !dry_run {
+            for (name, _) in &sealed {
+                report.lines.push((format!("secret {name}"), Change::Changed));
+            }
+            if (changed_any || !sealed.is_empty()) && !dry_run {
                 settings::bump(tx)?;
                 report.version = versions::keep(tx, &actor, &cause, now)?;
                 let changes: Vec<&str> = report
@@ -238,10 +304,69 @@ pub async fn apply_text(
             } else {
                 tx.discard();
             }
-            Ok(report)
+            Ok(Some(report))
         })
         .await?;
-    Ok(report)
+    report.ok_or(Error::Changed)
+}
+
+/// Name and encrypted text of each secret.
+fn sealed(vault: Option<&Vault>, secrets: &[Typed]) -> Result<Vec<(String, String)>, Error> {
+    secrets
+        .iter()
+        .map(|typed| {
+            let vault = vault.ok_or_else(|| {
+                Error::Secret(
+                    "this server keeps no secrets, for it has no master key: start it with --master-key-file or \
+                     USHER_MASTER_KEY, or name an environment variable or a file instead"
+                        .to_owned(),
+                )
+            })?;
+            let row = StoredSecret::row(&typed.name);
+            let sealed = vault.seal(&row, typed.secret.expose_secret().as_bytes());
+            sealed
+                .map(|sealed| (typed.name.clone(), sealed))
+                .map_err(|e| Error::Secret(e.to_string()))
+        })
+        .collect()
+}
+
+/// Whatever in a file refers to a secret that nobody typed.
+async fn unknown_secrets(
+    store: &Store,
+    parsed: &mut ConfigFile,
+    typed: &[(String, String)],
+) -> Result<Vec<Problem>, store::Error> {
+    let mut references = Vec::new();
+    for (index, connection) in parsed.connections.iter_mut().enumerate() {
+        let what = format!("connection {}", connection.name);
+        if let Some(SecretRef::Stored(secret)) = connection.secret_mut() {
+            references.push((what, secret.name.clone(), Some(index)));
+        }
+    }
+    for target in &mut parsed.targets {
+        let what = format!("target {}", target.name);
+        if let SecretRef::Stored(secret) = target.secret_mut() {
+            references.push((what, secret.name.clone(), None));
+        }
+    }
+    if references.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kept = store.read(secrets::all).await?;
+    references.retain(|(_, name, _)| {
+        !kept.contains_key(name) && !typed.iter().any(|(known, _)| known == name)
+    });
+    let problems = references.into_iter().map(|(what, name, connection)| {
+        let at = connection.map_or(Position { line: 1, column: 1 }, |index| {
+            parsed.locate_in_connection(index, "client_secret")
+        });
+        let message = format!(
+            "{what}: no secret {name:?} is kept here: type it on the page of the {what}, or with `usher secret set`"
+        );
+        Problem::at(at, "stored", message)
+    });
+    Ok(problems.collect())
 }
 
 fn in_words(backlog: &Backlog) -> String {

@@ -26,12 +26,12 @@
 //! | 3 | [`targets`] | domain, scim, outbound, clock, config |
 //! | 4 | [`intake`] | store, scim, domain, clock |
 //! | 4 | [`converge`] | store, targets, mapping, metrics, scim, domain, clock, config |
-//! | 5 | [`configure`] | config, mapping, store, domain, clock |
+//! | 5 | [`configure`] | config, mapping, vault, store, domain, clock |
 //! | 5 | [`reconcile`] | idcs, intake, store, scim, domain, clock, config |
 //! | 5 | [`alerts`] | outbound, store, metrics, domain, clock, config |
 //! | 5 | [`login`] | reconcile, intake, auth, store, domain, clock |
 //! | 5 | [`consent`] | reconcile, idcs, auth, vault, store, domain, clock |
-//! | 6 | [`http`] | login, consent, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config |
+//! | 6 | [`http`] | login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!

@@ -40,5 +40,6 @@ pub async fn apply_text(
             anyhow!(message)
         }
         Error::Store(error) => error.into(),
+        other => anyhow!("nothing was applied: {other}"),
     })
 }

@@ -15,7 +15,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
 use rustls::ServerConfig;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ use crate::config::secret;
 use crate::config::server::DatabaseUrl;
 use crate::consent::{self, Consents, Kept};
 use crate::converge::{Connect, Engine, Options};
-use crate::domain::{ClientAuth, Connection, Grant, TargetAuth};
+use crate::domain::{ClientAuth, Connection, Grant, SecretRef, StoredSecret, TargetAuth};
 use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
@@ -90,6 +90,7 @@ pub fn assemble(
     let intake = Intake::new(store.clone(), clock.clone(), wake.clone());
     let engine = Engine::new(store.clone(), clock.clone(), connect, wake, options);
     let reconciler = reconciler_through(&store, &clock, vault.clone(), intake.clone());
+    let kept = vault.clone();
     let consents = Consents::new(
         store.clone(),
         clock.clone(),
@@ -111,7 +112,9 @@ pub fn assemble(
         public_url,
     )
     .with_login(login)
-    .with_consents(consents);
+    .with_consents(consents)
+    .with_reconciler(reconciler.clone())
+    .with_vault(kept);
     let state = match issuer {
         Some(issuer) => state.with_issuer(issuer),
         None => state,
@@ -125,16 +128,38 @@ pub fn assemble(
     }
 }
 
+/// A secret, from where the configuration says it is.
+fn resolve(vault: Option<&Vault>, reference: &SecretRef) -> Result<SecretString, String> {
+    let SecretRef::Stored(stored) = reference else {
+        return secret::resolve(reference).map_err(|e| e.to_string());
+    };
+    let name = &stored.name;
+    let sealed = stored.sealed.as_deref().ok_or_else(|| {
+        format!("no secret {name:?} is kept here: type it on the page of what needs it, or with `usher secret set`")
+    })?;
+    let vault = vault.ok_or_else(|| {
+        format!(
+            "the secret {name:?} is encrypted, and there is no master key: start with the key that this database was \
+             used with (USHER_MASTER_KEY or --master-key-file)"
+        )
+    })?;
+    let secret = vault
+        .unseal(&StoredSecret::row(name), sealed)
+        .map_err(|e| e.to_string())?;
+    String::from_utf8(secret.expose_secret().to_vec())
+        .map(SecretString::from)
+        .map_err(|_| format!("the secret {name:?} is no text"))
+}
+
 /// Connects to targets with secrets from where the configuration says they are.
-pub fn connector() -> Connect {
-    Arc::new(|settings| {
+pub fn connector(vault: Option<Vault>) -> Connect {
+    Arc::new(move |settings| {
+        let vault = vault.as_ref();
         let credential = match &settings.auth {
-            TargetAuth::Token(reference) => {
-                Credential::Bearer(secret::resolve(reference).map_err(|e| e.to_string())?)
-            }
+            TargetAuth::Token(reference) => Credential::Bearer(resolve(vault, reference)?),
             TargetAuth::Basic { username, password } => Credential::Basic {
                 username: username.clone(),
-                password: secret::resolve(password).map_err(|e| e.to_string())?,
+                password: resolve(vault, password)?,
             },
         };
         crate::targets::connect(settings, credential).map_err(|e| e.to_string())
@@ -167,7 +192,7 @@ fn domain(
     let (ClientAuth::Secret(reference) | ClientAuth::PrivateKey { key: reference, .. }) =
         &pull.auth;
     let secret = idcs::Secret {
-        value: secret::resolve(reference).map_err(|e| e.to_string())?,
+        value: resolve(vault, reference)?,
         refresh,
     };
     let options = idcs::Options::default();
@@ -261,7 +286,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let parts = assemble(
         store,
         clock,
-        connector(),
+        connector(vault.clone()),
         vault,
         options.public_url,
         &options.engine,

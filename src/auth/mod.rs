@@ -3,6 +3,7 @@
 //! The credential decides the connection. Tokens and passwords are made by Usher from 256 random bits, so
 //! their SHA-256 digest is all that is stored, and looking a digest up compares nothing secret byte by byte.
 
+pub mod credential;
 pub mod domain_token;
 
 mod attempts;

@@ -9,10 +9,10 @@ use crate::converge::Scope;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The file.
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// Only say what would change, and for whom. Reads the targets; writes nothing anywhere.
     #[arg(long)]
-    plan: bool,
+    pub(super) plan: bool,
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {

@@ -59,6 +59,45 @@ pub(super) struct Arguments {
     format: Format,
 }
 
+impl Arguments {
+    /// The same for the API of a server. `--connection`, `--actor`, `--cause` and `--oldest-first` are not among what
+    /// it can be asked.
+    pub(super) fn as_query(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        if self.connection.is_some()
+            || self.actor.is_some()
+            || self.cause.is_some()
+            || self.oldest_first
+            || self.format == Format::Csv
+        {
+            bail!(
+                "--connection, --actor, --cause, --oldest-first and --format csv do not work with --server"
+            );
+        }
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Ok(vec![
+            ("user", text(&self.user)),
+            ("target", text(&self.target)),
+            ("operation", self.operations.join(" ")),
+            ("outcome", self.outcomes.join(" ")),
+            ("since", text(&self.since)),
+            ("until", text(&self.until)),
+            (
+                "cursor",
+                self.after
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ),
+        ])
+    }
+
+    /// At most so many rows; `None`: all.
+    pub(super) fn most(&self) -> Option<usize> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        (!self.all).then_some(limit)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// One line each, for people.

@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             Ok((
                 figures::read(conn)?,
                 audit::page(conn, &audit::Query::default(), ROWS)?,
-                runs::list(conn, None, 100)?,
+                runs::list(conn, None, None, 100)?,
                 work::refusals(conn, 100)?,
                 alerts::all(conn)?,
             ))

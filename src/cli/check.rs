@@ -41,7 +41,8 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             None => bail!("there is no target yet; make one with `usher apply`"),
         }
     }
-    let connect = app::connector();
+    let vault = context.existing_vault()?;
+    let connect = app::connector(vault.clone());
     let mut failed = false;
     let mut answers = Vec::new();
     for target in targets {
@@ -66,8 +67,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let mut domains = Vec::new();
     for connection in connections {
         let name = &connection.settings.name;
-        let vault = context.vault_for(&connection)?;
-        let reconciler = app::reconciler(&context.store, &context.clock, vault);
+        let reconciler = app::reconciler(&context.store, &context.clock, vault.clone());
         let steps = match reconciler.client(&connection).await {
             Ok(client) => client.check().await,
             Err(error) => vec![Step {

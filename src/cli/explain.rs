@@ -11,13 +11,13 @@ use crate::store::{self, settings, users};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// User name, e-mail address or SCIM id.
-    user: String,
+    pub(super) user: String,
     /// Only at this target.
     #[arg(long)]
-    target: Option<String>,
+    pub(super) target: Option<String>,
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {

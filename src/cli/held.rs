@@ -27,7 +27,17 @@ pub(super) struct Arguments {
     all: bool,
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
+}
+
+impl Arguments {
+    /// What is decided about, and whether it is released, if something is decided.
+    pub(super) fn decision(&self) -> Option<(&Which, bool)> {
+        match self.decision.as_ref()? {
+            Command::Release(which) => Some((which, true)),
+            Command::Discard(which) => Some((which, false)),
+        }
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -40,7 +50,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct Which {
+pub(super) struct Which {
     /// Only at this target.
     #[arg(long)]
     target: Option<String>,
@@ -55,6 +65,24 @@ struct Which {
     all: bool,
     #[command(flatten)]
     by: By,
+}
+
+impl Which {
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    pub(super) fn brake(&self) -> Option<&'static str> {
+        self.brake.map(RemovalKind::as_str)
+    }
+
+    pub(super) fn people(&self) -> &[String] {
+        &self.user
+    }
+
+    pub(super) fn everybody(&self) -> bool {
+        self.all
+    }
 }
 
 fn kind(text: &str) -> Result<RemovalKind, String> {

@@ -16,8 +16,10 @@ mod output;
 mod pause;
 mod plan;
 mod ready;
+mod remote;
 mod retry;
 mod runs;
+mod secret;
 mod serve;
 mod source;
 mod status;
@@ -30,7 +32,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use tokio::sync::Notify;
 
@@ -38,7 +40,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::server::{DatabaseUrl, DatabaseUrlError};
 use crate::converge::{Engine, Options};
-use crate::domain::{Connection, Grant, Target, UserId};
+use crate::domain::{Target, UserId};
 use crate::store::audit::NewAudit;
 use crate::store::{self, Store, settings, users};
 use crate::telemetry;
@@ -60,6 +62,9 @@ struct Arguments {
         value_parser = unread
     )]
     database_url: Result<DatabaseUrl, DatabaseUrlError>,
+
+    #[command(flatten)]
+    server: remote::Server,
 
     #[command(subcommand)]
     command: Command,
@@ -90,12 +95,20 @@ enum Command {
     /// Make, list and revoke the credentials that identity providers show.
     #[command(subcommand)]
     Token(token::Command),
+    /// Secrets that Usher keeps, encrypted, for targets and connections.
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Who may use the pages of the server: administrators, operators, auditors.
     #[command(subcommand)]
     Admin(admin::Command),
     /// What is wrong at the moment; send a test message.
     #[command(subcommand)]
     Alerts(alerts::Command),
+    /// Print a script that completes commands in a shell. Needs no database.
+    Completions {
+        /// For this one.
+        shell: clap_complete::Shell,
+    },
     /// Print the OpenAPI document of the admin API. Needs no database.
     Openapi,
     /// Ask a running server whether it is ready: for health checks. Needs no database.
@@ -136,7 +149,7 @@ fn unread(text: &str) -> Result<Result<DatabaseUrl, DatabaseUrlError>, std::conv
     Ok(text.parse())
 }
 
-/// Runs one command. Exit codes: 0 done, 1 failed, 2 wrong usage.
+/// Runs one command. Exit codes: 0 done, 1 failed, 2 wrong usage; the guide has the same list.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -164,7 +177,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(dispatch(url, arguments.command));
+    let (server, command) = (arguments.server, arguments.command);
+    let result = runtime.block_on(async {
+        match server.connect()? {
+            Some(remote) => remote.run(command).await,
+            None => dispatch(url, command).await,
+        }
+    });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -188,8 +207,13 @@ async fn dispatch(url: DatabaseUrl, command: Command) -> anyhow::Result<()> {
         Command::Source(command) => source::run(&Context::open(&url)?, command).await,
         Command::Runs(options) => runs::run(&Context::open(&url)?, options).await,
         Command::Token(command) => token::run(&Context::open(&url)?, command).await,
+        Command::Secret(command) => secret::run(&Context::open(&url)?, command).await,
         Command::Admin(command) => admin::run(&Context::open(&url)?, command).await,
         Command::Alerts(command) => alerts::run(&Context::open(&url)?, command).await,
+        Command::Completions { shell } => {
+            output::completions(shell, &mut Arguments::command());
+            Ok(())
+        }
         Command::Openapi => output::json(&crate::http::document()),
         Command::Ready(options) => ready::run(options).await,
         Command::Status(options) => status::run(&Context::open(&url)?, options).await,
@@ -252,13 +276,11 @@ impl Context {
         Ok(self.master_key.as_ref().map(Vault::open).transpose()?)
     }
 
-    /// The same for reading a domain; no key is made for a connection that needs none.
-    fn vault_for(&self, connection: &Connection) -> anyhow::Result<Option<Vault>> {
-        let grant = connection.settings.pull.as_ref().map(|pull| pull.grant);
-        if grant == Some(Grant::RefreshToken) {
-            self.vault()
-        } else {
-            Ok(None)
+    /// The same for whoever only reads: where there is no key yet, nothing is encrypted, and none is made.
+    fn existing_vault(&self) -> anyhow::Result<Option<Vault>> {
+        match &self.master_key {
+            Some(vault::Source::File(path)) if !path.exists() => Ok(None),
+            _ => self.vault(),
         }
     }
 
@@ -276,14 +298,14 @@ impl Context {
     }
 
     /// The engine, for commands that look or work once.
-    fn engine(&self) -> Engine {
-        Engine::new(
+    fn engine(&self) -> anyhow::Result<Engine> {
+        Ok(Engine::new(
             self.store.clone(),
             self.clock.clone(),
-            app::connector(),
+            app::connector(self.existing_vault()?),
             Arc::new(Notify::new()),
             &Options::default(),
-        )
+        ))
     }
 
     /// The targets, all or the one of that name; an error if there is none such.

@@ -40,6 +40,11 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
     }
 }
 
+/// A script that completes commands in a shell.
+pub(super) fn completions(shell: clap_complete::Shell, command: &mut clap::Command) {
+    clap_complete::generate(shell, command, "usher", &mut std::io::stdout());
+}
+
 /// Why a command failed, with what led to it.
 pub(super) fn error(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "usher: {error:#}");

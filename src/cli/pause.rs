@@ -9,21 +9,21 @@ use crate::store::pause::{self, Pause};
 pub(super) struct Arguments {
     /// Only this target.
     #[arg(long)]
-    target: Option<String>,
+    pub(super) target: Option<String>,
     /// Why, for everybody who looks at `usher status`.
     #[arg(long)]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     #[command(flatten)]
-    by: By,
+    pub(super) by: By,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ResumeArguments {
     /// Only this target.
     #[arg(long)]
-    target: Option<String>,
+    pub(super) target: Option<String>,
     #[command(flatten)]
-    by: By,
+    pub(super) by: By,
 }
 
 pub(super) async fn pause(context: &Context, arguments: Arguments) -> anyhow::Result<()> {

@@ -18,22 +18,22 @@ const SAMPLE: usize = 10;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Only what comes from this connection.
-    connection: Option<String>,
+    pub(super) connection: Option<String>,
     /// Only at this target.
     #[arg(long)]
-    target: Option<String>,
+    pub(super) target: Option<String>,
     /// Only this person: user name, e-mail address or SCIM id.
     #[arg(long)]
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// As if this file were applied: only the mappings that it changes.
     #[arg(long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
     /// How many people of each mapping are shown.
     #[arg(long, value_name = "N", default_value_t = SAMPLE, conflicts_with = "json")]
-    sample: usize,
+    pub(super) sample: usize,
     /// Everyone for whom there is something to say, one line of JSON each; the last line has the totals.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// How a plan is shown.
@@ -174,7 +174,7 @@ pub(super) async fn show(
         }
     };
     let summaries = context
-        .engine()
+        .engine()?
         .preview(configuration, scope, &mut each)
         .await?;
     if summaries.is_empty() {

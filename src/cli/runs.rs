@@ -16,16 +16,16 @@ const MOST: i64 = 100_000;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Show this run with everything that it changed.
-    run: Option<String>,
+    pub(super) run: Option<String>,
     /// Only runs of this connection.
     #[arg(long)]
-    connection: Option<String>,
+    pub(super) connection: Option<String>,
     /// So many of the latest.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1000))]
-    limit: i64,
+    pub(super) limit: i64,
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let limit = arguments.limit;
     let found = context
         .store
-        .read(move |conn| runs::list(conn, connection.as_ref(), limit))
+        .read(move |conn| runs::list(conn, connection.as_ref(), None, limit))
         .await?;
     let names = context.store.read(settings::load).await?.connections;
     let name_of = |run: &Run| {
@@ -59,15 +59,13 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     }
     let rows = found.iter().map(|run| {
         let counts = counts_of(run);
-        let changes =
-            counts.created + counts.changed + counts.removed + counts.joined + counts.left;
         vec![
             run.id.clone(),
             name_of(run),
             run.kind.clone(),
             rfc3339(run.started_at),
             run.state.clone(),
-            changes.to_string(),
+            counts.changes().to_string(),
             counts.missed_pushes.to_string(),
             run.message.clone().unwrap_or_default(),
         ]

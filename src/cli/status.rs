@@ -13,7 +13,7 @@ use crate::store::{self, AnyConn, drift, runs, settings};
 pub(super) struct Arguments {
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
@@ -161,7 +161,7 @@ fn missed_pushes(
 ) -> Result<Vec<(String, u64)>, store::Error> {
     let mut found = Vec::new();
     for connection in connections.iter().filter(|it| it.settings.pull.is_some()) {
-        let runs = runs::list(conn, Some(&connection.id), 100)?;
+        let runs = runs::list(conn, Some(&connection.id), None, 100)?;
         let last = runs
             .iter()
             .find(|run| run.kind != "user" && run.state == "done");

@@ -19,30 +19,26 @@ const SHOWN: i64 = 50;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The connection whose domain is read.
-    connection: String,
+    pub(super) connection: String,
     /// Read everything, not only what changed since the last run.
     #[arg(long, conflicts_with = "user")]
-    full: bool,
+    pub(super) full: bool,
     /// Read only this person (user name or id in the domain). Also brings back somebody whom a push took away.
     #[arg(long, value_name = "USER")]
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// Believe the domain although up to so many percent of what is known are missing, this once: each one is still
     /// asked about by itself. A run that shows too little says how many percent that is.
     #[arg(long, value_name = "PERCENT", requires = "full",
           value_parser = clap::value_parser!(u8).range(1..=100))]
-    accept_shrink: Option<u8>,
+    pub(super) accept_shrink: Option<u8>,
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let connection = named(context, &arguments.connection).await?;
-    let reconciler = app::reconciler(
-        &context.store,
-        &context.clock,
-        context.vault_for(&connection)?,
-    );
+    let reconciler = app::reconciler(&context.store, &context.clock, context.existing_vault()?);
     if let Some(user) = &arguments.user {
         // Ids in a domain are 32 hex digits, and no login name is.
         let is_id = user.len() == 32 && user.bytes().all(|b| b.is_ascii_hexdigit());
@@ -62,16 +58,11 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         Extent::Incremental
     };
     let bar = ProgressBar::new_spinner();
-    let report = reconciler
-        .run_accepting(
-            &connection,
-            extent,
-            "usher sync",
-            false,
-            arguments.accept_shrink,
-            Some(progress(&bar)),
-        )
-        .await;
+    let begun = reconciler
+        .begin(&connection, extent, "usher sync", false)
+        .await?
+        .accepting(arguments.accept_shrink);
+    let report = reconciler.go_on(begun, Some(progress(&bar))).await;
     bar.finish_and_clear();
     let report = report?;
     let id = report.run.clone();
@@ -130,31 +121,10 @@ fn show(report: &Report, results: &[RunResult]) {
 
 /// The counts that are not zero.
 pub(super) fn counted(counts: &Counts) -> Vec<Vec<String>> {
-    [
-        ("requests to the domain", counts.requests),
-        ("users read", counts.users),
-        ("groups read", counts.groups),
-        ("memberships read", counts.members),
-        ("grants read", counts.grants),
-        ("created", counts.created),
-        ("changed", counts.changed),
-        ("removed", counts.removed),
-        ("memberships added", counts.joined),
-        ("memberships removed", counts.left),
-        ("granted", counts.granted),
-        ("not granted any more", counts.ungranted),
-        ("taken away by a push, left away", counts.revoked),
-        ("refused", counts.refused),
-        (
-            "not seen, to be asked about in the next run",
-            counts.unconfirmed,
-        ),
-        ("missed pushes", counts.missed_pushes),
-    ]
-    .into_iter()
-    .filter(|(_, number)| *number > 0)
-    .map(|(what, number)| vec![what.to_owned(), number.to_string()])
-    .collect()
+    let words = counts.in_words().into_iter();
+    words
+        .map(|(what, number)| vec![what.to_owned(), number.to_string()])
+        .collect()
 }
 
 /// What was changed, at most `most` lines.

@@ -2,13 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret;
-use serde_json::json;
 
 use super::{Context, output};
-use crate::auth;
+use crate::auth::credential::{self, By, Kind};
 use crate::clock::{Micros, rfc3339};
-use crate::store::audit::{self, NewAudit};
-use crate::store::tokens::{self, CredentialScheme};
+use crate::store::tokens;
 use crate::store::{self};
 
 #[derive(Debug, clap::Subcommand)]
@@ -67,37 +65,17 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
         }
         Command::List { json } => list(context, json).await,
         Command::Revoke { id } => {
-            let wanted = id.clone();
-            let act = context.act("revoke_token", &json!({"id": id}), "usher token revoke");
-            let ended = context
-                .store
-                .write(move |tx| -> Result<bool, store::Error> {
-                    let ended = tokens::revoke(tx, &wanted)?;
-                    if ended {
-                        audit::append(tx, &act)?;
-                    }
-                    Ok(ended)
-                })
-                .await?;
-            if !ended {
+            let by = By {
+                actor: &context.actor,
+                cause: "usher token revoke",
+            };
+            if !credential::revoke(&context.store, &context.clock, &id, by).await? {
                 bail!("there is no credential {id}");
             }
             output::note("revoked");
             Ok(())
         }
     }
-}
-
-/// What to make.
-enum Kind {
-    /// A bearer token with a label.
-    Bearer(String),
-    /// A password for this user name.
-    Basic(String),
-    /// A client id and secret.
-    Client,
-    /// A bearer token for the login hook, with a label.
-    Hook(String),
 }
 
 async fn create(
@@ -123,53 +101,18 @@ async fn create(
             names.join(", ")
         ),
     })?;
-    let secret = auth::new_secret();
-    let (scheme, label, digest) = match &kind {
-        Kind::Basic(username) if username.is_empty() || username.contains(':') => {
-            bail!("a user name for HTTP Basic is not empty and has no colon (RFC 7617)");
-        }
-        Kind::Basic(username) => (
-            CredentialScheme::Basic,
-            username.clone(),
-            auth::basic_digest(username, &secret),
-        ),
-        Kind::Client => {
-            let client = format!("usher-{}", crate::domain::new_id());
-            let digest = auth::client_digest(&client, &secret);
-            (CredentialScheme::Client, client, digest)
-        }
-        Kind::Hook(label) => (
-            CredentialScheme::Hook,
-            label.clone(),
-            auth::hook_digest(&secret),
-        ),
-        Kind::Bearer(label) => (
-            CredentialScheme::Bearer,
-            label.clone(),
-            auth::bearer_digest(&secret),
-        ),
+    let is_client = kind == Kind::Client;
+    let expires_at =
+        expires_in_days.map(|days| context.clock.now() + Micros::from(days) * 86_400_000_000);
+    let by = By {
+        actor: &context.actor,
+        cause: "usher token create",
     };
-    let now = context.clock.now();
-    let actor = context.actor.clone();
-    let expires_at = expires_in_days.map(|days| now + Micros::from(days) * 86_400_000_000);
-    let client = matches!(kind, Kind::Client).then(|| label.clone());
-    context
-        .store
-        .write(move |tx| -> Result<String, store::Error> {
-            let token = tokens::insert(tx, &id, scheme, &label, &digest, expires_at, now)?;
-            let detail = json!({
-                "id": token, "scheme": scheme.as_str(), "label": label, "expires_at": expires_at.map(rfc3339),
-            });
-            let mut act = NewAudit::act(now, &actor, "create_token", &detail, "usher token create");
-            act.connection_id = Some(id.clone());
-            audit::append(tx, &act)?;
-            Ok(token)
-        })
-        .await?;
-    if let Some(client) = client {
-        output::line(&client);
+    let made = credential::create(&context.store, &context.clock, id, kind, expires_at, by).await?;
+    if is_client {
+        output::line(&made.label);
     }
-    output::line(secret.expose_secret());
+    output::line(made.secret.expose_secret());
     output::note("keep it now: it cannot be shown again");
     Ok(())
 }

@@ -23,5 +23,6 @@ pub use network::{NetworkError, Networks};
 pub use print::{print, print_manual};
 pub use problem::{Position, Problem};
 pub use secret::{SecretError, resolve};
+pub use section::{span_of_time, span_text};
 pub use server::{DatabaseUrl, DatabaseUrlError};
 pub use shape::keys;

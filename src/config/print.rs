@@ -143,6 +143,7 @@ impl Output {
         let (kind, place) = match secret {
             SecretRef::Env(name) => ("env", name.as_str().into()),
             SecretRef::File(path) => ("file", path.to_string_lossy()),
+            SecretRef::Stored(secret) => ("stored", secret.name.as_str().into()),
         };
         self.line(format_args!("{key} = {{ {kind} = {} }}", quoted(&place)));
     }

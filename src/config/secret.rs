@@ -35,6 +35,9 @@ pub enum SecretError {
     /// The file is there, without anything in it.
     #[error("secret file `{0}` is empty")]
     EmptyFile(PathBuf),
+    /// It is kept in the database, where this program has not been.
+    #[error("the secret {0:?} is kept in the database and cannot be read here")]
+    Stored(String),
     /// The file is not UTF-8, or far too long for a secret.
     #[error("secret file `{0}` is not text in UTF-8 of at most 64 KiB")]
     NotTextFile(PathBuf),
@@ -57,6 +60,7 @@ fn resolve_with(
                 .map_err(|_| SecretError::NotTextVariable(name.clone()))?;
             wrapped(value).ok_or_else(|| SecretError::EmptyVariable(name.clone()))
         }
+        SecretRef::Stored(secret) => Err(SecretError::Stored(secret.name.clone())),
         SecretRef::File(path) => {
             let value = read(path)?;
             wrapped(value).ok_or_else(|| SecretError::EmptyFile(path.clone()))

@@ -615,7 +615,8 @@ fn ten_thousandths(text: &str) -> Option<u32> {
         .then(|| (share * 10_000.0).round() as u32)
 }
 
-pub(super) fn span_of_time(text: &str) -> Option<u64> {
+/// Seconds of a span of time such as `30m`.
+pub fn span_of_time(text: &str) -> Option<u64> {
     let unit = match text.chars().last()? {
         's' => 1,
         'm' => 60,
@@ -637,7 +638,7 @@ fn date_of(text: &str) -> Option<Date> {
 }
 
 /// A span of time as the file writes it.
-pub(super) fn span_text(seconds: u64) -> String {
+pub fn span_text(seconds: u64) -> String {
     for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] {
         if seconds > 0 && seconds.is_multiple_of(length) {
             return format!("{}{unit}", seconds / length);
@@ -649,7 +650,7 @@ pub(super) fn span_text(seconds: u64) -> String {
 fn secret_of(table: &DeTable<'_>) -> Result<SecretRef, &'static str> {
     let mut entries = table.iter();
     let (Some((key, value)), None) = (entries.next(), entries.next()) else {
-        return Err("a secret has exactly one key, `env` or `file`");
+        return Err("a secret has exactly one key, `env`, `file` or `stored`");
     };
     let text = value
         .get_ref()
@@ -663,7 +664,13 @@ fn secret_of(table: &DeTable<'_>) -> Result<SecretRef, &'static str> {
             Ok(SecretRef::File(PathBuf::from(path)))
         }
         ("file", _) => Err("`file` should be the path of a file"),
-        _ => Err("the one key of a secret is `env` or `file`"),
+        ("stored", Some(name))
+            if name.chars().count() <= 200 && !name.contains(char::is_control) =>
+        {
+            Ok(SecretRef::Stored(name.to_owned().into()))
+        }
+        ("stored", _) => Err("`stored` should be the name of a secret that Usher keeps"),
+        _ => Err("the one key of a secret is `env`, `file` or `stored`"),
     }
 }
 

@@ -16,12 +16,13 @@ use super::live::{Connect, Live, LiveTarget};
 use super::roster::Rosters;
 use super::sweep;
 use crate::clock::{Clock, Micros};
-use crate::domain::TargetId;
+use crate::domain::{TargetId, TargetSettings};
 use crate::metrics::Metrics;
 use crate::store::drift::{self as drift_work, ClaimedComparison};
 use crate::store::group_work::ClaimedGroup;
 use crate::store::work::{Claimed, Wanted};
 use crate::store::{self, Store, audit, brakes, group_work, pause, runs, settings, users, work};
+use crate::targets::Check;
 
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
 /// other processes.
@@ -157,12 +158,26 @@ impl Engine {
         }
     }
 
-    /// Claims what there is room for and starts it.
+    /// Claims what there is room for and starts it, all of it under the present configuration.
     async fn hand_out(
         &self,
         tasks: &TaskTracker,
         known: &mut Known,
     ) -> Result<Started, store::Error> {
+        let mut started = Started::default();
+        while !self.hand_out_known(tasks, known, &mut started).await? {
+            known.configuration = Fresh::default();
+        }
+        Ok(started)
+    }
+
+    /// The same under the configuration as it is known. Returns whether that is the present one.
+    async fn hand_out_known(
+        &self,
+        tasks: &TaskTracker,
+        known: &mut Known,
+        started: &mut Started,
+    ) -> Result<bool, store::Error> {
         if !known.configuration.still_holds() {
             self.refresh().await?;
             known.configuration.holds_for(LOOK_EVERY);
@@ -176,7 +191,6 @@ impl Engine {
             known.pauses.holds_for(LOOK_FOR_PAUSES_EVERY);
         }
         let live = self.live();
-        let mut started = Started::default();
         for target in &live.targets {
             if self.is_paused(&target.id) {
                 continue;
@@ -185,7 +199,9 @@ impl Engine {
                 continue;
             };
             let down = known.down.entry(target.id.clone()).or_default();
-            let items = self.claim(target, room, down).await?;
+            let Some(items) = self.claim((target, live.generation), room, down).await? else {
+                return Ok(false);
+            };
             started.items += items.len();
             let is_full = items.len() >= usize::try_from(room.items).unwrap_or(usize::MAX);
             let rests = down.still_holds();
@@ -198,7 +214,10 @@ impl Engine {
             if no_group.still_holds() {
                 continue;
             }
-            match self.claim_group(target).await? {
+            let Some(group) = self.claim_group(target, live.generation).await? else {
+                return Ok(false);
+            };
+            match group {
                 Some(item) => {
                     started.items += 1;
                     self.start_sweep(tasks, target.clone(), item);
@@ -213,36 +232,38 @@ impl Engine {
                 },
             }
         }
-        Ok(started)
+        Ok(true)
     }
 
+    /// `None`: the configuration is not that of `generation` any more. Whoever changed it marked the items, and
+    /// they must not be brought to an end under the rules of before.
     async fn claim(
         &self,
-        target: &LiveTarget,
+        (target, generation): (&LiveTarget, i64),
         room: Room,
         down: &mut Fresh,
-    ) -> Result<Vec<Claimed>, store::Error> {
+    ) -> Result<Option<Vec<Claimed>>, store::Error> {
         let connections = target.claimable();
         if connections.is_empty() || down.still_holds() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let now = self.clock.now();
         let id = target.id.clone();
         let health = self.store.read(move |conn| work::health(conn, &id)).await?;
         let Some(health) = health else {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         };
         if let Some(at) = health.retry_at
             && at > now
         {
             let rest = Duration::from_micros(u64::try_from(at - now).unwrap_or(0));
             down.holds_for(rest.min(LOOK_EVERY));
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         // A target that is not up is asked by one item at a time until it answers.
         let probe = health.state != "up";
         if probe && self.running(&target.id) > 0 {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let wanted = Wanted {
             target: target.id.clone(),
@@ -256,11 +277,15 @@ impl Engine {
         };
         self.store
             .write(move |tx| -> Result<_, store::Error> {
+                if settings::generation(tx.conn())? != generation {
+                    tx.discard();
+                    return Ok(None);
+                }
                 let claimed = work::claim(tx, &wanted)?;
                 if claimed.is_empty() {
                     tx.discard();
                 }
-                Ok(claimed)
+                Ok(Some(claimed))
             })
             .await
     }
@@ -293,7 +318,12 @@ impl Engine {
         Some(room(concurrency.min(most - running), true))
     }
 
-    async fn claim_group(&self, target: &LiveTarget) -> Result<Option<ClaimedGroup>, store::Error> {
+    /// As [`Engine::claim`], of a group.
+    async fn claim_group(
+        &self,
+        target: &LiveTarget,
+        generation: i64,
+    ) -> Result<Option<Option<ClaimedGroup>>, store::Error> {
         let (id, now) = (target.id.clone(), self.clock.now());
         let is_worth_it = self
             .store
@@ -308,17 +338,21 @@ impl Engine {
             })
             .await?;
         if !is_worth_it {
-            return Ok(None);
+            return Ok(Some(None));
         }
         let id = target.id.clone();
         self.store
             .write(move |tx| -> Result<_, store::Error> {
+                if settings::generation(tx.conn())? != generation {
+                    tx.discard();
+                    return Ok(None);
+                }
                 let owner = crate::domain::new_id();
                 let claimed = group_work::claim(tx, &id, &owner, now, now + sweep::LEASE)?;
                 if claimed.is_none() {
                     tx.discard();
                 }
-                Ok(claimed)
+                Ok(Some(claimed))
             })
             .await
     }
@@ -441,6 +475,15 @@ impl Engine {
             }
             .instrument(span),
         );
+    }
+
+    /// Connects to a target and asks what it is and what the credential may do there; or says, in words, why not.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub async fn check(&self, target: &TargetSettings) -> Result<Check, String> {
+        let client = (self.connect)(target)?;
+        client.check().await.map_err(|failure| failure.to_string())
     }
 
     /// What was done so far, and what else this process counts.
@@ -603,7 +646,8 @@ fn micros(duration: Duration) -> Micros {
 }
 
 /// What the engine read a moment ago and need not read again for every push. Other processes change it
-/// (`usher apply`, `usher retry`), so it is believed no longer than [`LOOK_EVERY`].
+/// (`usher apply`, `usher retry`), so it is believed no longer than [`LOOK_EVERY`]; the configuration is
+/// compared once more whenever something is claimed.
 #[derive(Debug, Default)]
 struct Known {
     /// The configuration.
@@ -687,6 +731,11 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::server::DatabaseUrl;
+    use crate::domain::{
+        ConnectionKind, ConnectionSettings, MappingSettings, SecretRef, TargetAuth, TargetKind,
+    };
+    use crate::targets::memory::Memory;
 
     #[test]
     fn nothing_is_believed_before_it_was_read_or_for_longer_than_said() {
@@ -696,5 +745,55 @@ mod tests {
         assert!(fresh.still_holds());
         fresh.holds_for(Duration::ZERO);
         assert!(!fresh.still_holds());
+    }
+
+    /// An item that is brought to an end under the rules of before stays as it is until something else marks it:
+    /// a mapping that goes live would leave people behind, silently.
+    #[tokio::test]
+    async fn nothing_is_claimed_under_the_rules_of_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("usher.db"));
+        let store = Store::open(&url).unwrap();
+        let connect: Connect = Arc::new(|_| Ok(Arc::new(Memory::new())));
+        let wake = Arc::new(Notify::new());
+        let options = Options::default();
+        let engine = Engine::new(store.clone(), Clock::manual(1), connect, wake, &options);
+        store
+            .write(|tx| -> Result<(), store::Error> {
+                let connection = ConnectionSettings::new("corp", ConnectionKind::Scim);
+                let (connection, _) = settings::put_connection(tx, &connection, 1)?;
+                let target = TargetSettings {
+                    name: "jira".to_owned(),
+                    kind: TargetKind::JiraDc,
+                    base_url: "http://127.0.0.1:1".to_owned(),
+                    auth: TargetAuth::Token(SecretRef::Env("NONE".to_owned())),
+                    token_expires: None,
+                    concurrency: 1,
+                    requests_per_second: None,
+                    timeout_s: 1,
+                };
+                let (target, _) = settings::put_target(tx, &target, 1)?;
+                let rules = MappingSettings::default();
+                settings::put_mapping(tx, &connection, &target, &rules, 1)?;
+                settings::bump(tx)
+            })
+            .await
+            .unwrap();
+        engine.refresh().await.unwrap();
+        let live = engine.live();
+        let room = Room {
+            items: 1,
+            leavers_only: false,
+        };
+        let claim = async || {
+            let known = (live.targets[0].as_ref(), live.generation);
+            engine
+                .claim(known, room, &mut Fresh::default())
+                .await
+                .unwrap()
+        };
+        assert!(claim().await.is_some());
+        store.write(settings::bump).await.unwrap();
+        assert!(claim().await.is_none());
     }
 }

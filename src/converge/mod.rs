@@ -22,6 +22,7 @@ mod sweep;
 mod undo;
 mod worker;
 
+pub use crate::targets::Check;
 pub use engine::{DEFAULT_AUDIT_RETENTION, DEFAULT_LEASE, Engine, Options};
 pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;

@@ -54,7 +54,7 @@ pub struct Scope {
 }
 
 /// What it comes to for one person at one target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing differs, or nothing may be done about it.
@@ -70,7 +70,7 @@ pub enum Verdict {
 }
 
 /// One operation that would be done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Foreseen {
     /// `create_user`, `add_member`, …: as in the audit.
     pub operation: String,
@@ -83,13 +83,14 @@ pub struct Foreseen {
 }
 
 /// One person at one target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Outlook {
     /// Name of the target.
     pub target: String,
     /// Name of the connection.
     pub connection: String,
     /// SCIM id.
+    #[schemars(with = "String")]
     pub user_id: UserId,
     /// User name at the source.
     pub user_name: String,
@@ -110,7 +111,7 @@ pub struct Outlook {
 }
 
 /// What a plan comes to for one connection at one target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Summary {
     /// Name of the target.
     pub target: String,
@@ -509,11 +510,14 @@ impl Outlook {
         if job.adopted {
             let account = job.current.account.as_ref().map(|a| a.username.clone());
             let name = account.unwrap_or_default();
+            let wanted = job.desired.account.as_ref().ok();
+            let by_name = wanted.is_some_and(|it| fold_text(&it.username) == fold_text(&name));
+            let key = if by_name { "username" } else { "email" };
             self.operations.push(Foreseen {
                 operation: "adopt_user".to_owned(),
-                detail: json!({"account": name}),
+                detail: json!({"account": name, "matched_by": key}),
                 text: format!("take over the account {name:?}"),
-                because: "it matches, and adopt is on".to_owned(),
+                because: format!("it matches by {key}, and adopt is on"),
             });
         }
         for action in &job.plan.actions {

@@ -82,6 +82,11 @@ impl Share {
         })
     }
 
+    /// In percent, for people.
+    pub fn percent(self) -> f64 {
+        f64::from(self.0) / 100.0
+    }
+
     /// That part of `n`, rounded down.
     pub fn of(self, n: u64) -> u64 {
         n.saturating_mul(u64::from(self.0)) / u64::from(Self::WHOLE)

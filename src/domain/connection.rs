@@ -56,6 +56,13 @@ pub struct ConnectionSettings {
 }
 
 impl ConnectionSettings {
+    /// The secret with which its domain is read.
+    pub fn secret_mut(&mut self) -> Option<&mut SecretRef> {
+        let (ClientAuth::Secret(secret) | ClientAuth::PrivateKey { key: secret, .. }) =
+            &mut self.pull.as_mut()?.auth;
+        Some(secret)
+    }
+
     /// A connection that is only pushed to.
     pub fn new(name: impl Into<String>, kind: ConnectionKind) -> Self {
         Self {

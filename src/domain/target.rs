@@ -77,6 +77,15 @@ pub struct TargetSettings {
 }
 
 impl TargetSettings {
+    /// The secret with which Usher signs in.
+    pub fn secret_mut(&mut self) -> &mut SecretRef {
+        let (TargetAuth::Token(secret)
+        | TargetAuth::Basic {
+            password: secret, ..
+        }) = &mut self.auth;
+        secret
+    }
+
     /// What is left of the token's life at `now` (microseconds since 1970), if its end is stated.
     pub fn expiry(&self, now: i64) -> Option<Expiry> {
         self.token_expires.map(|on| Expiry::of(on, now))

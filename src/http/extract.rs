@@ -9,6 +9,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::Value;
 
 use super::State;
+use super::arrivals::Arrival;
 use super::error::Failure;
 use super::trace::RequestId;
 use crate::auth;
@@ -68,6 +69,11 @@ impl FromRequest for Caller {
                 .get(header::AUTHORIZATION)
                 .and_then(|v| v.to_str().ok());
             let caller = state.auth.authenticate(header).await?;
+            let arrival = Arrival {
+                at: state.clock.now(),
+                what: format!("{} {}", request.method(), request.path()),
+            };
+            state.arrivals.note(&caller.connection, arrival);
             if !request.method().is_safe() {
                 state.pushes.note(state, &caller.connection).await;
             }

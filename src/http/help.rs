@@ -34,8 +34,7 @@ const STYLE: &str = "\
         color: light-dark(#1c2430, #e4e8ee); background: light-dark(#fff, #14181f); } \
     h1 { line-height: 1.2; } h2 { margin-top: 2.2rem; } \
     a { color: light-dark(#0b5bbf, #7db8ff); } \
-    nav { padding: .4rem 0 1rem; border-bottom: 1px solid light-dark(#d5dae1, #343c48); } \
-    nav a { margin-right: 1.2rem; } \
+    nav { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: .4rem 0 1rem; border-bottom: 1px solid light-dark(#d5dae1, #343c48); } \
     code { font: .92em ui-monospace, monospace; background: light-dark(#f0f2f5, #222a35); padding: .1em .3em; \
         border-radius: 3px; overflow-wrap: break-word; } \
     pre { background: light-dark(#f0f2f5, #222a35); padding: .8rem 1rem; overflow-x: auto; border-radius: 5px; } \
@@ -79,7 +78,9 @@ fn document(text: &str) -> String {
     let body = body
         .replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>")
         .replace("<pre>", "<pre tabindex=\"0\">")
-        .replace("</table>", "</table></div>");
+        .replace("</table>", "</table></div>")
+        // A column without a name is none for whoever hears the page.
+        .replace("<th></th>", "<td></td>");
     let title = text
         .lines()
         .next()

@@ -3,8 +3,14 @@
 pub mod access;
 mod accounts;
 mod api;
+mod arrivals;
+mod check;
+mod credentials;
+mod download;
+mod edit;
 mod error;
 mod extract;
+mod groups;
 mod health;
 mod held;
 mod help;
@@ -16,6 +22,7 @@ mod paging;
 mod people;
 mod problem;
 mod pushes;
+mod runs;
 mod scim;
 mod status;
 mod trace;
@@ -32,7 +39,9 @@ use crate::consent::Consents;
 use crate::converge::Engine;
 use crate::intake::Intake;
 use crate::login::Login;
+use crate::reconcile::Reconciler;
 use crate::store::Store;
+use crate::vault::Vault;
 
 pub use api::document;
 pub use help::PAGES as HELP_PAGES;
@@ -58,6 +67,12 @@ pub struct State {
     pub public_url: Option<String>,
     /// For logins.
     pub login: Option<Login>,
+    /// For secrets that somebody types.
+    pub vault: Option<Vault>,
+    /// For runs that somebody asks for.
+    pub reconciler: Option<Reconciler>,
+    /// The latest request of each connection.
+    arrivals: arrivals::Arrivals,
     /// Who may come in where.
     pub doors: Doors,
     /// For consents at domains.
@@ -88,6 +103,9 @@ impl State {
             clock,
             public_url,
             login: None,
+            reconciler: None,
+            vault: None,
+            arrivals: arrivals::Arrivals::default(),
             doors: Doors::default(),
             pushes: pushes::Pushes::default(),
             consents: None,
@@ -102,6 +120,20 @@ impl State {
     pub fn with_login(mut self, login: Login) -> Self {
         self.auth = self.auth.with_domains(std::sync::Arc::new(login.clone()));
         self.login = Some(login);
+        self
+    }
+
+    /// The same, with what reads domains.
+    #[must_use]
+    pub fn with_reconciler(mut self, reconciler: Reconciler) -> Self {
+        self.reconciler = Some(reconciler);
+        self
+    }
+
+    /// The same, with what secrets are encrypted with.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Option<Vault>) -> Self {
+        self.vault = vault;
         self
     }
 
@@ -127,7 +159,7 @@ impl State {
     }
 
     /// The address under which whoever asks sees this server.
-    fn address(&self, request: &HttpRequest) -> String {
+    fn seen_as(&self, request: &HttpRequest) -> String {
         match &self.public_url {
             Some(url) => url.clone(),
             None => {

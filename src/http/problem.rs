@@ -23,6 +23,7 @@ pub struct Problem {
     pub detail: String,
     /// The fields that are wrong, with what is wrong with each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub errors: Vec<FieldError>,
 }
 

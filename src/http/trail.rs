@@ -3,7 +3,7 @@
 use super::State;
 use super::problem::Problem;
 use crate::clock::{Micros, parse_rfc3339};
-use crate::store::audit::{self, AuditRow, Query};
+use crate::store::audit::{self, AuditRow, Cursor, Query};
 use crate::store::{self, settings, users};
 
 /// A page of the audit.
@@ -31,6 +31,22 @@ pub(super) fn instant(field: &str, text: &str) -> Result<Option<Micros>, Problem
                 format!("{field} should be a date such as 2026-11-30, or 2026-11-30T08:00:00Z"),
             )
         })
+}
+
+/// Words separated by blanks.
+pub(super) fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A place in the audit, as it was handed out.
+pub(super) fn cursor(text: &str) -> Result<Option<Cursor>, Problem> {
+    match text {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| Problem::new(400, "this cursor was not handed out here")),
+    }
 }
 
 /// Reads a page; an unknown target has no rows.

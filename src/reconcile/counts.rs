@@ -1,9 +1,10 @@
 //! What a run did, in numbers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Counts of one run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Counts {
     /// Requests sent to the domain.
@@ -41,6 +42,38 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Those that are not zero, in words.
+    pub fn in_words(&self) -> Vec<(&'static str, u64)> {
+        let mut words = vec![
+            ("requests to the domain", self.requests),
+            ("users read", self.users),
+            ("groups read", self.groups),
+            ("memberships read", self.members),
+            ("grants read", self.grants),
+            ("created", self.created),
+            ("changed", self.changed),
+            ("removed", self.removed),
+            ("memberships added", self.joined),
+            ("memberships removed", self.left),
+            ("granted", self.granted),
+            ("not granted any more", self.ungranted),
+            ("taken away by a push, left away", self.revoked),
+            ("refused", self.refused),
+            (
+                "not seen, to be asked about in the next run",
+                self.unconfirmed,
+            ),
+            ("missed pushes", self.missed_pushes),
+        ];
+        words.retain(|(_, number)| *number > 0);
+        words
+    }
+
+    /// How much of the mirror changed.
+    pub fn changes(&self) -> u64 {
+        self.created + self.changed + self.removed + self.joined + self.left
+    }
+
     /// Adds what became of one user.
     pub(super) fn note(&mut self, synced: &super::Synced) {
         self.removed += u64::from(synced.removed && synced.changed);

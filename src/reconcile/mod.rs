@@ -12,9 +12,10 @@ mod schedule;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use crate::idcs::Step;
 pub use counts::Counts;
 pub use one::{Synced, Who};
-pub use run::{Extent, OnProgress, Progress, Report};
+pub use run::{Begun, Extent, OnProgress, Progress, Report};
 pub use schedule::Scheduler;
 
 use crate::clock::{Clock, Micros};
@@ -141,6 +142,17 @@ impl Reconciler {
 
     fn clients(&self) -> MutexGuard<'_, HashMap<ConnectionId, Known>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tries what reading a connection needs, one thing after the other.
+    pub async fn check(&self, connection: &Connection) -> Vec<Step> {
+        match self.client(connection).await {
+            Ok(client) => client.check().await,
+            Err(error) => vec![Step {
+                what: "settings",
+                outcome: Err(error.to_string()),
+            }],
+        }
     }
 
     /// Forgets a client whose secret the domain refused: the next one reads the secret anew.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::one::pass;
@@ -20,6 +21,8 @@ use crate::store::{self, drift, group_work, settings};
 
 /// How long a run may be silent before another may take over: longer than the longest wait of the client.
 const LEASE: Micros = 300_000_000;
+/// How often the table of runs says how far a run is.
+const NOTED_EVERY: Micros = 1_000_000;
 /// A change may become visible later than it is dated.
 const SAFETY: Micros = 300_000_000;
 /// How many that were not seen are asked about in one run. The rest waits for the next.
@@ -45,7 +48,7 @@ pub enum Extent {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// What is being read.
     pub phase: &'static str,
@@ -87,6 +90,35 @@ struct Running<'a> {
     accept_shrink: Option<u8>,
     renewed_at: Micros,
     progress: Option<OnProgress>,
+    /// What was told last, until it is noted in the table of runs.
+    told: Option<Progress>,
+    noted_at: Micros,
+}
+
+/// A run that holds the lease of its connection and has read nothing yet.
+#[derive(Debug)]
+pub struct Begun {
+    connection: Connection,
+    client: Idcs,
+    run: Run,
+    since: Option<Micros>,
+    accept_shrink: Option<u8>,
+    now: Micros,
+}
+
+impl Begun {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.run.id
+    }
+
+    /// The same, also if the domain shows up to so many percent less than is known. Each one that is missing is still
+    /// asked about by itself.
+    #[must_use]
+    pub fn accepting(mut self, shrink: Option<u8>) -> Self {
+        self.accept_shrink = shrink;
+        self
+    }
 }
 
 impl Reconciler {
@@ -103,24 +135,21 @@ impl Reconciler {
         scheduled: bool,
         progress: Option<OnProgress>,
     ) -> Result<Report, Error> {
-        self.run_accepting(connection, extent, cause, scheduled, None, progress)
-            .await
+        let begun = self.begin(connection, extent, cause, scheduled).await?;
+        self.go_on(begun, progress).await
     }
 
-    /// The same, also if a domain shows up to so many percent less than is known. Each one that is missing is still
-    /// asked about by itself.
+    /// Begins a run; [`Reconciler::go_on`] does it.
     ///
     /// # Errors
-    /// As [`Reconciler::run`].
-    pub async fn run_accepting(
+    /// [`Error::Busy`] if another run has the connection, and what is wrong with its settings.
+    pub async fn begin(
         &self,
         connection: &Connection,
         extent: Extent,
         cause: &str,
         scheduled: bool,
-        accept_shrink: Option<u8>,
-        progress: Option<OnProgress>,
-    ) -> Result<Report, Error> {
+    ) -> Result<Begun, Error> {
         let pull = pull_of(connection)?;
         let client = self.client(connection).await?;
         let now = self.now();
@@ -151,12 +180,35 @@ impl Reconciler {
             return Err(Error::Busy);
         };
         tracing::info!(connection = %connection.settings.name, run = %run.id, kind, cause, "reading the domain");
+        Ok(Begun {
+            connection: connection.clone(),
+            client,
+            run,
+            since,
+            accept_shrink: None,
+            now,
+        })
+    }
+
+    /// Does a run that was begun.
+    ///
+    /// # Errors
+    /// As [`Reconciler::run`].
+    pub async fn go_on(&self, begun: Begun, progress: Option<OnProgress>) -> Result<Report, Error> {
+        let Begun {
+            connection,
+            client,
+            run,
+            since,
+            accept_shrink,
+            now,
+        } = begun;
         let before = client.requests();
         let mut running = Running {
             reconciler: self,
-            connection,
-            source: source_of(connection, &format!("{cause}, run {}", run.id)),
-            pass: pass(&self.store, connection, &run, Priority::Bulk).await?,
+            source: source_of(&connection, &format!("{}, run {}", run.cause, run.id)),
+            pass: pass(&self.store, &connection, &run, Priority::Bulk).await?,
+            connection: &connection,
             client,
             run,
             counts: Counts::default(),
@@ -167,6 +219,8 @@ impl Reconciler {
             accept_shrink,
             renewed_at: now,
             progress,
+            told: None,
+            noted_at: now,
         };
         let outcome = match since {
             None => running.full().await,
@@ -305,13 +359,27 @@ impl Running<'_> {
             }
             self.renewed_at = now;
         }
+        if now - self.noted_at >= NOTED_EVERY
+            && let Some(told) = self.told.take()
+        {
+            let counts = serde_json::to_string(&self.counts).unwrap_or_default();
+            let progress = serde_json::to_string(&told).unwrap_or_default();
+            let id = self.run.id.clone();
+            self.reconciler
+                .store
+                .write(move |tx| runs::advance(tx, &id, &counts, &progress))
+                .await?;
+            self.noted_at = now;
+        }
         self.pass.read_at = now;
         Ok(())
     }
 
-    fn tell(&self, phase: &'static str, done: u64, total: Option<u64>) {
+    fn tell(&mut self, phase: &'static str, done: u64, total: Option<u64>) {
+        let told = Progress { phase, done, total };
+        self.told = Some(told);
         if let Some(progress) = &self.progress {
-            progress(Progress { phase, done, total });
+            progress(told);
         }
     }
 

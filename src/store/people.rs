@@ -86,7 +86,7 @@ pub fn page(conn: &mut AnyConn, query: &Query, limit: i64) -> Result<Vec<Person>
 }
 
 /// Text in a pattern of LIKE.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {

@@ -85,6 +85,8 @@ pub struct Run {
     pub message: Option<String>,
     /// JSON.
     pub counts: String,
+    /// How far it is, while it is under way; JSON.
+    pub progress: Option<String>,
 }
 
 /// Begins a run and takes the lease for it; `None` if somebody else has it.
@@ -180,6 +182,7 @@ fn new_run(connection: &ConnectionId, number: i64, kind: &str, cause: &str, now:
         ended_at: None,
         message: None,
         counts: "{}".to_owned(),
+        progress: None,
     }
 }
 
@@ -216,6 +219,14 @@ pub fn renew(
     Ok(renewed > 0)
 }
 
+/// Says how far a run is, for those who watch it.
+pub fn advance(tx: &mut Tx<'_>, id: &str, counts: &str, progress: &str) -> Result<(), Error> {
+    diesel::update(run::table.find(id))
+        .set((run::counts.eq(counts), run::progress.eq(progress)))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub struct Ended<'a> {
@@ -244,6 +255,7 @@ pub fn end(
             run::state.eq(ended.state),
             run::message.eq(ended.message),
             run::counts.eq(ended.counts),
+            run::progress.eq(None::<String>),
             run::ended_at.eq(now),
         ))
         .execute(tx.conn())?;
@@ -327,17 +339,35 @@ pub fn add_result(tx: &mut Tx<'_>, run: &str, result: &RunResult) -> Result<(), 
     Ok(())
 }
 
-/// The latest runs, of one connection or of all.
+/// The latest runs, of one connection or of all; only those before the run `before`, if it is given.
 pub fn list(
     conn: &mut AnyConn,
     connection: Option<&ConnectionId>,
+    before: Option<&str>,
     limit: i64,
 ) -> Result<Vec<Run>, Error> {
     let mut query = run::table.into_boxed();
+    if let Some(before) = before {
+        query = query.filter(run::id.lt(before.to_owned()));
+    }
     if let Some(connection) = connection {
         query = query.filter(run::connection_id.eq(connection.as_str().to_owned()));
     }
     Ok(query.order(run::id.desc()).limit(limit).load(conn)?)
+}
+
+/// When each connection was read last, completely and without trouble.
+pub fn last_done(conn: &mut AnyConn) -> Result<Vec<(ConnectionId, Micros)>, Error> {
+    let rows: Vec<(String, Option<Micros>)> = run::table
+        .filter(run::state.eq("done"))
+        .filter(run::kind.ne("user"))
+        .group_by(run::connection_id)
+        .select((run::connection_id, diesel::dsl::max(run::ended_at)))
+        .load(conn)?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(id, at)| Some((ConnectionId(id), at?)))
+        .collect())
 }
 
 /// One run.
@@ -347,16 +377,31 @@ pub fn get(conn: &mut AnyConn, id: &str) -> Result<Option<Run>, Error> {
 
 /// What a run changed, at most `limit` lines.
 pub fn results(conn: &mut AnyConn, id: &str, limit: i64) -> Result<Vec<RunResult>, Error> {
+    let page = results_after(conn, id, "", limit)?;
+    Ok(page.into_iter().map(|(_, result)| result).collect())
+}
+
+/// The same, each line with its place, from the one after the place `after` on; empty: from the beginning.
+pub fn results_after(
+    conn: &mut AnyConn,
+    id: &str,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, RunResult)>, Error> {
     Ok(run_result::table
         .filter(run_result::run_id.eq(id))
+        .filter(run_result::id.gt(after))
         .order(run_result::id)
         .limit(limit)
         .select((
-            run_result::subject,
-            run_result::subject_id,
-            run_result::change,
-            run_result::detail,
-            run_result::missed_push,
+            run_result::id,
+            (
+                run_result::subject,
+                run_result::subject_id,
+                run_result::change,
+                run_result::detail,
+                run_result::missed_push,
+            ),
         ))
         .load(conn)?)
 }

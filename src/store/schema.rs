@@ -362,6 +362,15 @@ diesel::table! {
         ended_at -> Nullable<BigInt>,
         message -> Nullable<Text>,
         counts -> Text,
+        progress -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    secret (name) {
+        name -> Text,
+        sealed -> Text,
+        updated_at -> BigInt,
     }
 }
 
@@ -492,3 +501,14 @@ diesel::joinable!(target_membership -> account (account_id));
 diesel::allow_tables_to_appear_in_same_query!(target_membership, account, target_group);
 diesel::allow_tables_to_appear_in_same_query!(user_email, scim_user);
 diesel::allow_tables_to_appear_in_same_query!(account, removal);
+diesel::joinable!(scim_group -> connection (connection_id));
+diesel::allow_tables_to_appear_in_same_query!(scim_group, connection);
+diesel::allow_tables_to_appear_in_same_query!(membership, account);
+diesel::allow_tables_to_appear_in_same_query!(membership, target_membership);
+diesel::allow_tables_to_appear_in_same_query!(membership, target);
+diesel::allow_tables_to_appear_in_same_query!(account, target);
+diesel::allow_tables_to_appear_in_same_query!(target_membership, target);
+diesel::allow_columns_to_appear_in_same_group_by_clause!(
+    target::name,
+    target_membership::group_name
+);

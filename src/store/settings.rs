@@ -93,13 +93,15 @@ pub fn load(conn: &mut AnyConn) -> Result<Configuration, Error> {
         .select(configuration::alerts)
         .first(conn)?;
     let alerts = alerts.map(|text| parse("alerts", &text)).transpose()?;
-    Ok(Configuration {
+    let mut configuration = Configuration {
         alerts,
         generation,
         connections,
         targets,
         mappings,
-    })
+    };
+    super::secrets::attach(conn, &mut configuration)?;
+    Ok(configuration)
 }
 
 /// Stores of what administrators are told. Returns whether anything changed.

@@ -31,6 +31,13 @@ impl CredentialScheme {
             Self::Hook => "hook",
         }
     }
+
+    /// Reads [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Bearer, Self::Basic, Self::Client, Self::Hook]
+            .into_iter()
+            .find(|scheme| scheme.as_str() == text)
+    }
 }
 
 /// A credential, without its secret.
@@ -145,6 +152,20 @@ pub fn list(conn: &mut AnyConn) -> Result<Vec<Credential>, Error> {
             },
         )
         .collect())
+}
+
+/// Has a credential end at an instant, unless it ends sooner.
+pub fn end_at(tx: &mut Tx<'_>, id: &str, at: Micros) -> Result<(), Error> {
+    diesel::update(
+        credential::table.find(id).filter(
+            credential::expires_at
+                .is_null()
+                .or(credential::expires_at.gt(at)),
+        ),
+    )
+    .set(credential::expires_at.eq(at))
+    .execute(tx.conn())?;
+    Ok(())
 }
 
 /// Ends a credential. Returns whether there was one.

@@ -11,6 +11,7 @@
 
 mod alerts;
 mod bell;
+mod browser;
 mod cli;
 mod conformance;
 mod consent;

@@ -624,7 +624,7 @@ async fn schedules_catch_up_once_and_one_run_is_at_a_time() {
         let all = world
             .app
             .store()
-            .read(|conn| runs::list(conn, None, 10))
+            .read(|conn| runs::list(conn, None, None, 10))
             .await
             .unwrap();
         let dead = all.iter().find(|it| it.cause == "other").unwrap();

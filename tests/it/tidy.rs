@@ -24,7 +24,11 @@ const LAYERS: &[(u8, &str, &str)] = &[
         "converge",
         "store, targets, mapping, metrics, scim, domain, clock, config",
     ),
-    (5, "configure", "config, mapping, store, domain, clock"),
+    (
+        5,
+        "configure",
+        "config, mapping, vault, store, domain, clock",
+    ),
     (
         5,
         "reconcile",
@@ -44,7 +48,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (
         6,
         "http",
-        "login, consent, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config",
+        "login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

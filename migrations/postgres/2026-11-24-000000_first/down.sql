@@ -1,3 +1,4 @@
+DROP TABLE secret;
 DROP TABLE alert;
 DROP TABLE lease;
 DROP TABLE run_result;

@@ -449,7 +449,9 @@ CREATE TABLE run (
     started_at BIGINT NOT NULL,
     ended_at BIGINT,
     message TEXT,
-    counts TEXT NOT NULL
+    counts TEXT NOT NULL,
+    -- How far a run under way is; JSON.
+    progress TEXT
 );
 CREATE INDEX run_connection ON run (connection_id, number);
 
@@ -516,4 +518,12 @@ CREATE TABLE alert (
     told_at BIGINT,
     ended_at BIGINT,
     PRIMARY KEY (key, channel)
+);
+
+-- Secrets that somebody typed at the seat, encrypted with the master key, each bound to its name. Settings refer
+-- to them by name.
+CREATE TABLE secret (
+    name TEXT NOT NULL PRIMARY KEY,
+    sealed TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
 );

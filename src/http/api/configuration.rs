@@ -5,7 +5,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::State;
-use super::super::problem::FieldError;
 use super::{Answer, Problem, THROUGH};
 use crate::auth::seat::Actor;
 use crate::clock::rfc3339;
@@ -82,26 +81,6 @@ impl From<Report> for Outcome {
             left_alone: report.left_alone,
             notes: report.backlog.into_iter().chain(report.notes).collect(),
             version: report.version,
-        }
-    }
-}
-
-impl From<configure::Error> for Problem {
-    fn from(error: configure::Error) -> Self {
-        match error {
-            configure::Error::Store(error) => error.into(),
-            configure::Error::Refused(problems) => {
-                let detail = "nothing was stored: the text cannot be used; `errors` has the places";
-                let mut problem = Self::new(422, detail);
-                problem.errors = problems
-                    .iter()
-                    .map(|wrong| FieldError {
-                        field: wrong.key.clone(),
-                        detail: wrong.to_string(),
-                    })
-                    .collect();
-                problem
-            }
         }
     }
 }

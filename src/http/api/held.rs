@@ -42,6 +42,7 @@ pub(super) struct Item {
     target: String,
     /// `deactivations`, `deletions` or `membership_removals`; absent if no brake holds it.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(default)]
     brake: String,
     /// SCIM id of the person.
     user_id: Option<String>,
@@ -49,6 +50,7 @@ pub(super) struct Item {
     user_name: String,
     /// The group, of a membership.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(default)]
     group: String,
     /// Since when.
     since: String,

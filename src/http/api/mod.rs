@@ -3,11 +3,16 @@
 
 mod accounts;
 mod configuration;
+mod connections;
 mod document;
+mod groups;
 mod held;
 mod input;
 mod people;
+mod plan;
+mod runs;
 mod status;
+mod targets;
 mod trail;
 
 use actix_web::{HttpResponse, web};
@@ -262,6 +267,173 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     endpoint(
         "GET",
+        "/api/v1/groups",
+        READ,
+        "people",
+        "searchGroups",
+        "Groups of the sources by name",
+    )
+    .query(of::<groups::Search>)
+    .gives(200, of::<Page<super::groups::Listed>>),
+    endpoint(
+        "GET",
+        "/api/v1/groups/{id}",
+        READ,
+        "people",
+        "group",
+        "One group, its members, and what they are in at each target",
+    )
+    .query(of::<groups::Members>)
+    .gives(200, of::<super::groups::Whole>),
+    endpoint(
+        "GET",
+        "/api/v1/connections",
+        READ,
+        "connections",
+        "connections",
+        "Connections, without their secrets",
+    )
+    .gives(200, of::<Vec<connections::Connection>>),
+    endpoint(
+        "PUT",
+        "/api/v1/connections/{name}",
+        ADMINISTER,
+        "connections",
+        "putConnection",
+        "Make or change a connection",
+    )
+    .body(of::<connections::Wish>)
+    .gives(200, of::<configuration::Outcome>)
+    .refuses(&[409, 422]),
+    endpoint(
+        "POST",
+        "/api/v1/connections/{name}/check",
+        OPERATE,
+        "connections",
+        "checkConnection",
+        "Try whether a domain can be read",
+    )
+    .gives(200, of::<connections::Checked>),
+    endpoint(
+        "GET",
+        "/api/v1/connections/{name}/credentials",
+        READ,
+        "connections",
+        "credentials",
+        "Inbound credentials of a connection, without their secrets",
+    )
+    .gives(200, of::<Vec<connections::Credential>>),
+    endpoint(
+        "POST",
+        "/api/v1/connections/{name}/credentials",
+        ADMINISTER,
+        "connections",
+        "createCredential",
+        "Make an inbound credential; its secret is shown once",
+    )
+    .body(of::<connections::NewCredential>)
+    .gives(201, of::<connections::MadeCredential>)
+    .refuses(&[422]),
+    endpoint(
+        "POST",
+        "/api/v1/credentials/{id}/rotate",
+        ADMINISTER,
+        "connections",
+        "rotateCredential",
+        "Make a credential to take the place of another, which is taken for some days still",
+    )
+    .body(of::<connections::Rotate>)
+    .gives(201, of::<connections::MadeCredential>),
+    endpoint(
+        "DELETE",
+        "/api/v1/credentials/{id}",
+        ADMINISTER,
+        "connections",
+        "revokeCredential",
+        "End an inbound credential",
+    ),
+    endpoint(
+        "GET",
+        "/api/v1/targets",
+        READ,
+        "targets",
+        "targets",
+        "Targets, without their secrets",
+    )
+    .gives(200, of::<Vec<targets::Target>>),
+    endpoint(
+        "PUT",
+        "/api/v1/targets/{name}",
+        ADMINISTER,
+        "targets",
+        "putTarget",
+        "Make or change a target",
+    )
+    .body(of::<targets::Wish>)
+    .gives(200, of::<configuration::Outcome>)
+    .refuses(&[409, 422]),
+    endpoint(
+        "POST",
+        "/api/v1/targets/{name}/check",
+        OPERATE,
+        "targets",
+        "checkTarget",
+        "Try whether a target can be used",
+    )
+    .gives(200, of::<targets::Checked>),
+    endpoint(
+        "POST",
+        "/api/v1/plan",
+        READ,
+        "status",
+        "plan",
+        "What would be done for whom, without doing it",
+    )
+    .body(of::<plan::Wish>)
+    .gives(200, of::<plan::Plan>)
+    .refuses(&[404, 422]),
+    endpoint(
+        "GET",
+        "/api/v1/runs",
+        READ,
+        "runs",
+        "runs",
+        "Readings of domains, the newest first",
+    )
+    .query(of::<runs::Search>)
+    .gives(200, of::<Page<runs::Run>>),
+    endpoint(
+        "GET",
+        "/api/v1/runs/{id}",
+        READ,
+        "runs",
+        "run",
+        "One reading of a domain, and how far it is",
+    )
+    .gives(200, of::<runs::Run>),
+    endpoint(
+        "GET",
+        "/api/v1/runs/{id}/results",
+        READ,
+        "runs",
+        "runResults",
+        "What a reading changed, a line for each user or group",
+    )
+    .query(of::<runs::Lines>)
+    .gives(200, of::<Page<runs::Line>>),
+    endpoint(
+        "POST",
+        "/api/v1/connections/{name}/sync",
+        OPERATE,
+        "runs",
+        "synchronize",
+        "Read the domain of a connection now",
+    )
+    .body(of::<runs::Begin>)
+    .gives(202, of::<runs::Begun>)
+    .refuses(&[409, 422]),
+    endpoint(
+        "GET",
         "/api/v1/audit",
         READ,
         "audit",
@@ -380,6 +552,35 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/people", web::get().to(people::search))
         .route("/people/{id}", web::get().to(people::explain))
         .route("/people/{id}/retry", web::post().to(people::retry))
+        .route("/groups", web::get().to(groups::search))
+        .route("/groups/{id}", web::get().to(groups::get))
+        .route("/connections", web::get().to(connections::list))
+        .route("/connections/{name}", web::put().to(connections::put))
+        .route(
+            "/connections/{name}/check",
+            web::post().to(connections::check),
+        )
+        .route(
+            "/connections/{name}/credentials",
+            web::get().to(connections::credentials),
+        )
+        .route(
+            "/connections/{name}/credentials",
+            web::post().to(connections::create),
+        )
+        .route(
+            "/credentials/{id}/rotate",
+            web::post().to(connections::rotate),
+        )
+        .route("/credentials/{id}", web::delete().to(connections::revoke))
+        .route("/targets", web::get().to(targets::list))
+        .route("/targets/{name}", web::put().to(targets::put))
+        .route("/targets/{name}/check", web::post().to(targets::check))
+        .route("/plan", web::post().to(plan::plan))
+        .route("/runs", web::get().to(runs::list))
+        .route("/runs/{id}", web::get().to(runs::get))
+        .route("/runs/{id}/results", web::get().to(runs::results))
+        .route("/connections/{name}/sync", web::post().to(runs::begin))
         .route("/audit", web::get().to(trail::audit))
         .route("/events", web::get().to(trail::events))
         .route("/administrators", web::get().to(accounts::administrators))

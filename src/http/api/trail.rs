@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::State;
-use super::super::trail::{instant, page};
-use super::{Answer, Limit, Page, Problem};
+use super::super::trail::{cursor, instant, page, words};
+use super::{Answer, Limit, Page};
 use crate::clock::rfc3339;
 use crate::store::audit::{AuditRow, Query};
 
@@ -79,20 +79,6 @@ fn row((row, target): (AuditRow, Option<String>)) -> Row {
         outcome: row.outcome,
         message: row.message,
         cause: row.cause,
-    }
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
-fn cursor(text: &str) -> Result<Option<crate::store::audit::Cursor>, Problem> {
-    match text {
-        "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| Problem::new(400, "this cursor was not handed out here")),
     }
 }
 

@@ -118,7 +118,7 @@ fn only(allowed: &'static str) -> actix_web::Route {
 
 /// The address under which the caller sees this server.
 fn base_url(state: &State, request: &HttpRequest) -> String {
-    format!("{}/scim/v2", state.address(request))
+    format!("{}/scim/v2", state.seen_as(request))
 }
 
 /// An answer in the media type that the caller accepts: `application/scim+json` unless it asks for plain

@@ -7,9 +7,8 @@ use serde::Deserialize;
 use super::super::State;
 use super::super::problem::Problem;
 use super::super::trail;
-use super::{Frame, html};
+use super::{Frame, html, when};
 use crate::auth::seat::Actor;
-use crate::clock::rfc3339;
 use crate::http::encoded;
 use crate::store::audit::{AuditRow, Query};
 
@@ -59,14 +58,11 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, Problem> {
     let search = search.into_inner();
     let query = Query {
-        operations: words(&search.operation),
-        outcomes: words(&search.outcome),
+        operations: trail::words(&search.operation),
+        outcomes: trail::words(&search.outcome),
         since: trail::instant("since", &search.since)?,
         until: trail::instant("until", &search.until)?,
-        after: match search.after.as_str() {
-            "" => None,
-            text => Some(text.parse().map_err(|e: String| Problem::new(400, e))?),
-        },
+        after: trail::cursor(&search.after)?,
         ..Query::default()
     };
     let found = trail::page(
@@ -103,8 +99,4 @@ pub(super) async fn list(
         next,
     };
     Ok(html(200, &page))
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
 }

@@ -9,9 +9,8 @@ use serde::Deserialize;
 
 use super::super::State;
 use super::super::problem::Problem;
-use super::{Frame, html, see_other};
+use super::{Frame, html, see_other, when};
 use crate::auth::seat::Actor;
-use crate::clock::rfc3339;
 use crate::config::diff;
 use crate::configure::{self, By, Change, Report};
 use crate::converge::{Outlook, Scope};
@@ -37,16 +36,16 @@ struct Page {
 
 /// What saving would do.
 #[derive(Default)]
-struct Trial {
-    problems: Vec<String>,
-    changes: Vec<(String, &'static str)>,
-    notes: Vec<String>,
+pub(super) struct Trial {
+    pub(super) problems: Vec<String>,
+    pub(super) changes: Vec<(String, &'static str)>,
+    pub(super) notes: Vec<String>,
     /// What it comes to for people, for each changed mapping.
-    totals: Vec<String>,
-    people: Vec<Outlook>,
-    changing: usize,
+    pub(super) totals: Vec<String>,
+    pub(super) people: Vec<Outlook>,
+    pub(super) changing: usize,
     /// Not everybody was looked at in time.
-    cut_off: bool,
+    pub(super) cut_off: bool,
 }
 
 fn changed(report: &Report) -> Vec<(String, &'static str)> {
@@ -136,8 +135,13 @@ async fn trial(state: &State, actor: &Actor, text: &str) -> Result<Trial, Proble
                 ..Trial::default()
             });
         }
-        Err(configure::Error::Store(error)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
     };
+    trial_of(state, report).await
+}
+
+/// What a change comes to that was not stored.
+pub(super) async fn trial_of(state: &State, report: Report) -> Result<Trial, Problem> {
     let mut trial = Trial {
         changes: changed(&report),
         notes: report.notes.clone(),
@@ -233,7 +237,7 @@ async fn store(
                 .saying("bad", "Nothing was saved; what is wrong stands below.");
             page(state, frame, actor, text, Some(trial), 400).await
         }
-        Err(configure::Error::Store(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

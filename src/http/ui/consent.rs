@@ -35,7 +35,7 @@ pub(super) async fn begin(
     which: web::Query<Which>,
 ) -> Result<HttpResponse, Problem> {
     let consents = consents(&state)?;
-    let server = state.address(&request);
+    let server = state.seen_as(&request);
     let begun = consents
         .begin(&which.connection, &server, &actor.name, true)
         .await

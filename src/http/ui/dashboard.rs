@@ -12,17 +12,32 @@ use crate::auth::seat::Actor;
 use crate::clock::{Micros, ago};
 use crate::domain::Role;
 use crate::store::work::{self, TargetStatus};
+use crate::store::{self, runs, settings, tokens};
+
+/// So long before its end a credential is told of.
+const SOON: Micros = 30 * 86_400_000_000;
 
 #[derive(Template)]
 #[template(path = "dashboard.html", config = "src/http/ui/askama.toml")]
 struct Dashboard {
     frame: Frame,
     targets: Vec<TargetCard>,
+    connections: Vec<ConnectionCard>,
+    /// What ends soon, in words, and the page where it is renewed.
+    expiring: Vec<(String, String)>,
     may_operate: bool,
-    /// Whether anything is still running.
-    running: bool,
     /// Whether anything is stopped.
     stopped: bool,
+}
+
+struct ConnectionCard {
+    name: String,
+    /// Whether its domain is read.
+    is_read: bool,
+    arrived: String,
+    read: String,
+    /// State of the last run and its words, if it was not done.
+    trouble: Option<String>,
 }
 
 struct TargetCard {
@@ -71,16 +86,80 @@ impl TargetCard {
 
 /// `GET /`
 pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpResponse, Problem> {
-    let targets = state.store.read(work::status).await?;
     let now = state.clock.now();
+    let (targets, configuration, read, latest, credentials) = state
+        .store
+        .read(|conn| -> Result<_, store::Error> {
+            let configuration = settings::load(conn)?;
+            let mut latest = Vec::new();
+            for connection in &configuration.connections {
+                let runs = runs::list(conn, Some(&connection.id), None, 1)?;
+                latest.extend(runs.into_iter().map(|run| (connection.id.clone(), run)));
+            }
+            Ok((
+                work::status(conn)?,
+                configuration,
+                runs::last_done(conn)?,
+                latest,
+                tokens::list(conn)?,
+            ))
+        })
+        .await?;
+    let mut expiring: Vec<(String, String)> = configuration
+        .targets
+        .iter()
+        .filter_map(|target| {
+            let advice = target.settings.expiry(now)?.advice()?;
+            let page = format!("/targets/{}", crate::http::encoded(&target.settings.name));
+            Some((format!("{}: {advice}", target.settings.name), page))
+        })
+        .collect();
+    expiring.extend(credentials.iter().filter_map(|credential| {
+        let at = credential.expires_at.filter(|at| *at - now < SOON)?;
+        let when = if at <= now {
+            "has ended".to_owned()
+        } else {
+            format!("ends in {}", ago(at - now))
+        };
+        let name = &credential.connection;
+        let page = format!("/connections/{}", crate::http::encoded(name));
+        Some((
+            format!("{name}: a {} credential {when}", credential.scheme),
+            page,
+        ))
+    }));
+    let connections = configuration.connections.iter().map(|connection| {
+        let found = read.iter().find(|(id, _)| *id == connection.id);
+        let last = latest.iter().find(|(id, _)| *id == connection.id);
+        ConnectionCard {
+            name: connection.settings.name.clone(),
+            is_read: connection.settings.pull.is_some(),
+            arrived: state.arrivals.latest(&connection.id).map_or_else(
+                || "none since the start".to_owned(),
+                |it| format!("{} ago", ago(now - it.at)),
+            ),
+            read: found.map_or_else(
+                || "never".to_owned(),
+                |(_, at)| format!("{} ago", ago(now - at)),
+            ),
+            trouble: last
+                .filter(|(_, run)| run.state != "done" && run.state != "running")
+                .map(|(_, run)| {
+                    let why = run.message.clone().unwrap_or_default();
+                    format!("the last run is {}: {why}", run.state)
+                }),
+        }
+    });
+    let connections: Vec<ConnectionCard> = connections.collect();
     let targets: Vec<TargetCard> = targets
         .into_iter()
         .map(|target| TargetCard::new(target, now))
         .collect();
     let page = Dashboard {
+        connections,
+        expiring,
         may_operate: actor.role.includes(Role::Operator),
         frame: Frame::new("Dashboard", "/", actor),
-        running: targets.iter().any(|target| target.paused.is_none()),
         stopped: targets.iter().any(|target| target.paused.is_some()),
         targets,
     };

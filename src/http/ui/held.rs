@@ -7,9 +7,8 @@ use serde::Deserialize;
 use super::super::State;
 use super::super::held::{self, What};
 use super::super::problem::Problem;
-use super::{Frame, html, see_other};
+use super::{Frame, html, see_other, when};
 use crate::auth::seat::Actor;
-use crate::clock::rfc3339;
 use crate::domain::Role;
 use crate::store::brakes::Decision;
 
@@ -69,7 +68,7 @@ pub(super) async fn show(
             continue;
         };
         groups.push(Group {
-            since: rfc3339(first.since),
+            since: when(first.since),
             why: first.why.clone(),
             count,
             more: count - people.len() as i64,
@@ -107,7 +106,7 @@ fn row(held: held::Held) -> Row {
         id: held.user_id,
         name: held.user_name,
         group: held.group,
-        since: rfc3339(held.since),
+        since: when(held.since),
         cause: held.cause,
         why: held.why,
         target: held.target,

@@ -5,13 +5,20 @@
 mod assets;
 mod audit;
 mod configuration;
+mod connections;
 mod consent;
 mod dashboard;
 mod failed;
+mod form;
+mod groups;
 mod held;
+mod mapping;
 mod people;
+mod runs;
 mod settings;
 mod sign_in;
+mod start;
+mod targets;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
@@ -21,6 +28,7 @@ use askama::Template;
 use super::access::{Access, Route};
 use super::problem::Problem;
 use crate::auth::seat::Actor;
+use crate::clock::{Micros, rfc3339};
 use crate::domain::Role;
 
 const READ: Access = Access::Needs(Role::Auditor);
@@ -46,6 +54,41 @@ pub(super) const ROUTES: &[Route] = &[
     ("POST", "/failed/retry", OPERATE),
     ("POST", "/pause", OPERATE),
     ("POST", "/resume", OPERATE),
+    ("GET", "/runs", READ),
+    ("GET", "/runs/{id}", READ),
+    ("GET", "/runs/{id}/results.csv", READ),
+    ("GET", "/runs/{id}/results.json", READ),
+    ("GET", "/start", ADMINISTER),
+    ("POST", "/start/check", ADMINISTER),
+    ("POST", "/start/token", ADMINISTER),
+    ("POST", "/start/mapping", ADMINISTER),
+    ("POST", "/start/matches", ADMINISTER),
+    ("POST", "/start/pilots", ADMINISTER),
+    ("POST", "/start/live", ADMINISTER),
+    ("GET", "/groups", READ),
+    ("GET", "/groups/{id}", READ),
+    ("GET", "/connections", READ),
+    ("POST", "/connections", ADMINISTER),
+    ("GET", "/connections/new", ADMINISTER),
+    ("GET", "/connections/{name}", READ),
+    ("POST", "/connections/{name}/check", OPERATE),
+    ("POST", "/connections/{name}/sync", OPERATE),
+    ("POST", "/connections/{name}/credentials", ADMINISTER),
+    ("POST", "/connections/{name}/credentials/rotate", ADMINISTER),
+    ("POST", "/connections/{name}/credentials/revoke", ADMINISTER),
+    ("GET", "/targets", READ),
+    ("POST", "/targets", ADMINISTER),
+    ("GET", "/targets/new", ADMINISTER),
+    ("GET", "/targets/{name}", READ),
+    ("POST", "/targets/{name}/check", OPERATE),
+    ("GET", "/mappings/{connection}/{target}", READ),
+    ("POST", "/mappings/{connection}/{target}", ADMINISTER),
+    (
+        "POST",
+        "/mappings/{connection}/{target}/preview",
+        ADMINISTER,
+    ),
+    ("POST", "/mappings/{connection}/{target}/try", ADMINISTER),
     ("GET", "/configuration", READ),
     ("POST", "/configuration", ADMINISTER),
     ("POST", "/configuration/try", ADMINISTER),
@@ -69,12 +112,15 @@ pub(super) const ROUTES: &[Route] = &[
 const PLACES: &[(&str, &str)] = &[
     ("/", "Dashboard"),
     ("/people", "People"),
+    ("/groups", "Groups"),
     ("/held", "Held"),
     ("/failed", "Failed"),
+    ("/runs", "Runs"),
     ("/audit", "Audit"),
+    ("/connections", "Connections"),
+    ("/targets", "Targets"),
     ("/configuration", "Configuration"),
     ("/settings", "Settings"),
-    ("/help", "Guide"),
 ];
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -96,6 +142,61 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/failed/retry", web::post().to(failed::try_again))
         .route("/pause", web::post().to(dashboard::pause))
         .route("/resume", web::post().to(dashboard::resume))
+        .route("/runs", web::get().to(runs::list))
+        .route("/runs/{id}", web::get().to(runs::show))
+        .route("/runs/{id}/results.csv", web::get().to(runs::csv))
+        .route("/runs/{id}/results.json", web::get().to(runs::json))
+        .route("/start", web::get().to(start::show))
+        .route("/start/check", web::post().to(start::test))
+        .route("/start/token", web::post().to(start::token))
+        .route("/start/mapping", web::post().to(start::mapping))
+        .route("/start/matches", web::post().to(start::matches))
+        .route("/start/pilots", web::post().to(start::pilots))
+        .route("/start/live", web::post().to(start::live))
+        .route("/groups", web::get().to(groups::list))
+        .route("/groups/{id}", web::get().to(groups::show))
+        .route("/connections", web::get().to(connections::list))
+        .route("/connections", web::post().to(connections::save))
+        .route("/connections/new", web::get().to(connections::new))
+        .route("/connections/{name}", web::get().to(connections::show))
+        .route(
+            "/connections/{name}/check",
+            web::post().to(connections::check),
+        )
+        .route("/connections/{name}/sync", web::post().to(runs::begin))
+        .route(
+            "/connections/{name}/credentials",
+            web::post().to(connections::create),
+        )
+        .route(
+            "/connections/{name}/credentials/rotate",
+            web::post().to(connections::rotate),
+        )
+        .route(
+            "/connections/{name}/credentials/revoke",
+            web::post().to(connections::revoke),
+        )
+        .route("/targets", web::get().to(targets::list))
+        .route("/targets", web::post().to(targets::save))
+        .route("/targets/new", web::get().to(targets::new))
+        .route("/targets/{name}", web::get().to(targets::show))
+        .route("/targets/{name}/check", web::post().to(targets::test))
+        .route(
+            "/mappings/{connection}/{target}",
+            web::get().to(mapping::show),
+        )
+        .route(
+            "/mappings/{connection}/{target}",
+            web::post().to(mapping::save),
+        )
+        .route(
+            "/mappings/{connection}/{target}/preview",
+            web::post().to(mapping::preview),
+        )
+        .route(
+            "/mappings/{connection}/{target}/try",
+            web::post().to(mapping::try_out),
+        )
         .route("/configuration", web::get().to(configuration::show))
         .route("/configuration", web::post().to(configuration::save))
         .route("/configuration/try", web::post().to(configuration::try_out))
@@ -201,6 +302,12 @@ impl Frame {
             .collect()
     }
 
+    /// Whether whoever is signed in may stop and start things.
+    fn may_operate(&self) -> bool {
+        let actor = self.actor.as_ref();
+        actor.is_some_and(|actor| actor.role.includes(Role::Operator))
+    }
+
     fn style(&self) -> String {
         assets::address("style.css")
     }
@@ -208,6 +315,16 @@ impl Frame {
     fn script(&self) -> String {
         assets::address("app.js")
     }
+}
+
+/// An instant as pages show it, in UTC.
+pub(super) fn when(at: Micros) -> String {
+    shortened(&rfc3339(at))
+}
+
+/// An instant in RFC 3339 as pages show it: people need neither milliseconds nor the letters.
+pub(super) fn shortened(at: &str) -> String {
+    at.get(..19).unwrap_or(at).replacen('T', " ", 1)
 }
 
 /// A page as an answer.
@@ -245,6 +362,14 @@ pub(super) fn see_other(address: &str) -> HttpResponse {
         .insert_header((header::LOCATION, address))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .finish()
+}
+
+/// Where a form leads that was taken: where it says, if that is here, or where it usually does.
+fn after(fields: &form::Fields, usually: &str) -> String {
+    match fields.get("next") {
+        "" => usually.to_owned(),
+        next => sign_in::local(next).to_owned(),
+    }
 }
 
 /// Whoever is not signed in signs in first, and comes back.

@@ -156,7 +156,7 @@ pub(super) async fn set_up(
             let form = SignIn {
                 name,
                 password,
-                next: String::new(),
+                next: "/start".to_owned(),
             };
             sign_in(state, request, web::Form(form)).await
         }
@@ -174,7 +174,7 @@ pub(super) async fn set_up(
 }
 
 /// An address on this server, whatever was asked for: nobody is sent elsewhere.
-fn local(next: &str) -> &str {
+pub(super) fn local(next: &str) -> &str {
     let is_local = next.starts_with('/')
         && !next.starts_with("//")
         && !next.contains(|c: char| c == '\\' || c.is_control());

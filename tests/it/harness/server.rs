@@ -95,10 +95,10 @@ impl App {
 
     async fn behind(database: &Database, connect: Connect, doors: Doors) -> Self {
         let store = database.open();
-        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
         let clock = Clock::manual(1_750_000_000_000_000);
+        let key = vault::Source::Text(SecretString::from("A".repeat(42) + "A"));
         let parts = app::assemble(
-            store.clone(),
+            store,
             clock.clone(),
             connect,
             Some(Vault::open(&key).unwrap()),

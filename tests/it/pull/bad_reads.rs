@@ -129,18 +129,13 @@ async fn a_domain_that_lost_most_of_its_people_is_not_believed() {
         // A person says that it is right, with the number that was shown, once.
         let connection = world.connection().await;
         let accepting = async |percent| {
-            world
+            let begun = world
                 .reconciler
-                .run_accepting(
-                    &connection,
-                    Extent::Full,
-                    "test",
-                    false,
-                    Some(percent),
-                    None,
-                )
+                .begin(&connection, Extent::Full, "test", false)
                 .await
-                .unwrap()
+                .unwrap();
+            let begun = begun.accepting(Some(percent));
+            world.reconciler.go_on(begun, None).await.unwrap()
         };
         assert_eq!(accepting(66).await.state, "void");
         world.domain.set_down(true);
@@ -173,7 +168,7 @@ async fn a_revoked_secret_and_a_lost_role_are_told_and_remove_nothing() {
     let all = world
         .app
         .store()
-        .read(|conn| runs::list(conn, None, 10))
+        .read(|conn| runs::list(conn, None, None, 10))
         .await
         .unwrap();
     assert_eq!(all.iter().filter(|it| it.state == "failed").count(), 2);
