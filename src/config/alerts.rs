@@ -50,7 +50,7 @@ fn webhook(reader: &mut Reader<'_>, table: &Section<'_, '_>) -> Option<WebhookSe
 fn mail(reader: &mut Reader<'_>, table: &Section<'_, '_>) -> Option<MailSettings> {
     let server = super::file::required(reader, table, "server", "server = \"smtp.example.com\"");
     let tls = table
-        .word(reader, "tls", shape::MAIL_TLS, &[])
+        .word(reader, "tls", shape::MAIL_TLS)
         .unwrap_or(MailTls::Starttls);
     let usual = match tls {
         MailTls::Starttls => 587,

@@ -269,7 +269,7 @@ fn connection(
     if !section.has("kind") {
         section.missing(reader, "kind", "kind = \"oracle-idcs\"");
     }
-    let kind: Option<ConnectionKind> = section.word(reader, "kind", shape::CONNECTION_KINDS, &[]);
+    let kind: Option<ConnectionKind> = section.word(reader, "kind", shape::CONNECTION_KINDS);
     let group_attributes = group_attributes(reader, section);
     let pull = super::pull::read(reader, section, kind);
     let login = super::login::read(reader, section);
@@ -292,7 +292,7 @@ fn target(
     if !section.has("kind") {
         section.missing(reader, "kind", "kind = \"jira-dc\"");
     }
-    let kind: Option<TargetKind> = section.word(reader, "kind", shape::TARGET_KINDS, &[]);
+    let kind: Option<TargetKind> = section.word(reader, "kind", shape::TARGET_KINDS);
     let address = required(
         reader,
         section,
@@ -375,11 +375,11 @@ fn mapping(
     let mut places = HashMap::from([(String::new(), reader.position(section.at))]);
     note_places(reader, section, "", &mut places);
     let mut settings = MappingSettings::default();
-    if let Some(mode) = section.word(reader, "mode", shape::MODES, &[]) {
+    if let Some(mode) = section.word(reader, "mode", shape::MODES) {
         settings.mode = mode;
     }
     settings.live_for = names(reader, section, "live_for").unwrap_or_default();
-    if let Some(drift) = section.word(reader, "drift", shape::ON_DRIFT, &[]) {
+    if let Some(drift) = section.word(reader, "drift", shape::ON_DRIFT) {
         settings.drift = drift;
     }
     if let Some(table) = section.table(reader, "users", &shape::USERS) {
@@ -430,7 +430,7 @@ fn users(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> UserRules {
     if let Some(operations) = section.words(reader, "operations", shape::OPERATIONS) {
         rules.operations = operations;
     }
-    if let Some(on_delete) = section.word(reader, "on_delete", shape::ON_DELETE, &[]) {
+    if let Some(on_delete) = section.word(reader, "on_delete", shape::ON_DELETE) {
         rules.on_delete = on_delete;
     }
     if rules.on_delete == OnDelete::Delete && !rules.operations.contains(&Operation::Delete) {
@@ -462,7 +462,7 @@ fn groups(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> GroupRules {
         create_missing: flag("create_missing", default.create_missing),
         keep_existing: flag("keep_existing", default.keep_existing),
         existing_groups: section
-            .word(reader, "existing_groups", shape::EXISTING_GROUPS, &[])
+            .word(reader, "existing_groups", shape::EXISTING_GROUPS)
             .unwrap_or(default.existing_groups),
         only: names(reader, section, "only").unwrap_or(default.only),
         allow: names(reader, section, "allow").unwrap_or(default.allow),
@@ -516,7 +516,7 @@ fn brake(
 ) -> Option<Brake> {
     const MANY: Range<u32> = 0..1_000_001;
     if section.is_text(key) {
-        section.word(reader, key, shape::OFF, &[]);
+        section.word(reader, key, shape::OFF);
         return None;
     }
     let mut brake = default?;

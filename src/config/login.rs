@@ -32,7 +32,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> LoginS
             .seconds(reader, "login_deadline", 1..61)
             .map_or(default.deadline_ms, |seconds| seconds * 1000),
         fallback: section
-            .word(reader, "login_fallback", shape::LOGIN_FALLBACKS, &[])
+            .word(reader, "login_fallback", shape::LOGIN_FALLBACKS)
             .unwrap_or(default.fallback),
         user_header: user_header.unwrap_or(default.user_header),
         audiences: list(reader, "token_audiences"),

@@ -48,7 +48,7 @@ pub(super) fn read(
     });
     let client_id = required(reader, section, "client_id", "client_id = \"...\"");
     let auth = auth(reader, section);
-    let grant = section.word(reader, "grant", shape::GRANTS, &[]);
+    let grant = section.word(reader, "grant", shape::GRANTS);
     let app_id = section.text(reader, "app_id").map(|it| it.value);
     let only_granted = section.flag(reader, "only_granted").unwrap_or(false);
     if only_granted && app_id.is_none() {
@@ -65,7 +65,7 @@ pub(super) fn read(
         }
         value
     });
-    let users = section.word(reader, "pull_users", shape::PULL_USERS, &[]);
+    let users = section.word(reader, "pull_users", shape::PULL_USERS);
     let groups = section.text(reader, "pull_groups").map(|it| it.value);
     let full_every_s = section
         .seconds(reader, "full_every", 0..31 * 24 * 3600)

@@ -1,7 +1,6 @@
 //! Reads the tables of the configuration file key by key and collects every mistake on the way.
 //!
-//! serde would stop at the first mistake, cannot say that a key is meant but not supported yet,
-//! and repeats wrong values in its messages, of which some may be secrets.
+//! serde would stop at the first mistake, and repeats wrong values in its messages, of which some may be secrets.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -108,11 +107,7 @@ impl<'a, 't> Section<'a, 't> {
             if shape.keys.contains(&name) {
                 continue;
             }
-            let message = if shape.later.contains(&name) {
-                format!("`{name}` is not supported yet")
-            } else {
-                unknown("key", name, shape.keys.iter().chain(shape.later).copied())
-            };
+            let message = unknown("key", name, shape.keys.iter().copied());
             reader.problem(at, section.path_of(name), message);
         }
         section
@@ -320,10 +315,9 @@ impl<'a, 't> Section<'a, 't> {
         reader: &mut Reader<'_>,
         key: &str,
         words: Words<T>,
-        later: &[&str],
     ) -> Option<T> {
         let word = self.text(reader, key)?;
-        self.word_at(reader, key, &word.value, word.at, words, later)
+        self.word_at(reader, key, &word.value, word.at, words)
     }
 
     /// A list of some words; those that come twice are dropped.
@@ -335,7 +329,7 @@ impl<'a, 't> Section<'a, 't> {
     ) -> Option<Vec<T>> {
         let mut list = Vec::new();
         for entry in self.texts(reader, key)? {
-            if let Some(value) = self.word_at(reader, key, &entry.value, entry.at, words, &[])
+            if let Some(value) = self.word_at(reader, key, &entry.value, entry.at, words)
                 && !list.contains(&value)
             {
                 list.push(value);
@@ -513,25 +507,20 @@ impl<'a, 't> Section<'a, 't> {
         word: &str,
         at: usize,
         words: Words<T>,
-        later: &[&str],
     ) -> Option<T> {
         if let Some((_, value)) = words.iter().find(|(w, _)| *w == word) {
             return Some(*value);
         }
-        let message = if later.contains(&word) {
-            format!("`{key} = \"{word}\"` is not supported yet")
-        } else {
-            let known = words.iter().map(|(w, _)| *w);
-            let all = known.clone().collect::<Vec<_>>().join(", ");
-            match nearest(word, known.chain(later.iter().copied())) {
-                Some(right) => {
-                    format!(
-                        "unknown {key} `{}`; did you mean `{right}`? ({all})",
-                        shown(word)
-                    )
-                }
-                None => format!("unknown {key} `{}`; there are {all}", shown(word)),
+        let known = words.iter().map(|(w, _)| *w);
+        let all = known.clone().collect::<Vec<_>>().join(", ");
+        let message = match nearest(word, known) {
+            Some(right) => {
+                format!(
+                    "unknown {key} `{}`; did you mean `{right}`? ({all})",
+                    shown(word)
+                )
             }
+            None => format!("unknown {key} `{}`; there are {all}", shown(word)),
         };
         reader.problem(at, self.path_of(key), message);
         None

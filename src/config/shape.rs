@@ -1,7 +1,4 @@
 //! The keys and words of the configuration file, in one place.
-//!
-//! A key that the design knows and the program does not yet is listed as `later`: it is refused
-//! with other words than a slip of the pen, and never silently ignored.
 
 use crate::domain::{
     ConnectionKind, ExistingGroups, Grant, LoginFallback, MailTls, MatchKey, Mode, OnDelete,
@@ -13,26 +10,21 @@ use crate::domain::{
 pub(super) struct Shape {
     /// Supported keys.
     pub(super) keys: &'static [&'static str],
-    /// Keys whose feature is not there yet.
-    pub(super) later: &'static [&'static str],
 }
 
 /// The whole file.
 pub(super) const FILE: Shape = Shape {
     keys: &["connection", "target", "mapping", "alerts"],
-    later: &[],
 };
 
 /// `[alerts]`
 pub(super) const ALERTS: Shape = Shape {
     keys: &["no_push", "backlog", "unreachable", "webhook", "mail"],
-    later: &[],
 };
 
 /// `[alerts.webhook]`
 pub(super) const WEBHOOK: Shape = Shape {
     keys: &["url", "token"],
-    later: &[],
 };
 
 /// `[alerts.mail]`
@@ -40,7 +32,6 @@ pub(super) const MAIL: Shape = Shape {
     keys: &[
         "server", "port", "tls", "username", "password", "from", "to",
     ],
-    later: &[],
 };
 
 /// `alerts.mail.tls`
@@ -77,7 +68,6 @@ pub(super) const CONNECTION: Shape = Shape {
         "push_clients",
         "precedence",
     ],
-    later: &[],
 };
 
 /// `[[target]]`
@@ -94,7 +84,6 @@ pub(super) const TARGET: Shape = Shape {
         "requests_per_second",
         "timeout",
     ],
-    later: &[],
 };
 
 /// `[[mapping]]`
@@ -109,25 +98,21 @@ pub(super) const MAPPING: Shape = Shape {
         "groups",
         "brakes",
     ],
-    later: &[],
 };
 
 /// `[mapping.brakes]`
 pub(super) const BRAKES: Shape = Shape {
     keys: &["deactivations", "deletions", "membership_removals"],
-    later: &[],
 };
 
 /// A brake on accounts.
 pub(super) const BRAKE: Shape = Shape {
     keys: &["count", "share", "at_least", "window"],
-    later: &[],
 };
 
 /// The brake on memberships.
 pub(super) const MEMBERSHIP_BRAKE: Shape = Shape {
     keys: &["count", "share", "at_least", "window", "group_size"],
-    later: &[],
 };
 
 /// Instead of a brake.
@@ -149,7 +134,6 @@ pub(super) const USERS: Shape = Shape {
         "default_project_lead",
         "default_component_lead",
     ],
-    later: &[],
 };
 
 /// `[mapping.groups]`
@@ -169,25 +153,21 @@ pub(super) const GROUPS: Shape = Shape {
         "for_new",
         "group_attributes",
     ],
-    later: &[],
 };
 
 /// An entry of `mapping.groups.manual`
 pub(super) const MANUAL: Shape = Shape {
     keys: &["from", "matching", "to", "keep_members", "also_on_the_fly"],
-    later: &[],
 };
 
 /// An entry of `mapping.groups.rewrite`
 pub(super) const REWRITE: Shape = Shape {
     keys: &["from", "to"],
-    later: &[],
 };
 
 /// An entry of `group_attributes` that is not just a path
 pub(super) const GROUP_ATTRIBUTE: Shape = Shape {
     keys: &["path", "split"],
-    later: &[],
 };
 
 /// Every key of the file that is supported, each with the header of its table in the guide.

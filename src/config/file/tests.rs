@@ -8,7 +8,7 @@ use crate::domain::{
     ClientAuth, ExistingGroups, Grant, MatchKey, Mode, OnDrift, PullSettings, PullUsers, SecretRef,
 };
 
-/// The example of the design, without what is not supported yet.
+/// The example of the design.
 const EXAMPLE: &str = r#"
 [[connection]]
 name = "corp"
@@ -382,7 +382,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
             "token = { env = \"JIRA_TOKEN\" }",
             "token = { s3cret = \"x\" }",
             &[
-                "8:9: the one key of a secret is `env` or `file`; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
+                "8:9: the one key of a secret is `env`, `file` or `stored`; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
             ],
         ),
         (
