@@ -26,6 +26,13 @@ use crate::scim::fold::fold_text;
 /// How many are decided about in one statement.
 const AT_A_TIME: i64 = 500;
 
+/// The account of the removal `r`, if it has access.
+const ACCESS_THERE: &str =
+    "account a WHERE a.target_id = r.target_id AND a.user_id = r.subject AND a.active";
+/// The membership of the removal `r`, if there is one.
+const MEMBERSHIP_THERE: &str = "account a JOIN target_membership m ON m.account_id = a.id \
+     WHERE a.target_id = r.target_id AND a.user_id = r.subject AND m.group_ci = r.group_ci";
+
 /// Whom a removal happens to.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -337,7 +344,8 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    /// Whether this very removal is reserved already.
+    /// Whether this very removal counts already. What does not count was done by the word of a person: to do it once
+    /// more, after it was undone, is something new.
     fn has(&self, conn: &mut AnyConn, subject: &Subject, wanted: &Removal) -> Result<bool, Error> {
         let at: Option<i64> = removal::table
             .find((
@@ -347,6 +355,7 @@ impl<'a> Window<'a> {
                 fold_text(&wanted.group),
             ))
             .filter(removal::at.gt(self.since))
+            .filter(removal::counted.eq(true))
             .select(removal::at)
             .first(conn)
             .optional()?;
@@ -482,26 +491,24 @@ impl<'a> Window<'a> {
         let since = binds.integer(self.since);
         let enough = binds.integer(i64::try_from(enough).unwrap_or(i64::MAX));
         let in_group = binds.text(group.to_owned());
-        let membership = "account a JOIN target_membership m ON m.account_id = a.id \
-             WHERE a.target_id = r.target_id AND a.user_id = r.subject AND m.group_ci = r.group_ci";
         let (there, back) = match (self.kind, group) {
             (RemovalKind::MembershipRemoval, WHOLE_TARGET) => (
                 format!(
                     "account a JOIN target_membership m ON m.account_id = a.id \
                      WHERE a.target_id = {target}"
                 ),
-                membership,
+                MEMBERSHIP_THERE,
             ),
             (RemovalKind::MembershipRemoval, _) => (
                 format!(
                     "target_membership m JOIN account a ON a.id = m.account_id \
                      WHERE m.group_ci = {in_group} AND a.target_id = {target}"
                 ),
-                membership,
+                MEMBERSHIP_THERE,
             ),
             (RemovalKind::Deactivation | RemovalKind::Deletion, _) => (
                 format!("account a WHERE a.target_id = {target} AND a.active"),
-                "account a WHERE a.target_id = r.target_id AND a.user_id = r.subject AND a.active",
+                ACCESS_THERE,
             ),
         };
         let sql = format!(
@@ -992,15 +999,27 @@ fn reset(
             brake::last_at.eq(None::<i64>),
         ))
         .execute(tx.conn())?;
-        // Still known as done, so that repeating one costs nothing.
-        diesel::update(
-            removal::table
-                .filter(removal::target_id.eq(&target))
-                .filter(removal::kind.eq(&kind)),
-        )
-        .set(removal::counted.eq(false))
-        .execute(tx.conn())?;
+        uncount(tx, target, kind)?;
     }
+    Ok(())
+}
+
+/// What was removed does not count any more. What was let by and is not removed yet goes on counting.
+fn uncount(tx: &mut Tx<'_>, target: String, kind: String) -> Result<(), Error> {
+    let still_there = if kind == RemovalKind::MembershipRemoval.as_str() {
+        MEMBERSHIP_THERE
+    } else {
+        ACCESS_THERE
+    };
+    let mut binds = Binds::default();
+    let (target, kind) = (binds.text(target), binds.text(kind));
+    let sql = format!(
+        "UPDATE removal AS r SET counted = FALSE \
+         WHERE r.target_id = {target} AND r.kind = {kind} AND NOT EXISTS (SELECT 1 FROM {still_there})"
+    );
+    on_each!(tx.conn(), |c| binds
+        .statement::<BigInt>(&sql, true)
+        .execute(c))?;
     Ok(())
 }
 

@@ -20,32 +20,17 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use self::wire::{Named, PermittedGroup, User};
-use super::atlassian::{Rest, Words, throw_away_password};
+use super::atlassian::{Rest, Words, once, throw_away_password};
 use super::{
-    ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
-    fold, same,
+    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
 };
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Method, Options, Response};
 
 pub(super) static CAPABILITIES: Capabilities = Capabilities {
-    product: "Bitbucket Data Center",
-    create: true,
-    update: true,
-    rename: true,
-    deactivate: true,
-    reactivate: true,
-    delete: true,
-    reads_email: true,
-    by_email: ByEmail::Everybody,
-    creates_groups: true,
-    memberships: true,
     takes_memberships: true,
-    leads: false,
-    slashes_in_names: true,
-    display_names_without: "",
     members_a_request: 100,
-    removals_a_request: 1,
+    ..Capabilities::usual("Bitbucket Data Center")
 };
 
 /// Asked for at once; Bitbucket may give fewer.
@@ -84,10 +69,7 @@ impl Target for BitbucketDc {
     }
 
     async fn protected(&self) -> Result<Protected, Failure> {
-        self.protected
-            .get_or_try_init(|| self.read_protected())
-            .await
-            .cloned()
+        once(&self.protected, self.read_protected()).await
     }
 
     async fn observe(&self, lookup: Lookup<'_>) -> Result<Option<Observed>, Failure> {

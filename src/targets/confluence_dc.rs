@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use self::wire::{Current, Grant, Made, Named, RestList, ServerInformation, User};
-use super::atlassian::{Rest, Who, Words};
+use super::atlassian::{Rest, Who, Words, once};
 use super::{
     ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
     same,
@@ -27,23 +27,12 @@ use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, 
 use crate::outbound::{Client, Response, segment};
 
 pub(super) static CAPABILITIES: Capabilities = Capabilities {
-    product: "Confluence Data Center",
-    create: true,
-    update: true,
     rename: false,
-    deactivate: true,
-    reactivate: true,
-    delete: true,
     reads_email: false,
     by_email: ByEmail::Nobody,
-    creates_groups: true,
-    memberships: true,
-    takes_memberships: false,
-    leads: false,
     slashes_in_names: false,
     display_names_without: rules::NOT_IN_FULL_NAMES,
-    members_a_request: 1,
-    removals_a_request: 1,
+    ..Capabilities::usual("Confluence Data Center")
 };
 
 /// The first version that creates accounts over REST (CONFSERVER-87292).
@@ -96,10 +85,7 @@ impl Target for ConfluenceDc {
     }
 
     async fn protected(&self) -> Result<Protected, Failure> {
-        self.protected
-            .get_or_try_init(|| self.read_protected())
-            .await
-            .cloned()
+        once(&self.protected, self.read_protected()).await
     }
 
     async fn observe(&self, lookup: Lookup<'_>) -> Result<Option<Observed>, Failure> {

@@ -14,33 +14,14 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
-use super::atlassian::{Rest, throw_away_password};
+use super::atlassian::{Rest, Who, throw_away_password};
 use super::{
-    ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
-    fold, same,
+    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
 };
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Credential, Error, Options, Response};
 
-pub(super) static CAPABILITIES: Capabilities = Capabilities {
-    product: "Crowd",
-    create: true,
-    update: true,
-    rename: true,
-    deactivate: true,
-    reactivate: true,
-    delete: true,
-    reads_email: true,
-    by_email: ByEmail::Everybody,
-    creates_groups: true,
-    memberships: true,
-    takes_memberships: false,
-    leads: false,
-    slashes_in_names: true,
-    display_names_without: "",
-    members_a_request: 1,
-    removals_a_request: 1,
-};
+pub(super) static CAPABILITIES: Capabilities = Capabilities::usual("Crowd");
 
 /// Atlassian's own client takes an answer without it for that of something else.
 const MARK: &str = "X-Embedded-Crowd-Version";
@@ -233,7 +214,7 @@ impl Operations for Crowd {
     }
 
     async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
-        let user = self.present(whom).await?;
+        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
         if user.name == to {
             return Ok(Applied::already(self.observed(user).await?));
         }
@@ -404,7 +385,7 @@ impl Crowd {
         whom: Whom<'_>,
         change: impl FnOnce(&mut User),
     ) -> Result<Applied, Failure> {
-        let user = self.present(whom).await?;
+        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
         let mut changed = user.clone();
         change(&mut changed);
         if changed.entity() == user.entity() {
@@ -459,15 +440,10 @@ impl Crowd {
         })
     }
 
-    async fn present(&self, whom: Whom<'_>) -> Result<User, Failure> {
-        self.find(whom).await?.ok_or_else(|| gone(whom))
-    }
-
     async fn find(&self, whom: Whom<'_>) -> Result<Option<User>, Failure> {
-        if whom.remote_id.is_empty() {
-            self.by_name(whom.username).await
-        } else {
-            self.by_id(whom.remote_id).await
+        match Who::from(whom) {
+            Who::Key(id) => self.by_id(id).await,
+            Who::Name(name) => self.by_name(name).await,
         }
     }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use self::wire::{
     Group, List, Members, Refusal, ServiceProviderConfig, User, literal, patch, replace,
 };
-use super::atlassian::Rest;
+use super::atlassian::{Rest, Who};
 use super::{
     ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
     fold, same, start_of,
@@ -26,23 +26,10 @@ use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, 
 use crate::outbound::{Client, Credential, Error, Options, Response, segment};
 
 pub(super) static CAPABILITIES: Capabilities = Capabilities {
-    product: "Atlassian Guard",
-    create: true,
-    update: true,
-    rename: true,
-    deactivate: true,
-    reactivate: true,
-    delete: true,
-    reads_email: true,
     by_email: ByEmail::NameIsAddress,
-    creates_groups: true,
-    memberships: true,
-    takes_memberships: false,
-    leads: false,
-    slashes_in_names: true,
-    display_names_without: "",
     members_a_request: MANY,
     removals_a_request: MANY,
+    ..Capabilities::usual("Atlassian Guard")
 };
 
 /// Atlassian gives no more at once, whatever it is asked for.
@@ -229,7 +216,7 @@ impl Operations for Guard {
         display_name: Option<&str>,
         email: Option<&str>,
     ) -> Result<Applied, Failure> {
-        let user = self.present(whom).await?;
+        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
         let mut operations = Vec::new();
         if let Some(name) = display_name.filter(|name| *name != user.display_name()) {
             operations.push(replace("displayName", json!(name)));
@@ -244,7 +231,7 @@ impl Operations for Guard {
     }
 
     async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
-        let user = self.present(whom).await?;
+        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
         let mut operations = Vec::new();
         if user.user_name != to {
             operations.push(replace("userName", json!(to)));
@@ -310,7 +297,7 @@ impl Operations for Guard {
     }
 
     async fn add_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
-        let user = self.present(whom).await?;
+        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
         let before = user.id.clone();
         if user.observed()?.groups.iter().any(|name| same(name, group)) {
             return Ok(Applied::was_so());
@@ -396,15 +383,10 @@ impl Guard {
 
     // Accounts
 
-    async fn present(&self, whom: Whom<'_>) -> Result<User, Failure> {
-        self.find(whom).await?.ok_or_else(|| gone(whom))
-    }
-
     async fn find(&self, whom: Whom<'_>) -> Result<Option<User>, Failure> {
-        if whom.remote_id.is_empty() {
-            self.by_name(whom.username).await
-        } else {
-            self.by_id(whom.remote_id).await
+        match Who::from(whom) {
+            Who::Key(id) => self.by_id(id).await,
+            Who::Name(name) => self.by_name(name).await,
         }
     }
 
@@ -434,7 +416,7 @@ impl Guard {
     }
 
     async fn set_active(&self, whom: Whom<'_>, active: bool) -> Result<Applied, Failure> {
-        let user = self.present(whom).await?;
+        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
         let mut operations = Vec::new();
         if user.active != active {
             operations.push(replace("active", json!(active)));

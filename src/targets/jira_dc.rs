@@ -12,32 +12,16 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use self::wire::{Permissions, Picker, ServerInfo, User};
-use super::atlassian::{Rest, Who, Words};
+use super::atlassian::{Rest, Who, Words, once};
 use super::{
-    ByEmail, Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out,
-    same,
+    Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, same,
 };
 use crate::domain::{Action, Applied, Failure, Holdings, LeadSuccessors, Lookup, Observed};
 use crate::outbound::{Client, Response, segment};
 
 pub(super) static CAPABILITIES: Capabilities = Capabilities {
-    product: "Jira Data Center",
-    create: true,
-    update: true,
-    rename: true,
-    deactivate: true,
-    reactivate: true,
-    delete: true,
-    reads_email: true,
-    by_email: ByEmail::Everybody,
-    creates_groups: true,
-    memberships: true,
-    takes_memberships: false,
     leads: true,
-    slashes_in_names: true,
-    display_names_without: "",
-    members_a_request: 1,
-    removals_a_request: 1,
+    ..Capabilities::usual("Jira Data Center")
 };
 
 /// The first version that lets REST change `active` (JRASERVER-37294).
@@ -69,10 +53,7 @@ impl Target for JiraDc {
     }
 
     async fn protected(&self) -> Result<Protected, Failure> {
-        self.protected
-            .get_or_try_init(|| self.read_protected())
-            .await
-            .cloned()
+        once(&self.protected, self.read_protected()).await
     }
 
     async fn observe(&self, lookup: Lookup<'_>) -> Result<Option<Observed>, Failure> {

@@ -9,28 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{ByEmail, Capabilities, Check, Member, Page, Protected, Target, fold, same, start_of};
+use super::{Capabilities, Check, Member, Page, Protected, Target, fold, same, start_of};
 use crate::domain::{Action, Applied, Failure, HeldGroup, Holdings, Lookup, Observed, Owner};
 
-static CAPABILITIES: Capabilities = Capabilities {
-    product: "Memory",
-    create: true,
-    update: true,
-    rename: true,
-    deactivate: true,
-    reactivate: true,
-    delete: true,
-    reads_email: true,
-    by_email: ByEmail::Everybody,
-    creates_groups: true,
-    memberships: true,
-    takes_memberships: false,
-    leads: false,
-    slashes_in_names: true,
-    display_names_without: "",
-    members_a_request: 1,
-    removals_a_request: 1,
-};
+static CAPABILITIES: Capabilities = Capabilities::usual("Memory");
 
 static WITHOUT_INACTIVE: Capabilities = Capabilities {
     takes_memberships: true,

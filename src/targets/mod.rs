@@ -69,6 +69,31 @@ pub struct Capabilities {
     pub removals_a_request: usize,
 }
 
+impl Capabilities {
+    /// What nearly every product can do; a product says only where it differs.
+    const fn usual(product: &'static str) -> Self {
+        Self {
+            product,
+            create: true,
+            update: true,
+            rename: true,
+            deactivate: true,
+            reactivate: true,
+            delete: true,
+            reads_email: true,
+            by_email: ByEmail::Everybody,
+            creates_groups: true,
+            memberships: true,
+            takes_memberships: false,
+            leads: false,
+            slashes_in_names: true,
+            display_names_without: "",
+            members_a_request: 1,
+            removals_a_request: 1,
+        }
+    }
+}
+
 /// Whom a product finds by an e-mail address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByEmail {

@@ -389,7 +389,7 @@ fn mistakes_are_told_with_their_place_and_the_right_word() {
             "token = { env = \"JIRA_TOKEN\" }",
             "token = { env = \"A\", file = \"s3cret\" }",
             &[
-                "8:9: a secret has exactly one key, `env` or `file`; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
+                "8:9: a secret has exactly one key, `env`, `file` or `stored`; use token = { env = \"NAME_OF_A_VARIABLE\" } or token = { file = \"/path/to/it\" }",
             ],
         ),
         (

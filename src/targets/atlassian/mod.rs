@@ -6,6 +6,7 @@ mod who;
 mod words;
 
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::domain::Failure;
 use crate::outbound::{Client, Method, Request, Response};
@@ -13,6 +14,14 @@ use crate::outbound::{Client, Method, Request, Response};
 pub(super) use password::throw_away_password;
 pub(super) use who::Who;
 pub(super) use words::{Words, shown};
+
+/// What was read before, or else what `read` brings; a failure is not remembered.
+pub(super) async fn once<T: Clone>(
+    cell: &OnceCell<T>,
+    read: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    cell.get_or_try_init(|| read).await.cloned()
+}
 
 /// A product's REST interface.
 #[derive(Debug)]
@@ -97,15 +106,7 @@ impl Rest {
         query: &[(&str, &str)],
         body: Value,
     ) -> Result<Response, Failure> {
-        let method = Method::POST;
-        self.send(Request {
-            method,
-            query,
-            path,
-            body: Some(body),
-            ..Request::default()
-        })
-        .await
+        self.write(Method::POST, path, query, body).await
     }
 
     pub(super) async fn put(
@@ -114,20 +115,23 @@ impl Rest {
         query: &[(&str, &str)],
         body: Value,
     ) -> Result<Response, Failure> {
-        let method = Method::PUT;
-        self.send(Request {
-            method,
-            query,
-            path,
-            body: Some(body),
-            ..Request::default()
-        })
-        .await
+        self.write(Method::PUT, path, query, body).await
     }
 
     pub(super) async fn patch(&self, path: &str, body: Value) -> Result<Response, Failure> {
+        self.write(Method::PATCH, path, &[], body).await
+    }
+
+    async fn write(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Value,
+    ) -> Result<Response, Failure> {
         self.send(Request {
-            method: Method::PATCH,
+            method,
+            query,
             path,
             body: Some(body),
             ..Request::default()

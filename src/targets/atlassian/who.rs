@@ -1,4 +1,4 @@
-//! How Jira and Confluence address a user.
+//! What a user is addressed by.
 
 use crate::domain::Failure;
 use crate::targets::Whom;

@@ -580,6 +580,31 @@ async fn workers_that_ask_at_once_do_not_overshoot() {
     }
 }
 
+/// The word of a person is for what is held, and not for the next mistake.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_released_and_came_back_counts_again() {
+    for database in databases() {
+        let world = World::braked(&database, "", "", TIGHT).await;
+        let ids = world.people(8).await;
+        let all = async |active: bool| {
+            for id in &ids {
+                world.set(id, "active", json!(active)).await;
+            }
+            world.settle().await;
+        };
+        all(false).await;
+        assert_eq!(world.inactive(), 3, "{}", database.name);
+        assert_eq!(world.decide(Decision::Release, None).await, 5);
+        world.settle().await;
+        assert_eq!(world.inactive(), 8);
+        all(true).await;
+        assert_eq!(world.inactive(), 0);
+        all(false).await;
+        assert_eq!(world.inactive(), 3, "{}", database.name);
+        assert_eq!(world.held().await.len(), 5);
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Active(usize, bool),
@@ -623,11 +648,15 @@ impl Passed {
         let now = world.app.clock.now();
         let writes = world.memory.writes();
         for action in &writes[*seen..] {
-            let Action::Deactivate { username, .. } = action else {
-                continue;
-            };
-            if !released.contains(username) {
-                self.0.push((now, username.clone()));
+            match action {
+                Action::Deactivate { username, .. } if !released.contains(username) => {
+                    self.0.push((now, username.clone()));
+                }
+                // The word of a person was for that one time.
+                Action::Reactivate { username, .. } => {
+                    released.remove(username);
+                }
+                _ => {}
             }
         }
         *seen = writes.len();
