@@ -201,7 +201,7 @@ impl Operations for BitbucketDc {
             .await?;
         if response.is_success() {
             let user = self.by_name(username).await?;
-            let user = user.ok_or_else(|| gone(Whom::named(username)))?;
+            let user = user.ok_or_else(|| Whom::named(username).gone("Bitbucket", "number"))?;
             self.note(&user);
             // Nothing was ever taken from it, so it counts as active; which groups Bitbucket has put it into, and
             // whether one of them gives it a licence, a look tells.
@@ -262,7 +262,7 @@ impl Operations for BitbucketDc {
     async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
         // Under the new name, if the answer to an earlier attempt was lost.
         let user = self.find(whom.remote_id, &[whom.username, to]).await?;
-        let user = user.ok_or_else(|| gone(whom))?;
+        let user = user.ok_or_else(|| whom.gone("Bitbucket", "number"))?;
         if user.name == to {
             return Ok(Applied::already(self.observed(&user).await?));
         }
@@ -330,7 +330,7 @@ impl Operations for BitbucketDc {
                 if self.group_exists(group).await?.is_none() {
                     return Err(no_group(group));
                 }
-                Err(gone(whom))
+                Err(whom.gone("Bitbucket", "number"))
             }
             response => Err(self.refusal(&response, &user.name).await),
         }
@@ -344,15 +344,6 @@ impl Operations for BitbucketDc {
             return Ok(Applied::was_so());
         }
         self.take_out_of(&user, group).await
-    }
-}
-
-impl<'a> Whom<'a> {
-    fn named(username: &'a str) -> Self {
-        Self {
-            remote_id: "",
-            username,
-        }
     }
 }
 
@@ -412,7 +403,7 @@ impl BitbucketDc {
 
     async fn present(&self, whom: Whom<'_>) -> Result<User, Failure> {
         let user = self.find(whom.remote_id, &[whom.username]).await?;
-        user.ok_or_else(|| gone(whom))
+        user.ok_or_else(|| whom.gone("Bitbucket", "number"))
     }
 
     /// The account of that number: under one of these names, or else wherever it is in the list of all. Without a
@@ -492,7 +483,7 @@ impl BitbucketDc {
             }
             404 => {
                 self.rest.absent(response)?;
-                Err(gone(Whom::named(&user.name)))
+                Err(Whom::named(&user.name).gone("Bitbucket", "number"))
             }
             _ => Err(self.refusal(response, &user.name).await),
         }
@@ -738,20 +729,6 @@ fn next_page<T>(
 fn account_of(response: &Response) -> Option<String> {
     let name = response.header(ACCOUNT)?.trim();
     (!name.is_empty()).then(|| name.to_owned())
-}
-
-/// The failure that an account is not there.
-fn gone(whom: Whom<'_>) -> Failure {
-    let Whom {
-        remote_id,
-        username,
-    } = whom;
-    let text = if remote_id.is_empty() {
-        format!("Bitbucket has no user {username}")
-    } else {
-        format!("Bitbucket has no user with number {remote_id} ({username})")
-    };
-    Failure::Gone { text }
 }
 
 fn no_group(group: &str) -> Failure {

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use self::wire::{Groups, Named, Refusal, Server, User, Users};
-use super::atlassian::{Rest, Who, throw_away_password};
+use super::atlassian::{Rest, Who, is_called, throw_away_password};
 use super::{
     Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, fold, same,
 };
@@ -43,20 +43,6 @@ pub struct Crowd {
     rest: Rest,
     /// The application that Usher signs in as.
     application: String,
-}
-
-/// The failure that an account is not there.
-fn gone(whom: Whom<'_>) -> Failure {
-    let Whom {
-        remote_id,
-        username,
-    } = whom;
-    let text = if remote_id.is_empty() {
-        format!("Crowd has no user {username}")
-    } else {
-        format!("Crowd has no user with key {remote_id} ({username})")
-    };
-    Failure::Gone { text }
 }
 
 #[async_trait]
@@ -180,10 +166,11 @@ impl Operations for Crowd {
         let made = self.by_name(username).await?;
         match (made, refusal) {
             (Some(made), None) => Ok(Applied::done(made.with_groups(Vec::new()))),
-            (None, None) => Err(gone(Whom {
+            (None, None) => Err(Whom {
                 remote_id: "",
                 username,
-            })),
+            }
+            .gone("Crowd", "key")),
             // The answer to an earlier attempt was lost.
             (Some(made), Some(_)) if made.is_what_was_sent(&user) => {
                 Ok(Applied::already(self.observed(made).await?))
@@ -214,7 +201,10 @@ impl Operations for Crowd {
     }
 
     async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
-        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
+        let user = self
+            .find(whom)
+            .await?
+            .ok_or_else(|| whom.gone("Crowd", "key"))?;
         if user.name == to {
             return Ok(Applied::already(self.observed(user).await?));
         }
@@ -249,17 +239,8 @@ impl Operations for Crowd {
             Some(key) => self.by_id(key).await?,
             None => self.by_name(to).await?,
         };
-        let after = after.ok_or_else(|| gone(whom))?;
-        if !same(&after.name, to) {
-            let text = format!(
-                "Crowd took the new name {to} without an error, but shows {}",
-                after.name
-            );
-            return Err(Failure::Rejected {
-                field: Some("name".to_owned()),
-                text,
-            });
-        }
+        let after = after.ok_or_else(|| whom.gone("Crowd", "key"))?;
+        is_called(&after.name, to, "Crowd")?;
         Ok(Applied::done(self.observed(after).await?))
     }
 
@@ -333,7 +314,10 @@ impl Operations for Crowd {
             Some("GROUP_NOT_FOUND") => Err(Failure::Gone {
                 text: format!("Crowd has no group {group}"),
             }),
-            Some("USER_NOT_FOUND") => Err(self.moved(whom).await?.unwrap_or_else(|| gone(whom))),
+            Some("USER_NOT_FOUND") => Err(self
+                .moved(whom)
+                .await?
+                .unwrap_or_else(|| whom.gone("Crowd", "key"))),
             _ => Err(self.refusal(&response)),
         }
     }
@@ -385,7 +369,10 @@ impl Crowd {
         whom: Whom<'_>,
         change: impl FnOnce(&mut User),
     ) -> Result<Applied, Failure> {
-        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
+        let user = self
+            .find(whom)
+            .await?
+            .ok_or_else(|| whom.gone("Crowd", "key"))?;
         let mut changed = user.clone();
         change(&mut changed);
         if changed.entity() == user.entity() {
@@ -400,7 +387,8 @@ impl Crowd {
         }
         let after = self.by_id(user.remote_id()).await?;
         Ok(Applied::done(
-            self.observed(after.ok_or_else(|| gone(whom))?).await?,
+            self.observed(after.ok_or_else(|| whom.gone("Crowd", "key"))?)
+                .await?,
         ))
     }
 
@@ -434,7 +422,7 @@ impl Crowd {
     /// [`Failure::Gone`] if the account is missing, or has another name than the one a membership was written with.
     async fn moved(&self, whom: Whom<'_>) -> Result<Option<Failure>, Failure> {
         Ok(match self.find(whom).await? {
-            None => Some(gone(whom)),
+            None => Some(whom.gone("Crowd", "key")),
             Some(user) if !same(&user.name, whom.username) => Some(renamed(whom, &user)),
             Some(_) => None,
         })

@@ -216,7 +216,10 @@ impl Operations for Guard {
         display_name: Option<&str>,
         email: Option<&str>,
     ) -> Result<Applied, Failure> {
-        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
+        let user = self
+            .find(whom)
+            .await?
+            .ok_or_else(|| whom.gone("the directory", "id"))?;
         let mut operations = Vec::new();
         if let Some(name) = display_name.filter(|name| *name != user.display_name()) {
             operations.push(replace("displayName", json!(name)));
@@ -231,7 +234,10 @@ impl Operations for Guard {
     }
 
     async fn rename_user(&self, whom: Whom<'_>, to: &str) -> Result<Applied, Failure> {
-        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
+        let user = self
+            .find(whom)
+            .await?
+            .ok_or_else(|| whom.gone("the directory", "id"))?;
         let mut operations = Vec::new();
         if user.user_name != to {
             operations.push(replace("userName", json!(to)));
@@ -297,7 +303,10 @@ impl Operations for Guard {
     }
 
     async fn add_member(&self, whom: Whom<'_>, group: &str) -> Result<Applied, Failure> {
-        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
+        let user = self
+            .find(whom)
+            .await?
+            .ok_or_else(|| whom.gone("the directory", "id"))?;
         let before = user.id.clone();
         if user.observed()?.groups.iter().any(|name| same(name, group)) {
             return Ok(Applied::was_so());
@@ -309,7 +318,7 @@ impl Operations for Guard {
         if response.status == 404 {
             self.is_absent(&response).await?;
             // The group is there, so it is the account that went in the meantime.
-            return Err(gone(whom));
+            return Err(whom.gone("the directory", "id"));
         }
         Err(self.refused_group(&response))
     }
@@ -416,7 +425,10 @@ impl Guard {
     }
 
     async fn set_active(&self, whom: Whom<'_>, active: bool) -> Result<Applied, Failure> {
-        let user = self.find(whom).await?.ok_or_else(|| gone(whom))?;
+        let user = self
+            .find(whom)
+            .await?
+            .ok_or_else(|| whom.gone("the directory", "id"))?;
         let mut operations = Vec::new();
         if user.active != active {
             operations.push(replace("active", json!(active)));
@@ -453,10 +465,11 @@ impl Guard {
         let response = self.rest.patch(&path, patch(operations)).await?;
         if response.status == 404 {
             self.is_absent(&response).await?;
-            return Err(gone(Whom {
+            return Err(Whom {
                 remote_id: &before.remote_id,
                 username: &before.username,
-            }));
+            }
+            .gone("the directory", "id"));
         }
         if !response.is_success() {
             return Err(self.refused_account(&response, email));
@@ -821,16 +834,6 @@ fn is_about_one(failure: &Failure) -> bool {
 fn no_group(name: &str) -> Failure {
     Failure::Gone {
         text: format!("the directory has no group {name}"),
-    }
-}
-
-/// The failure that an account is not there.
-fn gone(whom: Whom<'_>) -> Failure {
-    Failure::Gone {
-        text: match whom.remote_id {
-            "" => format!("the directory has no user {}", whom.username),
-            id => format!("the directory has no user with id {id} ({})", whom.username),
-        },
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use self::wire::{Permissions, Picker, ServerInfo, User};
-use super::atlassian::{Rest, Who, Words, once};
+use super::atlassian::{Rest, Who, Words, is_called, once};
 use super::{
     Capabilities, Check, Member, Operations, Page, Protected, Target, Whom, carry_out, same,
 };
@@ -250,16 +250,7 @@ impl Operations for JiraDc {
             Who::Name(to)
         };
         let user = self.user(who).await?.ok_or_else(|| who.gone("Jira"))?;
-        if !same(&user.name, to) {
-            let text = format!(
-                "Jira took the new name {to} without an error, but shows {}",
-                user.name
-            );
-            return Err(Failure::Rejected {
-                field: Some("name".to_owned()),
-                text,
-            });
-        }
+        is_called(&user.name, to, "Jira")?;
         Ok(done(user))
     }
 

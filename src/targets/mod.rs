@@ -257,6 +257,29 @@ struct Whom<'a> {
     username: &'a str,
 }
 
+impl<'a> Whom<'a> {
+    fn named(username: &'a str) -> Self {
+        Self {
+            remote_id: "",
+            username,
+        }
+    }
+
+    /// The failure that `product`, which knows accounts by a `key` of that name, has no such one.
+    fn gone(self, product: &str, key: &str) -> Failure {
+        let Self {
+            remote_id,
+            username,
+        } = self;
+        let text = if remote_id.is_empty() {
+            format!("{product} has no user {username}")
+        } else {
+            format!("{product} has no user with {key} {remote_id} ({username})")
+        };
+        Failure::Gone { text }
+    }
+}
+
 /// What a product does for each kind of action; [`carry_out`] takes the action apart.
 #[async_trait]
 trait Operations: Sync {

@@ -10,10 +10,22 @@ use tokio::sync::OnceCell;
 
 use crate::domain::Failure;
 use crate::outbound::{Client, Method, Request, Response};
+use crate::targets::same;
 
 pub(super) use password::throw_away_password;
 pub(super) use who::Who;
 pub(super) use words::{Words, shown};
+
+/// Checks that an account shows the name that `product` took for it.
+pub(super) fn is_called(shown: &str, name: &str, product: &str) -> Result<(), Failure> {
+    if same(shown, name) {
+        return Ok(());
+    }
+    Err(Failure::Rejected {
+        field: Some("name".to_owned()),
+        text: format!("{product} took the new name {name} without an error, but shows {shown}"),
+    })
+}
 
 /// What was read before, or else what `read` brings; a failure is not remembered.
 pub(super) async fn once<T: Clone>(

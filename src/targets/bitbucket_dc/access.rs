@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::wire::{PermittedUser, User};
-use super::{BitbucketDc, fold, gone, same};
+use super::{BitbucketDc, fold, same};
 use crate::domain::{Applied, Failure, HeldGroup, Holdings, Owner};
 use crate::outbound::{Method, Response};
 use crate::targets::Whom;
@@ -286,7 +286,7 @@ impl BitbucketDc {
             200..=299 => Ok(Applied::was_so()),
             404 => {
                 self.rest.absent(response)?;
-                Err(gone(Whom::named(&user.name)))
+                Err(Whom::named(&user.name).gone("Bitbucket", "number"))
             }
             _ => Err(self.refusal(response, &user.name).await),
         }
