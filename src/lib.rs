@@ -16,7 +16,7 @@
 //! | 0 | [`scim`], [`domain`], [`clock`] | nothing of ours |
 //! | 1 | [`config`] | domain |
 //! | 1 | [`mapping`] | scim, domain |
-//! | 2 | [`telemetry`] | config |
+//! | 1 | [`telemetry`] | nothing of ours |
 //! | 2 | [`outbound`] | domain, clock, config |
 //! | 1 | [`vault`] | nothing of ours |
 //! | 1 | [`metrics`] | nothing of ours |
@@ -25,13 +25,13 @@
 //! | 3 | [`idcs`] | scim, outbound, domain, clock, config |
 //! | 3 | [`targets`] | domain, scim, outbound, clock, config |
 //! | 4 | [`intake`] | store, scim, domain, clock |
-//! | 4 | [`converge`] | store, targets, mapping, metrics, scim, domain, clock, config |
+//! | 4 | [`converge`] | store, targets, mapping, metrics, telemetry, scim, domain, clock, config |
 //! | 5 | [`configure`] | config, mapping, vault, store, domain, clock |
 //! | 5 | [`reconcile`] | idcs, intake, store, scim, domain, clock, config |
 //! | 5 | [`alerts`] | outbound, store, metrics, domain, clock, config |
 //! | 5 | [`login`] | reconcile, intake, auth, store, domain, clock |
 //! | 5 | [`consent`] | reconcile, idcs, auth, vault, store, domain, clock |
-//! | 6 | [`http`] | login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config |
+//! | 6 | [`http`] | login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, telemetry, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!

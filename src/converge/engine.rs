@@ -23,6 +23,7 @@ use crate::store::group_work::ClaimedGroup;
 use crate::store::work::{Claimed, Wanted};
 use crate::store::{self, Store, audit, brakes, group_work, pause, runs, settings, users, work};
 use crate::targets::Check;
+use crate::telemetry;
 
 /// How often the engine looks for work that nobody woke it for: retries that became due, and marks made by
 /// other processes.
@@ -418,6 +419,7 @@ impl Engine {
             group = %item.name,
             cause = %item.cause,
         );
+        telemetry::follow(&span, &item.cause);
         let engine = self.clone();
         tasks.spawn(
             async move {
@@ -466,6 +468,7 @@ impl Engine {
             user = %item.user_id,
             cause = %item.cause,
         );
+        telemetry::follow(&span, &item.cause);
         let engine = self.clone();
         tasks.spawn(
             async move {

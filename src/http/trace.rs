@@ -11,6 +11,7 @@ use actix_web::{Error, HttpMessage, web};
 use tracing::Instrument;
 
 use super::State;
+use crate::telemetry;
 
 /// The header that carries the id, in and out.
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,6 +46,7 @@ pub async fn request_span(
         method = %request.method(),
         path = %request.path(),
     );
+    telemetry::begin(&span, &id);
     let started = Instant::now();
     let answered = CURRENT.scope(id.clone(), next.call(request).instrument(span));
     let mut response = answered.await?;

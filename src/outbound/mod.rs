@@ -23,6 +23,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::clock::Clock;
 use crate::domain::Failure;
@@ -281,7 +283,15 @@ impl Client {
             None => None,
         };
         let started = Instant::now();
-        let outcome = self.exchange(request, url, limit, &what).await;
+        // Without the path, which has names of people in it.
+        let span = tracing::debug_span!("call", %method, host = self.host, status = Empty);
+        let outcome = self
+            .exchange(request, url, limit, &what)
+            .instrument(span.clone())
+            .await;
+        if let Ok(answer) = &outcome {
+            span.record("status", answer.status);
+        }
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &outcome {
             Ok(answer) => {

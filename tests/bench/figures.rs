@@ -183,6 +183,11 @@ pub(crate) fn row(figures: &Figures) -> String {
 fn percentile(latencies: &[Duration], share: f64) -> f64 {
     let mut sorted = latencies.to_vec();
     sorted.sort();
+    at(&sorted, share).map_or(f64::NAN, |d| d.as_secs_f64() * 1e6)
+}
+
+/// Which of these, the shortest first, so much of them is no longer than.
+pub(crate) fn at(sorted: &[Duration], share: f64) -> Option<Duration> {
     let at = ((sorted.len() as f64 - 1.0).max(0.0) * share).round() as usize;
-    sorted.get(at).map_or(f64::NAN, |d| d.as_secs_f64() * 1e6)
+    sorted.get(at).copied()
 }

@@ -78,16 +78,16 @@ pub(crate) struct Sample {
 /// Makes the n-th request of a slice.
 pub(crate) type Make = Arc<dyn Fn(usize) -> Call + Send + Sync>;
 
-/// Puts load on `address` over so many connections.
+/// Puts load on these servers in turn, over so many connections in all.
 pub(crate) async fn load(
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     connections: usize,
     until: Until,
     make: Make,
 ) -> anyhow::Result<Sample> {
     let mut clients = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        clients.push(Client::connect(address).await?);
+    for address in addresses.iter().cycle().take(connections) {
+        clients.push(Client::connect(*address).await?);
     }
     let next = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();

@@ -9,6 +9,7 @@
     reason = "the report is what this program is for"
 )]
 
+mod effect;
 mod figures;
 mod http;
 mod login;
@@ -52,8 +53,8 @@ struct Options {
     /// How long one turn lasts.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Measure only these parts: reads, pages, patches, creates, groups, large, dead-target, pull, login, rules. The last
-    /// three are left out unless they are named alone, or with --large.
+    /// Measure only these parts: reads, pages, patches, creates, groups, large, dead-target, pull, login, effect,
+    /// rules, replicas. The last five are left out unless they are named alone, or with --large; replicas need --postgres.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
     /// How many users the domains of `pull` have.
@@ -144,6 +145,12 @@ impl Bench {
         if self.options.only == ["login"] {
             return self.login();
         }
+        if self.options.only == ["effect"] {
+            return self.effect();
+        }
+        if self.options.only == ["replicas"] {
+            return self.replicas();
+        }
         self.apply(&self.database, CONNECTION)?;
         let token = process::run(&self.database, &["token", "create", "bench"])?;
         let usher = self
@@ -186,6 +193,7 @@ impl Bench {
         }
         if self.options.large && self.options.only.is_empty() {
             self.login()?;
+            self.effect()?;
             self.pull()?;
             self.rules()?;
         }
@@ -200,6 +208,91 @@ impl Bench {
             println!(
                 "  {}: p50 {:.1?}, p99 {:.1?}",
                 waits.what, waits.p50, waits.p99
+            );
+        }
+        Ok(())
+    }
+
+    /// How long a change takes to the product.
+    fn effect(&self) -> anyhow::Result<()> {
+        println!(
+            "from a push to its effect in a Jira that answers in 20 ms, load {}",
+            machine_load()
+        );
+        let measured = effect::measure(self.folder.path(), &[10, 50, 200], &[4, 16]);
+        for it in self.runtime.block_on(measured)? {
+            println!(
+                "  {:>3} changes a second, concurrency {:>2}: p50 {:.0?}, p95 {:.0?}, p99 {:.0?}",
+                it.a_second, it.concurrency, it.p50, it.p95, it.p99
+            );
+        }
+        Ok(())
+    }
+
+    /// One server beside two, and SQLite beside PostgreSQL.
+    fn replicas(&self) -> anyhow::Result<()> {
+        let folder = self.folder.path();
+        let postgres = self.options.postgres.as_deref();
+        let postgres = postgres.context("name an empty database with --postgres")?;
+        let sqlite = process::sqlite_url(folder, "one.db");
+        let mut people = Vec::new();
+        let mut servers = Vec::new();
+        for database in [sqlite.as_str(), postgres] {
+            self.apply(database, CONNECTION)?;
+            people.push(People::new(process::run(
+                database,
+                &["token", "create", "bench"],
+            )?));
+            servers.push(self.runtime.block_on(Server::usher(database, folder))?);
+        }
+        let second = self.runtime.block_on(Server::usher(postgres, folder))?;
+        for (people, server) in people.iter().zip(&servers) {
+            self.runtime.block_on(people.fill_up(server, SMALL))?;
+        }
+        println!("{}", figures::heading());
+        let settings = [
+            ("SQLite", vec![&servers[0]], &people[0]),
+            ("PostgreSQL", vec![&servers[1]], &people[1]),
+            (
+                "PostgreSQL, two servers",
+                vec![&servers[1], &second],
+                &people[1],
+            ),
+        ];
+        let mut entrants = Vec::new();
+        for (what, servers, people) in &settings {
+            let (token, name) = (people.token.clone(), what.replace([' ', ','], ""));
+            entrants.push(self.entrant_of(
+                &format!("create of a user, {what}"),
+                servers.clone(),
+                MANY,
+                self.time(),
+                move |turn| {
+                    let (token, name) = (token.clone(), name.clone());
+                    let name = move |n| format!("{name}t{turn}n{n:06}@example.com");
+                    Arc::new(move |n| people::create(&token, &name(n)))
+                },
+            ));
+        }
+        for (what, servers, people) in &settings {
+            let people = (*people).clone();
+            entrants.push(self.entrant_of(
+                &format!("read by id, {what}"),
+                servers.clone(),
+                MANY,
+                self.time(),
+                move |_| {
+                    let people = people.clone();
+                    Arc::new(move |n| people.read(n * 7919))
+                },
+            ));
+        }
+        let figures = self.measure(entrants)?;
+        for (first, what) in [(0, "creates"), (3, "reads")] {
+            println!(
+                "{what}: PostgreSQL beside SQLite {}; two servers beside one {}",
+                rate_ratio(&figures[first + 1], &figures[first]),
+                rate_ratio(&figures[first + 2], &figures[first + 1]),
             );
         }
         Ok(())
@@ -617,17 +710,29 @@ impl Bench {
         until: Until,
         make: impl Fn(usize) -> Make + 'a,
     ) -> Entrant<'a> {
+        self.entrant_of(name, vec![server], connections, until, make)
+    }
+
+    /// Over several servers.
+    fn entrant_of<'a>(
+        &'a self,
+        name: &str,
+        servers: Vec<&'a Server>,
+        connections: usize,
+        until: Until,
+        make: impl Fn(usize) -> Make + 'a,
+    ) -> Entrant<'a> {
+        let cpu = move |servers: &[&Server]| servers.iter().map(|it| it.cpu()).sum();
         Entrant {
             name: name.to_owned(),
             connections,
             slice: Box::new(move |turn| {
-                let before = server.cpu();
-                let load = http::load(server.address, connections, until, make(turn));
+                let before: Option<Duration> = cpu(&servers);
+                let addresses = servers.iter().map(|it| it.address).collect();
+                let load = http::load(addresses, connections, until, make(turn));
                 let mut sample = self.runtime.block_on(load)?;
-                sample.cpu = server
-                    .cpu()
-                    .zip(before)
-                    .map(|(after, before)| after - before);
+                let after: Option<Duration> = cpu(&servers);
+                sample.cpu = after.zip(before).map(|(after, before)| after - before);
                 Ok(sample)
             }),
         }

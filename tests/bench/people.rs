@@ -125,17 +125,24 @@ impl People {
                 {"op": "replace", "path": "name.givenName", "value": format!("Ada {turn}")},
             ],
         });
-        Call::with_body(
-            "PATCH",
-            &format!("/scim/v2/Users/{id}"),
-            &self.token,
-            &body.to_string(),
-            200,
+        self.patch_user(
+            &id,
+            &body,
             vec![
                 format!("\"id\":\"{id}\","),
                 format!("\"displayName\":\"Ada {turn}\""),
             ],
         )
+    }
+
+    /// A request that changes a person's display name alone, to one that ends in `turn`.
+    pub(crate) fn rename(&self, number: usize, turn: usize) -> Call {
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "replace", "path": "displayName", "value": format!("Ada {turn}")}],
+        });
+        let holds = vec![format!("\"displayName\":\"Ada {turn}\"")];
+        self.patch_user(&self.id(number), &body, holds)
     }
 
     /// A request that adds a person to a group.
@@ -170,6 +177,11 @@ impl People {
             &self.token,
             holds,
         )
+    }
+
+    fn patch_user(&self, id: &str, body: &Value, holds: Vec<String>) -> Call {
+        let path = format!("/scim/v2/Users/{id}");
+        Call::with_body("PATCH", &path, &self.token, &body.to_string(), 200, holds)
     }
 
     fn patch_group(&self, group: &str, operations: &[Value]) -> Call {

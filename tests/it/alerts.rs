@@ -1,8 +1,8 @@
 //! Administrators are told what is wrong, once, and when it is over, through a webhook and a mail server of ours.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,70 +13,24 @@ use usher::store::tokens::{self, CredentialScheme};
 use usher::store::{self, runs};
 use usher::targets::memory::Memory;
 
-use super::harness::{App, Database, Process, databases, get_text, sqlite};
+use super::harness::{App, Database, Process, Receiver, databases, get_text, sqlite};
 
 const DAY_US: i64 = 86_400 * 1_000_000;
 
 /// What came in.
 type Seen<T> = Arc<Mutex<Vec<T>>>;
 
-/// A webhook. Answers with a status that the test may change.
-struct Hook {
-    port: u16,
-    status: Arc<AtomicU16>,
-    /// Head and body of each request.
-    seen: Seen<(String, Value)>,
-}
-
-impl Hook {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let hook = Self {
-            port: listener.local_addr().unwrap().port(),
-            status: Arc::new(AtomicU16::new(200)),
-            seen: Seen::default(),
-        };
-        let (status, seen) = (hook.status.clone(), hook.seen.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = BufReader::new(stream.unwrap());
-                let mut head = String::new();
-                while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).unwrap() > 0 {}
-                let length = head
-                    .lines()
-                    .find_map(|line| {
-                        line.to_lowercase()
-                            .strip_prefix("content-length: ")
-                            .map(str::to_owned)
-                    })
-                    .map_or(0, |n| n.parse().unwrap());
-                let mut body = vec![0; length];
-                stream.read_exact(&mut body).unwrap();
-                let status = status.load(Ordering::SeqCst);
-                if status == 200 {
-                    let body = serde_json::from_slice(&body).unwrap();
-                    seen.lock().unwrap().push((head, body));
-                }
-                let answer = format!(
-                    "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                );
-                stream.get_mut().write_all(answer.as_bytes()).unwrap();
-            }
-        });
-        hook
-    }
-
-    /// What was posted since the last call: raised, and resolved.
-    fn news(&self) -> (Vec<String>, Vec<String>) {
-        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
-        let of = |name: &str| {
-            seen.iter()
-                .flat_map(|(_, body)| body[name].as_array().unwrap().clone())
-                .map(|entry| entry["text"].as_str().unwrap().to_owned())
-                .collect()
-        };
-        (of("raised"), of("resolved"))
-    }
+/// What was posted to the webhook since the last call: raised, and resolved.
+fn news(hook: &Receiver) -> (Vec<String>, Vec<String>) {
+    let seen = hook.take();
+    let of = |name: &str| {
+        seen.iter()
+            .map(|(_, body)| serde_json::from_slice::<Value>(body).unwrap())
+            .flat_map(|body| body[name].as_array().unwrap().clone())
+            .map(|entry| entry["text"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    (of("raised"), of("resolved"))
 }
 
 /// A mail server without TLS, which asks for a name and a password.
@@ -146,7 +100,7 @@ impl Post {
 }
 
 /// The configuration, with the secrets in files beside the database.
-fn configuration(database: &Database, hook: &Hook, post: &Post) -> String {
+fn configuration(database: &Database, hook: &Receiver, post: &Post) -> String {
     let folder = database.folder();
     let url = format!(
         "http://127.0.0.1:{}/services/T0/s3cret-path?sig=s3cret-query",
@@ -219,10 +173,15 @@ async fn push(app: &App, token: &str, name: &str) -> String {
 }
 
 /// Looks, and expects exactly one text of each kind with these words in it, through both channels.
-async fn expect(watch: &mut Watch, (hook, post): (&Hook, &Post), raised: &[&str], over: &[&str]) {
+async fn expect(
+    watch: &mut Watch,
+    (hook, post): (&Receiver, &Post),
+    raised: &[&str],
+    over: &[&str],
+) {
     watch.look().await.unwrap();
-    let (news, ended) = hook.news();
-    for (texts, words) in [(&news, raised), (&ended, over)] {
+    let (told, ended) = news(hook);
+    for (texts, words) in [(&told, raised), (&ended, over)] {
         assert_eq!(texts.len(), words.len(), "{texts:?} for {words:?}");
         for word in words {
             assert_eq!(
@@ -244,14 +203,14 @@ async fn expect(watch: &mut Watch, (hook, post): (&Hook, &Post), raised: &[&str]
     );
     // Once is enough.
     watch.look().await.unwrap();
-    assert_eq!(hook.news(), (Vec::new(), Vec::new()));
+    assert_eq!(news(hook), (Vec::new(), Vec::new()));
     assert!(post.news().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_trouble_is_told_once_and_so_is_its_end() {
     for database in databases() {
-        let (hook, post, memory) = (Hook::start(), Post::start(), Memory::new());
+        let (hook, post, memory) = (Receiver::start(), Post::start(), Memory::new());
         let ways = (&hook, &post);
         let app = App::start(&database, &memory).await;
         app.apply(&configuration(&database, &hook, &post)).await;
@@ -397,7 +356,7 @@ async fn run(app: &App, state: &'static str, message: Option<&'static str>, miss
 #[tokio::test(flavor = "multi_thread")]
 async fn one_server_tells_another_takes_over_and_what_cannot_be_sent_waits() {
     for database in databases() {
-        let (hook, post) = (Hook::start(), Post::start());
+        let (hook, post) = (Receiver::start(), Post::start());
         let app = App::start(&database, &Memory::new()).await;
         app.apply(&configuration(&database, &hook, &post)).await;
         app.token("corp").await;
@@ -419,7 +378,7 @@ async fn one_server_tells_another_takes_over_and_what_cannot_be_sent_waits() {
         assert_eq!(second.look().await.unwrap(), 0);
         app.clock.advance_ms(60_000);
         assert_eq!(second.look().await.unwrap(), 1);
-        let (raised, _) = hook.news();
+        let (raised, _) = news(&hook);
         assert!(
             raised.len() == 1 && raised[0].contains("has pushed nothing"),
             "{raised:?}"
@@ -432,7 +391,7 @@ async fn one_server_tells_another_takes_over_and_what_cannot_be_sent_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_message_goes_through_every_channel_and_no_secret_into_an_error() {
     let database = sqlite();
-    let (hook, post) = (Hook::start(), Post::start());
+    let (hook, post) = (Receiver::start(), Post::start());
     let file = database.folder().join("usher.toml");
     std::fs::write(&file, configuration(&database, &hook, &post)).unwrap();
     let none = Process::command(&database, &["alerts", "test"])
@@ -448,7 +407,8 @@ async fn a_test_message_goes_through_every_channel_and_no_secret_into_an_error()
         said.contains("webhook: sent") && said.contains("mail: sent"),
         "{said}"
     );
-    let (head, body) = hook.seen.lock().unwrap().pop().unwrap();
+    let (head, body) = hook.take().pop().unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
     assert!(
         head.starts_with("POST /services/T0/s3cret-path?sig=s3cret-query"),
         "{head}"

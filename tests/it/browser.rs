@@ -10,8 +10,7 @@ use usher_emulators::idcs::Person;
 use usher_emulators::idcs_domain::{DomainOptions, IdcsDomain};
 use usher_emulators::jira::{Jira, JiraOptions};
 
-use super::conformance::free_port;
-use super::harness::{Database, Process, skip, sqlite};
+use super::harness::{Database, Process, free_port, skip, sqlite};
 
 const PASSWORD: &str = "correct horse battery";
 

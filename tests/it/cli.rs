@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use super::harness::{App, Database, Process, databases, sqlite};
+use super::harness::{App, Database, Process, databases, free_port, sqlite};
 
 const SECRET: &str = "s3cret-of-the-target";
 const CONFIGURATION: &str = r#"
@@ -23,11 +23,6 @@ connection = "corp"
 target = "jira"
 mode = "shadow"
 "#;
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 fn run(database: &Database, arguments: &[&str]) -> Output {
     Process::command(database, arguments)

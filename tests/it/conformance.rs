@@ -3,14 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::harness::{Database, Process, databases, python, skip};
+use super::harness::{Database, Process, databases, free_port, python, skip};
 
 const CONFIGURATION: &str = "[[connection]]\nname = \"corp\"\nkind = \"scim\"\n";
-
-pub(super) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// A running server with a connection of kind `scim`, and a token for it.
 async fn server(database: &Database) -> (Process, String) {

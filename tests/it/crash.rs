@@ -16,7 +16,7 @@ use usher::store::{self, Store, ledger, work};
 use usher_emulators::jira::{Jira, JiraOptions};
 use usher_emulators::{Chaos, FaultKind, Only};
 
-use super::harness::{Database, Process, postgres, sqlite};
+use super::harness::{Database, Process, free_port, postgres, sqlite};
 
 /// Tasks that push at the same time.
 const PUSHERS: usize = 4;
@@ -155,11 +155,7 @@ impl Trial {
         .unwrap();
         apply(&database, &configuration(&jira, ""));
         let token = Process::run(&database, &["token", "create", "corp"]);
-        let free = |_| {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
-        let ports = (0..servers).map(free).collect();
+        let ports = (0..servers).map(|_| free_port()).collect();
         Self {
             seed,
             kills,

@@ -10,7 +10,7 @@ use usher::domain::Role;
 use usher::store::{self, Store};
 use usher::targets::memory::Memory;
 
-use super::harness::{App, Database, Process, databases, postgres, sqlite};
+use super::harness::{App, Database, Process, databases, free_port, postgres, sqlite};
 use super::store::lines;
 
 const CONFIGURATION: &str = r#"
@@ -211,11 +211,6 @@ fn rusty(name: &str, folder: &Path, sql: &str) -> std::path::PathBuf {
     let mut conn = diesel::SqliteConnection::establish(text(&path)).unwrap();
     conn.batch_execute(sql).unwrap();
     path
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -536,7 +536,7 @@ async fn nginx_asks_before_it_lets_anybody_in() {
     let folder = tempfile::tempdir().unwrap();
     let (root, port) = (
         folder.path().display().to_string(),
-        super::conformance::free_port(),
+        super::harness::free_port(),
     );
     std::fs::create_dir(folder.path().join("www")).unwrap();
     std::fs::write(folder.path().join("www/index.html"), "\"inside\"").unwrap();

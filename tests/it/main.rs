@@ -39,3 +39,4 @@ mod store;
 mod targets;
 mod tidy;
 mod tls;
+mod traces;

@@ -405,7 +405,7 @@ async fn the_program_keeps_its_master_key_beside_the_database() {
     ];
     let mut kids = Vec::new();
     for _ in 0..2 {
-        let process = Process::serve(&database, super::conformance::free_port(), &[]).await;
+        let process = Process::serve(&database, super::harness::free_port(), &[]).await;
         let reply =
             super::harness::form(&process.scim.replace("/scim/v2", TOKEN), &fields, &[]).await;
         let token = token_of(&reply);

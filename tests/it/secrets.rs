@@ -8,7 +8,7 @@ use usher::domain::Failure;
 use usher::targets::memory::Memory;
 use usher_emulators::jira::{Jira, JiraOptions};
 
-use super::harness::{App, Process, databases, get_text};
+use super::harness::{App, Process, databases, free_port, get_text};
 
 /// The personal access token that the emulated Jira takes.
 const JIRA: &str = "emulated-jira-token";
@@ -96,10 +96,7 @@ async fn nothing_that_was_planted_is_found_in_logs_answers_errors_metrics_or_the
             .trim()
             .to_owned();
 
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
+        let port = free_port();
         let server = Process::serve(&database, port, &environment).await;
         let base = format!("http://127.0.0.1:{port}");
         let client = reqwest::Client::builder().build().unwrap();

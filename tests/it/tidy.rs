@@ -10,7 +10,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (0, "clock", ""),
     (1, "config", "domain"),
     (1, "mapping", "scim, domain"),
-    (2, "telemetry", "config"),
+    (1, "telemetry", ""),
     (2, "outbound", "domain, clock, config"),
     (1, "vault", ""),
     (1, "metrics", ""),
@@ -22,7 +22,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (
         4,
         "converge",
-        "store, targets, mapping, metrics, scim, domain, clock, config",
+        "store, targets, mapping, metrics, telemetry, scim, domain, clock, config",
     ),
     (
         5,
@@ -48,7 +48,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (
         6,
         "http",
-        "login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, scim, domain, clock, config",
+        "login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, telemetry, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),
@@ -396,6 +396,7 @@ fn frameworks_stay_where_they_belong() {
             ("anyhow", &["app", "cli"]),
             ("lettre", &["outbound"]),
             ("prometheus_client", &["metrics"]),
+            ("opentelemetry", &["telemetry"]),
         ] {
             if !names(&source.code, name) {
                 continue;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use usher::app::tls::{Files, Keeper};
 
-use super::harness::{Database, Process, sqlite};
+use super::harness::{Database, Process, free_port, sqlite};
 
 fn files(database: &Database) -> Files {
     let folder = database.folder();
@@ -56,10 +56,7 @@ async fn a_renewed_certificate_is_shown_without_a_restart() {
     let database = sqlite();
     let files = files(&database);
     let first = renew(&files);
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let port = free_port();
     let listen = format!("127.0.0.1:{port}");
     let mut server = Process::command(&database, &["serve", "--listen", &listen])
         .env("USHER_TLS_CERT", &files.certificate)

@@ -127,10 +127,7 @@ async fn nothing_is_lost_at_any_product_while_one_is_down() {
     let limits = |_: &Product| "timeout = \"1s\"\nconcurrency = 8".to_owned();
     apply(&database, &products.configuration(limits));
     let token = Process::run(&database, &["token", "create", "corp"]);
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let port = free_port();
     let mut environment: Vec<(String, String)> =
         products.all.iter().map(Product::environment).collect();
     environment.push(("USHER_LEASE".to_owned(), LEASE_S.to_owned()));

@@ -2,6 +2,7 @@
 
 mod postgres;
 mod products;
+mod receiver;
 mod server;
 
 use std::path::PathBuf;
@@ -12,7 +13,14 @@ use usher::config::server::DatabaseUrl;
 use usher::store::Store;
 
 pub use products::{Account, Product, credential};
+pub use receiver::Receiver;
 pub use server::{App, Process, Reply, form, get, get_text, kind_of, reachable, status};
+
+/// A port that nobody has at the moment.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
 
 /// An empty database of one kind. Dropping it removes a SQLite file.
 #[derive(Clone)]
