@@ -80,7 +80,7 @@ pub fn init(is_server: bool) -> Result<Telemetry, Error> {
             .boxed()
     };
     let is_named = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let provider = (is_server && ENDPOINTS.iter().any(|name| is_named(&name)))
+    let provider = (is_server && ENDPOINTS.iter().any(is_named))
         .then(provider)
         .transpose()?;
     let traces = provider.as_ref().map(|provider| {

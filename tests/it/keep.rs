@@ -6,7 +6,7 @@ use std::process::Output;
 
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
-use usher::domain::Role;
+use usher::domain::{Action, Observed, Role};
 use usher::store::{self, Store};
 use usher::targets::memory::Memory;
 
@@ -400,4 +400,81 @@ async fn postgres_is_left_to_its_own_tools() {
     assert!(said.contains("pg_restore"), "{said}");
     let said = refused(&database, &["move", "--to", &database.text]);
     assert!(said.contains("only a SQLite database is moved"), "{said}");
+}
+
+/// Whoever was there is found again by name, what is there already is taken over with its memberships, and what
+/// others made stays theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_database_is_made_again_and_nothing_is_removed_by_that() {
+    let rules = CONFIGURATION.replace(
+        "[mapping.groups]",
+        "[mapping.users]\nadopt = true\n\n[mapping.groups]",
+    );
+    for (database, fresh) in databases().into_iter().zip(databases()) {
+        let memory = Memory::new();
+        let pushed = async |app: &App, token: &str| {
+            let (ada, bob) = (push(app, token, "ada").await, push(app, token, "bob").await);
+            let body = json!({"displayName": "dev", "members": [{"value": &ada}, {"value": &bob}]});
+            let group = app.send(token, "POST", "/Groups", Some(body)).await;
+            assert_eq!(group.status, 201);
+            app.drain().await;
+            (ada, bob, group.id())
+        };
+        let app = App::start(&database, &memory).await;
+        app.apply(&rules).await;
+        let token = app.token("corp").await;
+        pushed(&app, &token).await;
+        app.stop().await;
+        memory.seed(Observed {
+            username: "carol".to_owned(),
+            active: true,
+            groups: vec!["dev".to_owned()],
+            ..Observed::default()
+        });
+        let before = memory.users();
+        assert_eq!(before.len(), 3);
+        memory.clear_writes();
+
+        // Nothing is left but the configuration as a file, the source, and the target.
+        let app = App::start(&fresh, &memory).await;
+        app.apply(&rules.replace("\"live\"", "\"shadow\"")).await;
+        let token = app.token("corp").await;
+        let (ada, bob, group) = pushed(&app, &token).await;
+        assert_eq!(memory.writes(), []);
+        app.apply(&rules).await;
+        app.drain().await;
+        assert_eq!(memory.writes(), [], "{}", database.name);
+        assert_eq!(memory.users(), before);
+        let adopted = lines(
+            app.store(),
+            "SELECT user_name AS line FROM audit WHERE operation = 'adopt_user' AND outcome = 'done'",
+        )
+        .await;
+        assert_eq!(adopted.len(), 2, "{adopted:?}");
+
+        let out = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "remove", "path": format!("members[value eq \"{bob}\"]")}],
+        });
+        let path = format!("/Groups/{group}");
+        assert_eq!(
+            app.send(&token, "PATCH", &path, Some(out)).await.status,
+            200
+        );
+        let gone = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "replace", "path": "active", "value": false}],
+        });
+        let path = format!("/Users/{ada}");
+        assert_eq!(
+            app.send(&token, "PATCH", &path, Some(gone)).await.status,
+            200
+        );
+        app.drain().await;
+        let writes = memory.writes();
+        let removes = |action: &Action| matches!(action, Action::RemoveMember { username, .. } if username == "bob");
+        assert!(writes.iter().any(removes), "{writes:?}");
+        assert!(!memory.user("ada").unwrap().active);
+        assert_eq!(memory.user("carol").unwrap().groups, ["dev"]);
+    }
 }
