@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
+use usher::clock::Clock;
 use usher_emulators::idcs::Person;
 use usher_emulators::idcs_domain::{DomainOptions, IdcsDomain};
 
 use crate::process;
 
+/// How old what is in a domain is, in microseconds.
+const AGE_US: i64 = 30 * 60 * 1_000_000;
 /// Most rows on a page.
 const PAGE: usize = 1000;
 
@@ -46,6 +49,9 @@ impl Reading {
             ..DomainOptions::default()
         };
         let domain = IdcsDomain::start(options)?;
+        // What is there has not changed for so long that a run of what changed lately does not see it.
+        let now = Clock::System.now();
+        domain.set_now(now - AGE_US);
         let ids: Vec<String> = (0..size.users)
             .map(|number| {
                 let mut person = Person::new(
@@ -66,6 +72,7 @@ impl Reading {
                 .collect();
             domain.add_members(&id, &members);
         }
+        domain.set_now(now);
         let database = process::sqlite_url(folder, &format!("pull-{}.db", size.users));
         let file = folder.join("pull.toml");
         std::fs::write(

@@ -659,6 +659,24 @@ async fn large_groups_are_read_in_pages_and_twice_only_when_they_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_very_many_have_changed_nobody_is_asked_about_alone() {
+    let world = World::start(&sqlite(), DomainOptions::default(), "").await;
+    let ids: Vec<String> = (0..1_200)
+        .map(|n| world.domain.add_user(&person(&format!("p{n}"))))
+        .collect();
+    world.run(Extent::Full).await;
+    for (changed, most) in [(1_200, 10), (5, 15)] {
+        world.later(600);
+        for id in ids.iter().take(changed) {
+            world.domain.edit_user(id, |it| it.display_name.push('x'));
+        }
+        let report = world.run(Extent::Incremental).await;
+        assert_eq!(report.counts.changed, changed as u64, "{report:?}");
+        assert!(report.counts.requests <= most, "{report:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_application_may_prove_itself_with_a_key() {
     let domain = IdcsDomain::start(DomainOptions::default()).unwrap();
     let key = SigningKey::generate();
