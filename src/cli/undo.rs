@@ -3,10 +3,9 @@
 use anyhow::{anyhow, bail};
 use serde_json::json;
 
-use super::{By, Context, output, plan, time};
-use crate::converge::{self, Asking, Back, Ended, Tally};
+use super::{By, Context, output, time};
+use crate::converge::{self, Asking, Back, Chosen, Ended, Tally};
 use crate::store::audit::Query;
-use crate::store::{self, runs, settings, users};
 
 /// How many people are shown unless all are asked for.
 const SHOWN: u64 = 20;
@@ -93,64 +92,15 @@ async fn wanted(context: &Context, arguments: &Arguments) -> anyhow::Result<(Que
             .map(|text| time::instant(text, now).map_err(|why| anyhow!(why)))
             .transpose()
     };
-    let mut query = Query {
+    let chosen = Chosen {
+        run: arguments.run.clone(),
         since: instant(&arguments.since)?,
         until: instant(&arguments.until)?,
         cause: arguments.cause.clone(),
-        ..Query::default()
+        target: arguments.target.clone(),
+        users: arguments.user.clone(),
     };
-    if let (Some(since), Some(until)) = (query.since, query.until)
-        && since >= until
-    {
-        bail!("--since is not before --until: nothing lies between them");
-    }
-    let (names, id) = (arguments.user.clone(), arguments.run.clone());
-    let (configuration, people, run) = context
-        .store
-        .read(move |conn| -> Result<_, store::Error> {
-            let mut people = Vec::new();
-            for name in names {
-                people.push((users::named(conn, &name)?, name));
-            }
-            let run = match &id {
-                Some(id) => runs::get(conn, id)?,
-                None => None,
-            };
-            Ok((settings::load(conn)?, people, run))
-        })
-        .await?;
-    for (found, name) in people {
-        if found.is_empty() {
-            bail!("the mirror has no user {name:?}");
-        }
-        query.users.extend(found);
-    }
-    let mut through = vec!["usher undo".to_owned()];
-    if let Some(id) = &arguments.run {
-        let Some(run) = run else {
-            bail!("there is no run {id:?}; `usher runs` lists them");
-        };
-        if run.kind == "user" {
-            bail!(
-                "run {id} read one person alone: choose by --user and --since {} instead",
-                crate::clock::rfc3339(run.started_at)
-            );
-        }
-        query.cause = Some(format!("run {id}"));
-        through.push(format!("--run {id}"));
-    }
-    if let Some(name) = &arguments.target {
-        query.target = Some(plan::target(&configuration, name)?);
-    }
-    for (option, value) in [
-        ("--since", &arguments.since),
-        ("--until", &arguments.until),
-        ("--cause", &arguments.cause),
-        ("--target", &arguments.target),
-    ] {
-        through.extend(value.iter().map(|value| format!("{option} {value}")));
-    }
-    Ok((query, through.join(" ")))
+    Ok(chosen.resolve(&context.store).await?)
 }
 
 async fn show(context: &Context, query: &Query, arguments: &Arguments) -> anyhow::Result<Tally> {

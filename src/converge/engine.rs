@@ -31,6 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the engine rests between two looks: a thousand pushes in a second are worth a few looks, not one
 /// each.
 const REST: Duration = Duration::from_millis(5);
+/// The same while there is more to do than there is room for: then looks are not wasted, and work without a request
+/// takes no longer than this.
+const SHORT_REST: Duration = Duration::from_millis(1);
 /// How often the engine looks for grace periods that have ended.
 const WAKE_EVERY: Duration = Duration::from_secs(30);
 /// How often the engine asks which targets are paused: together with its own rhythm, less than a second passes
@@ -123,15 +126,19 @@ impl Engine {
         let mut purge_at = self.clock.now();
         let mut known = Known::default();
         while !stop.is_cancelled() {
-            if let Err(error) = self.hand_out(&tasks, &mut known).await {
-                tracing::error!(%error, "cannot look for work");
-            }
+            let is_full = match self.hand_out(&tasks, &mut known).await {
+                Ok(started) => started.is_full,
+                Err(error) => {
+                    tracing::error!(%error, "cannot look for work");
+                    false
+                }
+            };
             if self.clock.now() >= purge_at {
                 purge_at = self.clock.now() + PURGE_EVERY;
                 self.purge().await;
             }
             let rest = async {
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(if is_full { SHORT_REST } else { REST }).await;
                 tokio::time::timeout(LOOK_EVERY, self.wake.notified()).await
             };
             tokio::select! {
@@ -205,6 +212,7 @@ impl Engine {
             };
             started.items += items.len();
             let is_full = items.len() >= usize::try_from(room.items).unwrap_or(usize::MAX);
+            started.is_full |= is_full;
             let rests = down.still_holds();
             self.start(tasks, target, items, room);
             // Groups come after people.
@@ -674,6 +682,8 @@ struct Started {
     items: usize,
     /// Comparisons with the ledger, which write nothing themselves.
     comparisons: usize,
+    /// There was as much of it as there was room for.
+    is_full: bool,
 }
 
 /// How much may be claimed.

@@ -16,6 +16,7 @@ use crate::domain::{
 };
 use crate::mapping::Rules;
 use crate::scim::fold::fold_text;
+use crate::store::drift::{self, Drift};
 use crate::store::pause::{self, Pause};
 use crate::store::work::Health;
 use crate::store::{AnyConn, Error, audit, settings, work};
@@ -161,6 +162,15 @@ pub struct Operation {
     pub cause: String,
 }
 
+/// That an account is not as Usher left it, and what is to be done about it.
+fn changed_by_hand(found: &Drift) -> String {
+    let what = found.differences.join("; ");
+    match &found.decided_by {
+        Some(by) if found.is_accepted => format!("changed by hand, and accepted by {by}: {what}"),
+        _ => format!("changed by hand: {what}; `usher drift` shows what to decide"),
+    }
+}
+
 /// Explains one person. Reads the store alone, never a target.
 pub fn explain(
     conn: &mut AnyConn,
@@ -204,6 +214,9 @@ pub fn explain(
         let undone = entry.undone();
         if undone != Undone::default() {
             notes.push(format!("{}; `usher held` until released", undone.because));
+        }
+        if let Some(found) = drift::of_user(conn, &mapping.target_id, user)? {
+            notes.push(changed_by_hand(&found));
         }
         if let Some(target) = configuration
             .targets

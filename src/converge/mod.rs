@@ -28,4 +28,4 @@ pub use explain::{Explanation, TargetView, explain};
 pub use live::Connect;
 pub use load::source_groups;
 pub use preview::{Foreseen, Outlook, Scope, Summary, Verdict};
-pub use undo::{Asking, Back, Ended, Tally, foresee_undo, undo};
+pub use undo::{Asking, Back, Chosen, Ended, Tally, Unclear, foresee_undo, undo};

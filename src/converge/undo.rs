@@ -23,7 +23,7 @@ use crate::store::audit::{AuditRow, NewAudit, Query};
 use crate::store::brakes::{self, Return, Subject};
 use crate::store::settings::Configuration;
 use crate::store::work::Priority;
-use crate::store::{self, AnyConn, Store, Tx, audit, ledger, settings, work};
+use crate::store::{self, AnyConn, Store, Tx, audit, ledger, runs, settings, users, work};
 
 /// The operations that take something away; `change_user` is what a crash leaves of any of them.
 const REMOVALS: [&str; 4] = ["deactivate", "delete_user", "remove_member", "change_user"];
@@ -94,6 +94,116 @@ pub struct Asking {
     pub by: String,
     /// What they call it: `usher undo`, with what was chosen.
     pub through: String,
+}
+
+/// What somebody wants undone: a run, a time or a cause, narrowed by the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Id of a run of the reconciler.
+    pub run: Option<String>,
+    /// From this time on.
+    pub since: Option<Micros>,
+    /// Before this time.
+    pub until: Option<Micros>,
+    /// Text in the cause.
+    pub cause: Option<String>,
+    /// Name of a target.
+    pub target: Option<String>,
+    /// People by user name, e-mail address or SCIM id; none: everybody.
+    pub users: Vec<String>,
+}
+
+/// Why a choice cannot be undone.
+#[derive(Debug, thiserror::Error)]
+pub enum Unclear {
+    /// It makes no sense, or names something that is not there.
+    #[error("{0}")]
+    Choice(String),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Chosen {
+    /// Which rows of the audit that is, and what it is called.
+    ///
+    /// # Errors
+    /// See [`Unclear`].
+    pub async fn resolve(&self, store: &Store) -> Result<(Query, String), Unclear> {
+        let unclear = |text: String| Err(Unclear::Choice(text));
+        if self.run.is_none() && self.since.is_none() && self.cause.is_none() {
+            return unclear("say what to undo: a run, a time (since), or a cause".to_owned());
+        }
+        if self.run.is_some() && self.cause.is_some() {
+            return unclear("say a run or a cause, not both: a run is a cause".to_owned());
+        }
+        if self.until.is_some() && self.since.is_none() {
+            return unclear("say since when, not only until when".to_owned());
+        }
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && since >= until
+        {
+            return unclear("since is not before until: nothing lies between them".to_owned());
+        }
+        let (names, id) = (self.users.clone(), self.run.clone());
+        let (targets, people, run) = store
+            .read(move |conn| -> Result<_, store::Error> {
+                let mut people = Vec::new();
+                for name in names {
+                    people.push((users::named(conn, &name)?, name));
+                }
+                let run = match &id {
+                    Some(id) => runs::get(conn, id)?,
+                    None => None,
+                };
+                Ok((settings::load(conn)?.targets, people, run))
+            })
+            .await?;
+        let mut query = Query {
+            since: self.since,
+            until: self.until,
+            cause: self.cause.clone(),
+            ..Query::default()
+        };
+        for (found, name) in people {
+            if found.is_empty() {
+                return unclear(format!("the mirror has no user {name:?}"));
+            }
+            query.users.extend(found);
+        }
+        let mut through = vec!["usher undo".to_owned()];
+        if let Some(id) = &self.run {
+            let Some(run) = run else {
+                return unclear(format!("there is no run {id:?}; `usher runs` lists them"));
+            };
+            if run.kind == "user" {
+                return unclear(format!(
+                    "run {id} read one person alone: choose that person, and since {} instead",
+                    rfc3339(run.started_at)
+                ));
+            }
+            query.cause = Some(format!("run {id}"));
+            through.push(format!("--run {id}"));
+        }
+        if let Some(name) = &self.target {
+            let found = targets.iter().find(|it| it.settings.name == *name);
+            let Some(target) = found else {
+                let known = targets.iter().map(|it| it.settings.name.as_str());
+                let known = known.collect::<Vec<_>>().join(", ");
+                return unclear(format!("there is no target {name:?}; there are: {known}"));
+            };
+            query.target = Some(target.id.clone());
+        }
+        for (option, value) in [
+            ("--since", self.since.map(rfc3339)),
+            ("--until", self.until.map(rfc3339)),
+            ("--cause", self.cause.clone()),
+            ("--target", self.target.clone()),
+        ] {
+            through.extend(value.map(|value| format!("{option} {value}")));
+        }
+        Ok((query, through.join(" ")))
+    }
 }
 
 /// What is needed to judge.

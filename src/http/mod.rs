@@ -7,6 +7,7 @@ mod arrivals;
 mod check;
 mod credentials;
 mod download;
+mod drift;
 mod edit;
 mod error;
 mod extract;
@@ -28,6 +29,7 @@ mod status;
 mod trace;
 mod trail;
 mod ui;
+mod undo;
 
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, web};

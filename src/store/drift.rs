@@ -307,19 +307,75 @@ pub fn push(
     work::mark_one(tx, target, user, Priority::Bulk, cause, now)
 }
 
+type Row = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    bool,
+    String,
+    i64,
+    Option<String>,
+);
+type Columns = (
+    drift::target_id,
+    drift::user_id,
+    drift::user_name,
+    drift::differences,
+    drift::would,
+    drift::has_access,
+    drift::state,
+    drift::since,
+    drift::decided_by,
+);
+const COLUMNS: Columns = (
+    drift::target_id,
+    drift::user_id,
+    drift::user_name,
+    drift::differences,
+    drift::would,
+    drift::has_access,
+    drift::state,
+    drift::since,
+    drift::decided_by,
+);
+
+impl From<Row> for Drift {
+    fn from(
+        (target, user, user_name, differences, would, has_access, state, since, by): Row,
+    ) -> Self {
+        let words = |text: &str| serde_json::from_str(text).unwrap_or_default();
+        Self {
+            target_id: TargetId(target),
+            user_id: UserId(user),
+            user_name,
+            differences: words(&differences),
+            would: words(&would),
+            has_access,
+            is_accepted: state == "accepted",
+            since,
+            decided_by: by,
+        }
+    }
+}
+
+/// What is known of one account.
+pub fn of_user(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    user: &UserId,
+) -> Result<Option<Drift>, Error> {
+    let found: Option<Row> = drift::table
+        .find((target.as_str(), user.as_str()))
+        .select(COLUMNS)
+        .first(conn)
+        .optional()?;
+    Ok(found.map(Into::into))
+}
+
 /// What there is to decide, and what was decided; whoever has access and should not comes first.
 pub fn list(conn: &mut AnyConn) -> Result<Vec<Drift>, Error> {
-    type Row = (
-        String,
-        String,
-        String,
-        String,
-        String,
-        bool,
-        String,
-        i64,
-        Option<String>,
-    );
     let rows: Vec<Row> = drift::table
         .order((
             drift::has_access.desc(),
@@ -327,35 +383,9 @@ pub fn list(conn: &mut AnyConn) -> Result<Vec<Drift>, Error> {
             drift::user_name,
             drift::user_id,
         ))
-        .select((
-            drift::target_id,
-            drift::user_id,
-            drift::user_name,
-            drift::differences,
-            drift::would,
-            drift::has_access,
-            drift::state,
-            drift::since,
-            drift::decided_by,
-        ))
+        .select(COLUMNS)
         .load(conn)?;
-    let words = |text: &str| serde_json::from_str(text).unwrap_or_default();
-    Ok(rows
-        .into_iter()
-        .map(
-            |(target, user, user_name, differences, would, has_access, state, since, by)| Drift {
-                target_id: TargetId(target),
-                user_id: UserId(user),
-                user_name,
-                differences: words(&differences),
-                would: words(&would),
-                has_access,
-                is_accepted: state == "accepted",
-                since,
-                decided_by: by,
-            },
-        )
-        .collect())
+    Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// Which ones a decision is about.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use usher::app::{self, By, Parts};
 use usher::clock::Clock;
 use usher::converge::Options;
@@ -109,17 +110,24 @@ impl Installation {
         Ok(())
     }
 
-    /// Works until nobody is left, those included who were put off for a moment.
+    /// Works as a server does until nobody is left, those included who were put off for a moment.
     async fn converge(&self) -> anyhow::Result<()> {
+        let stop = CancellationToken::new();
+        let running = tokio::spawn({
+            let (engine, stop) = (self.parts.engine.clone(), stop.clone());
+            async move { engine.run(stop).await }
+        });
         loop {
-            self.parts.engine.drain().await?;
             let status = self.parts.store.read(work::status).await?;
             ensure!(status.iter().all(|target| target.failed + target.held == 0));
             if status.iter().all(|target| target.pending == 0) {
-                return Ok(());
+                break;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        stop.cancel();
+        running.await?;
+        Ok(())
     }
 
     async fn apply(&self, users: &str) -> anyhow::Result<usize> {

@@ -5,6 +5,7 @@ mod accounts;
 mod configuration;
 mod connections;
 mod document;
+mod drift;
 mod groups;
 mod held;
 mod input;
@@ -14,6 +15,7 @@ mod runs;
 mod status;
 mod targets;
 mod trail;
+mod undo;
 
 use actix_web::{HttpResponse, web};
 use schemars::JsonSchema;
@@ -190,6 +192,49 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .body(of::<held::Choice>)
     .gives(200, of::<Count>)
     .refuses(&[404]),
+    endpoint(
+        "GET",
+        "/api/v1/drift",
+        READ,
+        "drift",
+        "drift",
+        "Accounts that somebody changed at a target by hand",
+    )
+    .query(of::<drift::Turn>)
+    .gives(200, of::<Page<drift::Item>>),
+    endpoint(
+        "POST",
+        "/api/v1/drift/push",
+        OPERATE,
+        "drift",
+        "pushDrift",
+        "Make accounts again what the source and the rules want",
+    )
+    .body(of::<drift::Choice>)
+    .gives(200, of::<Count>)
+    .refuses(&[404]),
+    endpoint(
+        "POST",
+        "/api/v1/drift/accept",
+        OPERATE,
+        "drift",
+        "acceptDrift",
+        "Leave accounts as they are until the source says something new",
+    )
+    .body(of::<drift::Choice>)
+    .gives(200, of::<Count>)
+    .refuses(&[404]),
+    endpoint(
+        "POST",
+        "/api/v1/undo",
+        OPERATE,
+        "undo",
+        "undo",
+        "Give back what was taken away: without `confirm` only what that would be",
+    )
+    .body(of::<undo::Asked>)
+    .gives(200, of::<undo::Undo>)
+    .refuses(&[404, 409]),
     endpoint(
         "GET",
         "/api/v1/configuration",
@@ -535,6 +580,10 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/held", web::get().to(held::held))
         .route("/held/release", web::post().to(held::release))
         .route("/held/discard", web::post().to(held::discard))
+        .route("/drift", web::get().to(drift::list))
+        .route("/drift/push", web::post().to(drift::push))
+        .route("/drift/accept", web::post().to(drift::accept))
+        .route("/undo", web::post().to(undo::undo))
         .route("/configuration", web::get().to(configuration::text))
         .route("/configuration", web::put().to(configuration::apply))
         .route(

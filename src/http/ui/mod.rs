@@ -8,6 +8,7 @@ mod configuration;
 mod connections;
 mod consent;
 mod dashboard;
+mod drift;
 mod failed;
 mod form;
 mod groups;
@@ -19,6 +20,7 @@ mod settings;
 mod sign_in;
 mod start;
 mod targets;
+mod undo;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
@@ -50,6 +52,11 @@ pub(super) const ROUTES: &[Route] = &[
     ("GET", "/held", READ),
     ("POST", "/held/release", OPERATE),
     ("POST", "/held/discard", OPERATE),
+    ("GET", "/drift", READ),
+    ("POST", "/drift/push", OPERATE),
+    ("POST", "/drift/accept", OPERATE),
+    ("GET", "/undo", READ),
+    ("POST", "/undo", OPERATE),
     ("GET", "/failed", READ),
     ("POST", "/failed/retry", OPERATE),
     ("POST", "/pause", OPERATE),
@@ -115,6 +122,7 @@ const PLACES: &[(&str, &str)] = &[
     ("/groups", "Groups"),
     ("/held", "Held"),
     ("/failed", "Failed"),
+    ("/drift", "Drift"),
     ("/runs", "Runs"),
     ("/audit", "Audit"),
     ("/connections", "Connections"),
@@ -138,6 +146,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/held", web::get().to(held::show))
         .route("/held/release", web::post().to(held::release))
         .route("/held/discard", web::post().to(held::discard))
+        .route("/drift", web::get().to(drift::show))
+        .route("/drift/push", web::post().to(drift::push))
+        .route("/drift/accept", web::post().to(drift::accept))
+        .route("/undo", web::get().to(undo::show))
+        .route("/undo", web::post().to(undo::begin))
         .route("/failed", web::get().to(failed::show))
         .route("/failed/retry", web::post().to(failed::try_again))
         .route("/pause", web::post().to(dashboard::pause))

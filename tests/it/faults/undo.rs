@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use usher::converge::{self, Asking, Back, Ended, Tally};
-use usher::domain::Owner;
+use usher::domain::{Owner, Role};
 use usher::store::audit::Query;
 use usher::store::brakes::Decision;
 use usher::store::work;
@@ -358,5 +358,95 @@ async fn an_undo_outlives_an_outage_a_refusal_and_the_shadow_mode() {
                 .iter()
                 .all(|hold| { hold.gives_back.as_deref() == Some(Owner::Created.as_str()) })
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_api_show_an_undo_and_need_the_number_of_people() {
+    for database in databases() {
+        let world = World::new(&database).await;
+        let app = &world.app;
+        let ids = world.people(3).await;
+        world.settle().await;
+        app.clock.advance_ms(1000);
+        let begun = usher::clock::rfc3339(app.clock.now());
+        for id in &ids {
+            world.set(id, "active", json!(false)).await;
+        }
+        world.settle().await;
+        assert_eq!(world.inactive(), 3);
+
+        let post = async |role, body| app.api(role, "POST", "/api/v1/undo", Some(body)).await;
+        assert_eq!(
+            post(Role::Auditor, json!({"since": begun})).await.status,
+            403
+        );
+        for (body, words) in [
+            (json!({}), "a run, a time (since), or a cause"),
+            (json!({"until": begun}), "a run, a time (since), or a cause"),
+            (json!({"since": "yesterday"}), "since should be a date"),
+            (
+                json!({"since": begun, "until": begun}),
+                "nothing lies between",
+            ),
+            (json!({"run": "none"}), "there is no run"),
+            (
+                json!({"since": begun, "target": "nowhere"}),
+                "there are: jira",
+            ),
+            (json!({"since": begun, "users": ["nobody"]}), "has no user"),
+        ] {
+            let refused = post(Role::Operator, body).await;
+            assert_eq!(refused.status, 400);
+            let detail = refused.json["detail"].as_str().unwrap();
+            assert!(detail.contains(words), "{detail}");
+        }
+        let plan = post(Role::Operator, json!({"since": begun})).await.json;
+        assert_eq!(
+            (&plan["begun"], &plan["people"]),
+            (&json!(false), &json!(3))
+        );
+        assert_eq!(plan["plan"].as_array().unwrap().len(), 3);
+        assert!(world.held().await.is_empty());
+        let page = app
+            .page(Role::Operator, &format!("/undo?since={begun}"))
+            .await;
+        assert!(
+            page.contains("to 3 people") && page.contains("active again"),
+            "{page}"
+        );
+        assert!(
+            !app.page(Role::Auditor, &format!("/undo?since={begun}"))
+                .await
+                .contains("Give back")
+        );
+        let page = app.page(Role::Auditor, "/undo?run=none").await;
+        assert!(page.contains("there is no run"), "{page}");
+
+        let wrong = post(Role::Operator, json!({"since": begun, "confirm": 2})).await;
+        assert_eq!(wrong.status, 409);
+        assert!(world.held().await.is_empty());
+        let which = json!({"since": begun, "confirm": 1, "users": ["p1"]});
+        let one = post(Role::Operator, which).await;
+        assert_eq!((one.status, &one.json["begun"]), (200, &json!(true)));
+        world.settle().await;
+        assert_eq!(world.inactive(), 2);
+        // The page does the rest.
+        let shown = app.shows(Role::Operator).await;
+        let fields = [("since", begun.as_str()), ("confirm", "2")];
+        let done = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap()
+            .post(format!("{}/undo", app.base()))
+            .header("Authorization", shown)
+            .form(&fields)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(done.status(), 303);
+        world.settle().await;
+        assert_eq!(world.inactive(), 0, "{}", database.name);
+        assert_eq!(world.held().await.len(), 3);
     }
 }

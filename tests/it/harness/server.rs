@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use usher::app::{self, Parts};
 use usher::clock::Clock;
 use usher::converge::{Connect, Options};
-use usher::domain::ConnectionKind;
+use usher::domain::{ConnectionKind, Role};
 use usher::http::Doors;
 use usher::store::settings;
 use usher::store::tokens::{self, CredentialScheme};
@@ -220,6 +220,32 @@ impl App {
             request = request.body(body.to_string());
         }
         Reply::of(request).await
+    }
+
+    /// The header of a program that has this role at the seat.
+    pub async fn shows(&self, role: Role) -> String {
+        let seat = &self.parts.state.seat;
+        let made = seat.new_token("test", role, "root", None).await.unwrap();
+        format!("Bearer {}", made.1.expose_secret())
+    }
+
+    /// Calls the admin API as a program with this role.
+    pub async fn api(&self, role: Role, method: &str, path: &str, body: Option<Value>) -> Reply {
+        let shown = self.shows(role).await;
+        let headers = [
+            ("Authorization", shown.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        self.call(method, path, &headers, body).await
+    }
+
+    /// The text of a page, as a person with this role sees it.
+    pub async fn page(&self, role: Role, path: &str) -> String {
+        let shown = self.shows(role).await;
+        let url = self.scim.replace("/scim/v2", path);
+        let (status, text) = get_text(&url, &[("Authorization", &shown)]).await;
+        assert_eq!(status, 200, "{text}");
+        text
     }
 
     /// Sends a form to a path of the server itself.

@@ -1,6 +1,7 @@
 //! Accounts that somebody changed at the target by hand: found after a full run, and put right, accepted or asked about.
 
-use usher::domain::{Action, Failure, LeadSuccessors};
+use serde_json::{Value, json};
+use usher::domain::{Action, Failure, LeadSuccessors, Role};
 use usher::store::drift::{self, Choice, Comparison, Drift};
 use usher::targets::Target;
 
@@ -286,4 +287,73 @@ async fn a_mapping_in_shadow_mode_compares_nobody() {
     let found = compared(&world).await.compared;
     assert_eq!(found.differing, 0);
     assert!(world.memory.writes().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_api_show_it_and_take_decisions() {
+    for database in databases() {
+        let world = settled(&database, "ask").await;
+        let app = &world.app;
+        by_hand(&world).await;
+        assert_eq!(compared(&world).await.compared.asked, 3);
+
+        let first = app
+            .api(Role::Auditor, "GET", "/api/v1/drift?limit=2", None)
+            .await;
+        let cursor = first.json["next"].as_str().unwrap();
+        let path = format!("/api/v1/drift?limit=2&cursor={cursor}");
+        let second = app.api(Role::Auditor, "GET", &path, None).await;
+        let items = [&first.json["items"], &second.json["items"]];
+        let items: Vec<&Value> = items.iter().flat_map(|it| it.as_array().unwrap()).collect();
+        assert_eq!(items.len(), 3, "{items:?}");
+        assert!(second.json.get("next").is_none());
+        let ada = items
+            .iter()
+            .find(|it| it["user_name"] == "ada@example.com")
+            .unwrap();
+        assert_eq!(
+            ada["differences"][0],
+            "display name is \"Countess\", was \"ada Test\""
+        );
+        let page = app.page(Role::Auditor, "/drift").await;
+        assert!(
+            page.contains("Countess") && !page.contains("Put right"),
+            "{page}"
+        );
+        assert!(
+            app.page(Role::Operator, "/drift")
+                .await
+                .contains("Put right")
+        );
+        let path = format!("/people/{}", ada["user_id"].as_str().unwrap());
+        let page = app.page(Role::Auditor, &path).await;
+        assert!(page.contains("changed by hand: display name is"), "{page}");
+
+        let post = async |role, path: &str, body| app.api(role, "POST", path, Some(body)).await;
+        let (push, accept) = ("/api/v1/drift/push", "/api/v1/drift/accept");
+        assert_eq!(post(Role::Auditor, push, json!({})).await.status, 403);
+        let nowhere = post(Role::Operator, push, json!({"target": "nowhere"})).await;
+        assert_eq!(nowhere.status, 404);
+        let wrong = app
+            .api(Role::Auditor, "GET", "/api/v1/drift?cursor=x", None)
+            .await;
+        assert_eq!(wrong.status, 400);
+        let which = json!({"users": [ada["user_id"]]});
+        let left = post(Role::Operator, accept, which.clone()).await;
+        assert_eq!(left.json["count"], 1, "{}", left.json);
+        // To say so again changes nothing.
+        let again = post(Role::Operator, accept, which).await;
+        assert_eq!(again.json["count"], 0);
+        let page = app.page(Role::Auditor, &path).await;
+        assert!(page.contains("changed by hand, and accepted by"), "{page}");
+        let all = post(Role::Operator, push, json!({})).await;
+        assert_eq!(all.json["count"], 3);
+        app.drain().await;
+        assert!(is_as_usher_left_it(&world), "{:?}", world.memory.users());
+        assert!(
+            app.page(Role::Auditor, "/drift")
+                .await
+                .contains("No account is known to differ")
+        );
+    }
 }
