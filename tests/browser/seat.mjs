@@ -297,7 +297,7 @@ const scenarios = {
       const group = await page.goto(base + "/groups").then(() => page.locator("tbody a").first().getAttribute("href"));
       const run = await page.goto(base + "/runs").then(() => page.locator("tbody a").first().getAttribute("href"));
       const version = await page.goto(base + "/configuration").then(() => page.locator("tbody a").last().getAttribute("href"));
-      const paths = ["/", "/start", "/people", person, "/groups", group, "/held", "/failed", "/runs", run, "/audit", "/connections",
+      const paths = ["/", "/start", "/people", person, "/groups", group, "/held", "/drift", "/undo", "/undo?since=2020-01-01", "/failed", "/runs", run, "/audit", "/connections",
         "/connections/corp", "/connections/new", "/targets", "/targets/jira", "/targets/new", "/mappings/corp/jira",
         "/configuration", version, "/settings", "/help", "/help/idcs", "/help/pull", "/help/configuration", "/help/settings",
         "/help/brakes", "/help/operation", "/help/seat"];
