@@ -129,7 +129,7 @@ pub(crate) struct Cast {
 }
 
 impl Member {
-    fn new((given, family): (&str, &str), groups: BTreeSet<usize>) -> Self {
+    pub(crate) fn new((given, family): (&str, &str), groups: BTreeSet<usize>) -> Self {
         let login = format!("{}@example.com", given.to_lowercase());
         Self {
             person: Person::new(&login, given, family),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use usher_emulators::idcs::{IdcsPush, Pushed};
+use usher_emulators::idcs_domain::{DomainOptions, IdcsDomain};
 use usher_emulators::jira::{Jira, JiraOptions, JiraUser};
 
 use crate::beside::Beside;
@@ -39,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) beside: Beside,
     pub(crate) jira_token: String,
     pub(crate) idcs: IdcsPush,
+    /// The domain itself, which can be asked.
+    pub(crate) domain: IdcsDomain,
     pub(crate) idcs_token: String,
     pub(crate) cast: Cast,
     /// Accounts that were in Jira before Usher came.
@@ -75,6 +78,8 @@ impl Stage {
             screen: Arc::clone(screen),
             // Replaced once there is an address and a token.
             idcs: IdcsPush::new("http://127.0.0.1:9", ""),
+            domain: IdcsDomain::start(DomainOptions::default())
+                .context("cannot start the emulated domain")?,
             idcs_token: String::new(),
             usher,
             jira,

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use usher_emulators::idcs::{
     AddForm, Change, CreateForm, DeactivateForm, IdcsPush, Pushed, RemoveForm, UpdateForm,
 };
+use usher_emulators::idcs_domain::DomainOptions;
 use usher_emulators::jira::Jira;
 
-use crate::cast::{Cast, Standing};
+use crate::cast::{Cast, Member, Standing};
 use crate::screen::shown;
 use crate::stage::{Stage, quoted, write_private};
 
@@ -35,6 +36,7 @@ pub(crate) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     crash(stage).await?;
     comeback(stage).await?;
     repetition(stage).await?;
+    missed(stage).await?;
     finale(stage, started.elapsed()).await
 }
 
@@ -71,7 +73,13 @@ async fn prologue(stage: &mut Stage) -> anyhow::Result<()> {
     let file = stage.usher.file("usher.toml");
     let token_file = stage.usher.file("jira-token");
     write_private(&token_file, &stage.jira_token)?;
-    let mut configuration = configuration(&stage.jira.url(), &token_file.display().to_string());
+    let secret_file = stage.usher.file("client-secret");
+    write_private(&secret_file, &DomainOptions::default().client_secret)?;
+    let domain = (stage.domain.url(), secret_file.display().to_string());
+    let mut configuration = configuration(
+        (&domain.0, &domain.1),
+        (&stage.jira.url(), &token_file.display().to_string()),
+    );
     configuration.push_str(&stage.beside.configuration(&stage.usher)?);
     write_private(&file, &configuration)?;
     let path = file.display().to_string();
@@ -91,13 +99,18 @@ async fn prologue(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn configuration(jira: &str, token_file: &str) -> String {
+fn configuration((domain, secret_file): (&str, &str), (jira, token_file): (&str, &str)) -> String {
     // As TOML strings: a folder may have a quote or a backslash in its name.
+    let (domain, secret_file) = (json!(domain), json!(secret_file));
     let (jira, token_file) = (json!(jira), json!(token_file));
     format!(
         r#"[[connection]]
 name = "corp"
 kind = "oracle-idcs"
+# For what no push brings.
+base_url = {domain}
+client_id = "usher-client"
+client_secret = {{ file = {secret_file} }}
 
 [[target]]
 name = "jira"
@@ -562,6 +575,75 @@ async fn repetition(stage: &mut Stage) -> anyhow::Result<()> {
     stage.claim(written == 1, &format!("{written} write to Jira"));
     screen.pause(1000).await;
     Ok(())
+}
+
+/// What no push brings: the domain is asked.
+async fn missed(stage: &mut Stage) -> anyhow::Result<()> {
+    let screen = stage.screen.clone();
+    screen.chapter("10  A push that never came, and somebody who is faster than hers");
+    let hana = stage.cast.find("Hana")?;
+    "Dr. Hana Sato-Lind".clone_into(&mut stage.cast.members[hana].person.display_name);
+    in_the_domain(stage, hana);
+    screen.say(
+        "Hana has a doctorate in the domain, and IDCS did not tell. Usher reads domains on a schedule, and when it is \
+         told to:",
+    );
+    let synced = stage
+        .usher
+        .run(&["sync", "corp", "--user", "hana@example.com"])?;
+    screen.command("usher sync corp --user hana@example.com", &synced);
+    screen.open_end();
+    stage.converged("Hana's title in Jira").await?;
+    stage.claim(
+        synced.contains("a push should have brought that"),
+        "what no push brought is found, done and counted as a missed push",
+    );
+    screen.pause(700).await;
+
+    screen.line("");
+    screen.say(
+        "Zelda was assigned a moment ago and signs in to Jira before her push has come. Jira's proxy asks the login \
+         hook:",
+    );
+    let mut zelda = Member::new(("Zelda", "Quist"), [RESEARCH].into());
+    zelda.standing = Standing::Assigned;
+    let login = zelda.person.user_name.clone();
+    stage.cast.members.push(zelda);
+    in_the_domain(stage, stage.cast.members.len() - 1);
+    let hook = stage.usher.run(&["token", "create", "corp", "--hook"])?;
+    let url = stage.usher.scim().replace("/scim/v2", "/hooks/login");
+    let body = json!({"user": login, "targets": ["jira"]});
+    let began = Instant::now();
+    let answer = reqwest::Client::builder()
+        .build()?
+        .post(url)
+        .header("X-Usher-Token", hook.trim())
+        .body(body.to_string())
+        .send()
+        .await?;
+    let (status, took) = (answer.status(), began.elapsed());
+    screen.command(
+        &format!("POST /hooks/login {body}"),
+        &format!("{status} after {}", shown(took)),
+    );
+    let is_there = stage.jira.user("zelda").is_some_and(|it| it.active);
+    stage.claim(
+        status.is_success() && is_there,
+        "she has her account, with her groups, before she is let in",
+    );
+    stage.converged("Zelda everywhere else").await?;
+    screen.pause(1000).await;
+    Ok(())
+}
+
+/// Puts somebody into the domain, with the groups.
+fn in_the_domain(stage: &Stage, who: usize) {
+    let member = &stage.cast.members[who];
+    let id = stage.domain.add_user(&member.person);
+    for team in &member.groups {
+        let group = stage.domain.add_group(&stage.cast.teams[*team].name);
+        stage.domain.add_members(&group, &[&id]);
+    }
 }
 
 async fn finale(stage: &mut Stage, took: Duration) -> anyhow::Result<()> {
