@@ -176,23 +176,17 @@ impl Engine {
             Stop::Failed(failure) => self.note_failure(target, &item, failure, |_| Ok(())).await,
             Stop::Park(state, why) => self.park(item, state, why, false).await,
             Stop::Shown(state, why) => self.park(item, state, why, true).await,
-            Stop::Behind(why) => match retry::behind(item.attempts, now, retry::random()) {
-                Some(due_at) => {
-                    self.store
-                        .write(move |tx| work::postpone(tx, &item, due_at, &why, true))
-                        .await
-                }
-                None => self.park(item, Parked::Held, why, true).await,
-            },
+            Stop::Behind(why) => self.wait_behind(item, why).await,
             Stop::Later(why) => self.put_off(item, now + MOMENT, why).await,
             Stop::Yield(why) => self.put_off(item, now + 2 * MOMENT, why).await,
-            // The ledger knows this account as somebody else's: trying again cannot change that.
+            // The ledger knows this account as somebody else's. Mostly somebody took it over between the look and the
+            // record, and the next look sees that.
             Stop::Store(store::Error::Conflict { constraint })
                 if constraint.contains("remote_id") =>
             {
                 let why = "the target gave this person an account that Usher knows as another person's; was the \
                            target restored or replaced?";
-                self.park(item, Parked::Held, why.to_owned(), true).await
+                self.wait_behind(item, why.to_owned()).await
             }
             Stop::Store(error) => {
                 tracing::error!(%error, "the database failed a work item");
@@ -230,6 +224,18 @@ impl Engine {
                     }
                 }
             }
+        }
+    }
+
+    /// Somebody else's work has to make room; after some attempts a person should look.
+    async fn wait_behind(&self, item: Claimed, why: String) -> Result<(), store::Error> {
+        match retry::behind(item.attempts, self.clock.now(), retry::random()) {
+            Some(due_at) => {
+                self.store
+                    .write(move |tx| work::postpone(tx, &item, due_at, &why, true))
+                    .await
+            }
+            None => self.park(item, Parked::Held, why, true).await,
         }
     }
 
