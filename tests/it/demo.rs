@@ -60,7 +60,7 @@ async fn what_the_demo_leaves_running_answers_as_printed() {
             pushed.contains(r#""userName":"mary@example.com""#),
             "{pushed}"
         );
-        demo.until("account mary created").await;
+        demo.until("Jira ←        account mary created").await;
         let found = sh(curls[1]);
         assert!(found.contains("Mary Jackson"), "{found}");
     } else {

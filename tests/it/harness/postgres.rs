@@ -5,13 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use tempfile::TempDir;
-
 struct Cluster {
     port: u16,
-    // The watcher ends the server when its standard input closes, that is, when this process ends.
+    // The watcher ends the server when its standard input closes, that is, when this process ends, and takes its folder
+    // away: nothing is dropped that is static.
     _watcher: Mutex<Child>,
-    _folder: TempDir,
 }
 
 static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
@@ -53,13 +51,12 @@ fn start() -> Option<Cluster> {
     let folder = tempfile::Builder::new()
         .prefix("usher-pg")
         .tempdir()
-        .unwrap();
-    let data = folder.path().join("data");
+        .unwrap()
+        .keep();
+    let data = folder.join("data");
     std::fs::create_dir(&data).unwrap();
     if is_root() {
-        run(Command::new("chown")
-            .args(["-R", "postgres"])
-            .arg(folder.path()));
+        run(Command::new("chown").args(["-R", "postgres"]).arg(&folder));
     }
     run(as_postgres(&bin.join("initdb"))
         .args([
@@ -75,12 +72,13 @@ fn start() -> Option<Cluster> {
         ])
         .arg(&data)
         .stdout(Stdio::null()));
-    let port = free_port();
+    let port = super::free_port();
     let server = format!(
         "{} -D {} -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
-         -c max_connections=300 -c log_min_messages=fatal & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid",
+         -c max_connections=300 -c log_min_messages=fatal & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid; rm -rf '{}'",
         bin.join("postgres").display(),
         data.display(),
+        folder.display(),
     );
     #[expect(clippy::zombie_processes, reason = "it lives as long as this process")]
     let watcher = as_postgres(Path::new("sh"))
@@ -99,7 +97,6 @@ fn start() -> Option<Cluster> {
             return Some(Cluster {
                 port,
                 _watcher: Mutex::new(watcher),
-                _folder: folder,
             });
         }
         #[expect(
@@ -157,12 +154,4 @@ fn is_root() -> bool {
 fn run(command: &mut Command) {
     let status = command.status().unwrap();
     assert!(status.success(), "{command:?} failed");
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
