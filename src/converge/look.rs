@@ -655,7 +655,8 @@ impl Work<'_> {
 /// Why a person waits for somebody else's account.
 pub(super) fn taken(account: &Account, name: &str) -> String {
     format!(
-        "the account {name:?} belongs to another user of the source ({})",
+        "the account {name:?} belongs to another user of the source ({}); if that does not end by itself: was the \
+         target restored or replaced?",
         account.user_id
     )
 }

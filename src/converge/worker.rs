@@ -176,17 +176,30 @@ impl Engine {
             Stop::Failed(failure) => self.note_failure(target, &item, failure, |_| Ok(())).await,
             Stop::Park(state, why) => self.park(item, state, why, false).await,
             Stop::Shown(state, why) => self.park(item, state, why, true).await,
-            Stop::Behind(why) => self.wait_behind(item, why).await,
+            Stop::Behind(why) => match retry::behind(item.attempts, now, retry::random()) {
+                Some(due_at) => {
+                    self.store
+                        .write(move |tx| work::postpone(tx, &item, due_at, &why, true))
+                        .await
+                }
+                None => self.park(item, Parked::Held, why, true).await,
+            },
             Stop::Later(why) => self.put_off(item, now + MOMENT, why).await,
             Stop::Yield(why) => self.put_off(item, now + 2 * MOMENT, why).await,
-            // The ledger knows this account as somebody else's. Mostly somebody took it over between the look and the
-            // record, and the next look sees that.
+            // The ledger knows this account as somebody else's. Somebody may have taken it over between the look and the
+            // record, which the next look sees; if it does not, trying again cannot change it.
             Stop::Store(store::Error::Conflict { constraint })
                 if constraint.contains("remote_id") =>
             {
                 let why = "the target gave this person an account that Usher knows as another person's; was the \
                            target restored or replaced?";
-                self.wait_behind(item, why.to_owned()).await
+                if item.attempts == 0 {
+                    self.store
+                        .write(move |tx| work::postpone(tx, &item, now + MOMENT, why, true))
+                        .await
+                } else {
+                    self.park(item, Parked::Held, why.to_owned(), true).await
+                }
             }
             Stop::Store(error) => {
                 tracing::error!(%error, "the database failed a work item");
@@ -224,18 +237,6 @@ impl Engine {
                     }
                 }
             }
-        }
-    }
-
-    /// Somebody else's work has to make room; after some attempts a person should look.
-    async fn wait_behind(&self, item: Claimed, why: String) -> Result<(), store::Error> {
-        match retry::behind(item.attempts, self.clock.now(), retry::random()) {
-            Some(due_at) => {
-                self.store
-                    .write(move |tx| work::postpone(tx, &item, due_at, &why, true))
-                    .await
-            }
-            None => self.park(item, Parked::Held, why, true).await,
         }
     }
 
