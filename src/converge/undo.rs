@@ -7,6 +7,7 @@
 //! records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -30,7 +31,7 @@ const REMOVALS: [&str; 4] = ["deactivate", "delete_user", "remove_member", "chan
 /// Their outcomes, where something was taken.
 const DONE: [&str; 2] = ["done", "recovered"];
 /// How many people are read, and given back to, at a time.
-const PAGE: i64 = 100;
+const PAGE: usize = 100;
 /// How many rows of one person at one target are looked at.
 const MOST_ROWS: i64 = 10_000;
 /// How many accounts that nobody in the mirror has are told.
@@ -207,7 +208,6 @@ impl Chosen {
 }
 
 /// What is needed to judge.
-#[derive(Clone)]
 struct World {
     query: Query,
     rules: BTreeMap<(ConnectionId, TargetId), Rules>,
@@ -225,17 +225,12 @@ pub async fn foresee_undo(
 ) -> Result<Tally, store::Error> {
     let world = World::read(store, query).await?;
     let mut tally = Tally::default();
-    let mut after = None;
-    loop {
-        let (asked, from) = (world.clone(), after.clone());
-        let (backs, next) = store.read(move |conn| asked.page(conn, from)).await?;
+    for pairs in world.touched(store).await?.chunks(PAGE) {
+        let (world, pairs) = (Arc::clone(&world), pairs.to_vec());
+        let backs = store.read(move |conn| world.backs(conn, &pairs)).await?;
         for back in backs {
             tally.count(&back);
             each(back);
-        }
-        match next {
-            Some(next) => after = Some(next),
-            None => break,
         }
     }
     let query = world.query.clone();
@@ -270,16 +265,15 @@ pub async fn undo(
         cannot: foreseen.cannot,
         ..Tally::default()
     };
-    let mut after = None;
-    loop {
-        let (world, from, asking) = (world.clone(), after.clone(), asking.clone());
-        let (backs, next) = store
+    for pairs in world.touched(store).await?.chunks(PAGE) {
+        let (world, pairs, asking) = (Arc::clone(&world), pairs.to_vec(), asking.clone());
+        let backs = store
             .write(move |tx| -> Result<_, store::Error> {
-                let (backs, next) = world.page(tx.conn(), from.clone())?;
+                let backs = world.backs(tx.conn(), &pairs)?;
                 for back in &backs {
                     write(tx, back, &asking, now)?;
                 }
-                Ok((backs, next))
+                Ok(backs)
             })
             .await?;
         for back in &backs {
@@ -287,10 +281,6 @@ pub async fn undo(
                 cannot: Vec::new(),
                 ..back.clone()
             });
-        }
-        match next {
-            Some(next) => after = Some(next),
-            None => break,
         }
     }
     let act = NewAudit::act(
@@ -346,9 +336,9 @@ impl Tally {
 type Pair = (TargetId, UserId);
 
 impl World {
-    async fn read(store: &Store, query: &Query) -> Result<Self, store::Error> {
+    async fn read(store: &Store, query: &Query) -> Result<Arc<Self>, store::Error> {
         let configuration = store.read(settings::load).await?;
-        Ok(Self {
+        Ok(Arc::new(Self {
             query: Query {
                 operations: REMOVALS.map(str::to_owned).to_vec(),
                 outcomes: DONE.map(str::to_owned).to_vec(),
@@ -361,25 +351,25 @@ impl World {
                 .map(|target| (target.id.clone(), target.settings.name.clone()))
                 .collect(),
             rules: compiled(&configuration),
-        })
+        }))
     }
 
-    /// The next people, and where the ones after them begin.
-    fn page(
-        &self,
-        conn: &mut AnyConn,
-        after: Option<Pair>,
-    ) -> Result<(Vec<Back>, Option<Pair>), store::Error> {
-        let pairs = audit::touched(conn, &self.query, after.as_ref(), PAGE)?;
-        let next = pairs.last().cloned();
+    /// Everybody from whom something was taken, and where.
+    async fn touched(self: &Arc<Self>, store: &Store) -> Result<Vec<Pair>, store::Error> {
+        let world = Arc::clone(self);
+        let touched = move |conn: &mut AnyConn| audit::touched(conn, &world.query);
+        store.read(touched).await
+    }
+
+    fn backs(&self, conn: &mut AnyConn, pairs: &[Pair]) -> Result<Vec<Back>, store::Error> {
         let mut backs = Vec::with_capacity(pairs.len());
         for (target, user) in pairs {
-            let back = self.back(conn, &target, &user)?;
+            let back = self.back(conn, target, user)?;
             if back.access || !back.groups.is_empty() || !back.cannot.is_empty() {
                 backs.push(back);
             }
         }
-        Ok((backs, next))
+        Ok(backs)
     }
 
     fn name(&self, target: &TargetId) -> String {

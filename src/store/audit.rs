@@ -214,9 +214,13 @@ macro_rules! chosen {
     ($rows:ident, $query:expr) => {{
         let query: &Query = $query;
         let mut rows = $rows;
-        if !query.users.is_empty() {
-            let ids: Vec<&str> = query.users.iter().map(UserId::as_str).collect();
-            rows = rows.filter(audit::user_id.eq_any(ids));
+        match query.users.as_slice() {
+            [] => {}
+            [one] => rows = rows.filter(audit::user_id.eq(one.as_str())),
+            several => {
+                let ids = several.iter().map(UserId::as_str);
+                rows = rows.filter(audit::user_id.eq_any(ids.collect::<Vec<_>>()));
+            }
         }
         if let Some(name) = &query.user_name {
             rows = rows.filter(audit::user_name.eq(name));
@@ -278,13 +282,8 @@ pub fn page(conn: &mut AnyConn, query: &Query, limit: i64) -> Result<Vec<AuditRo
     Ok(rows.load(conn)?)
 }
 
-/// Whom the rows of a query are about, and where: in their order, beyond `after`, at most `limit`.
-pub fn touched(
-    conn: &mut AnyConn,
-    query: &Query,
-    after: Option<&(TargetId, UserId)>,
-    limit: i64,
-) -> Result<Vec<(TargetId, UserId)>, Error> {
+/// Whom the rows of a query are about, and where: in one pass over them, because each page of several would be one.
+pub fn touched(conn: &mut AnyConn, query: &Query) -> Result<Vec<(TargetId, UserId)>, Error> {
     let rows = audit::table
         .select((
             audit::target_id.assume_not_null(),
@@ -294,18 +293,8 @@ pub fn touched(
         .filter(audit::target_id.is_not_null())
         .filter(audit::user_id.is_not_null())
         .order((audit::target_id, audit::user_id))
-        .limit(limit)
         .into_boxed();
-    let mut rows = chosen!(rows, query);
-    if let Some((target, user)) = after {
-        let (target, user) = (target.as_str(), user.as_str());
-        rows = rows.filter(
-            audit::target_id
-                .gt(target)
-                .or(audit::target_id.eq(target).and(audit::user_id.gt(user))),
-        );
-    }
-    let pairs: Vec<(String, String)> = rows.load(conn)?;
+    let pairs: Vec<(String, String)> = chosen!(rows, query).load(conn)?;
     Ok(pairs
         .into_iter()
         .map(|(target, user)| (TargetId(target), UserId(user)))

@@ -383,6 +383,12 @@ impl Bench {
                     cost.reads
                 );
             }
+            println!(
+                "  {users} users: an undo that concerns {} is foreseen in {:.2} s and stored in {:.2} s",
+                costs.undone.people,
+                costs.undone.foreseen.as_secs_f64(),
+                costs.undone.begun.as_secs_f64()
+            );
             if let Some(kib) = costs.grown_kib {
                 println!(
                     "  memory grew by {:.1} MiB at the most",

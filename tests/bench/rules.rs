@@ -10,11 +10,12 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use usher::app::{self, By, Parts};
-use usher::clock::Clock;
-use usher::converge::Options;
+use usher::clock::{Clock, Micros};
+use usher::converge::{self, Asking, Ended, Options};
 use usher::domain::TargetSettings;
 use usher::intake::Source;
 use usher::scim::{Dialect, ResourceType};
+use usher::store::audit::Query;
 use usher::store::{Store, settings, work};
 use usher::targets::Target;
 use usher::targets::memory::Memory;
@@ -23,6 +24,15 @@ use crate::process;
 
 /// How many people are pushed at the same time.
 const AT_ONCE: usize = 64;
+
+/// One in a hundred is a contractor, one in ten a trainee.
+fn user_type(n: usize) -> &'static str {
+    match n {
+        n if n % 100 == 0 => "Contractor",
+        n if n % 10 == 1 => "Trainee",
+        _ => "Employee",
+    }
+}
 
 /// An installation whose people all have their accounts.
 pub(crate) struct Installation {
@@ -46,7 +56,7 @@ pub(crate) struct Cost {
 }
 
 impl Installation {
-    /// Pushes so many people, one in a hundred of whom is a contractor, and gives them accounts.
+    /// Pushes so many people and gives them accounts.
     pub(crate) async fn new(database: &str, users: usize) -> anyhow::Result<Self> {
         let memory = Memory::new();
         let target = memory.clone();
@@ -93,7 +103,7 @@ impl Installation {
                         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
                         "userName": format!("user{n}"),
                         "displayName": format!("User {n}"),
-                        "userType": if n % 100 == 0 { "Contractor" } else { "Employee" },
+                        "userType": user_type(n),
                         "emails": [{"value": format!("user{n}@example.com"), "primary": true}],
                     });
                     let made = intake
@@ -119,7 +129,7 @@ impl Installation {
         });
         loop {
             let status = self.parts.store.read(work::status).await?;
-            ensure!(status.iter().all(|target| target.failed + target.held == 0));
+            ensure!(status.iter().all(|target| target.failed == 0));
             if status.iter().all(|target| target.pending == 0) {
                 break;
             }
@@ -164,6 +174,46 @@ impl Installation {
             reads: self.memory.reads() - reads,
         })
     }
+
+    /// Gives back what was taken since then.
+    async fn undo(&self, since: Micros) -> anyhow::Result<Undone> {
+        let store = &self.parts.store;
+        let query = Query {
+            since: Some(since),
+            ..Query::default()
+        };
+        let begun = Instant::now();
+        let tally = converge::foresee_undo(store, &query, &mut |_| {}).await?;
+        let foreseen = begun.elapsed();
+        let asking = Asking {
+            by: "bench".to_owned(),
+            through: "bench".to_owned(),
+        };
+        let begun = Instant::now();
+        let now = self.clock.now();
+        let ended = converge::undo(store, now, &query, &asking, tally.people).await?;
+        ensure!(ended == Ended::Begun(tally), "{ended:?}");
+        let begun = begun.elapsed();
+        self.memory.clear_writes();
+        self.converge().await?;
+        ensure!(self.memory.writes().len() as u64 == tally.accounts);
+        Ok(Undone {
+            people: tally.people,
+            foreseen,
+            begun,
+        })
+    }
+}
+
+/// What giving back came to.
+#[derive(Debug)]
+pub(crate) struct Undone {
+    /// How many people got their access back.
+    pub(crate) people: u64,
+    /// Until it was said who they are.
+    pub(crate) foreseen: Duration,
+    /// Until it was stored.
+    pub(crate) begun: Duration,
 }
 
 /// What [`measure`] found.
@@ -173,11 +223,13 @@ pub(crate) struct Costs {
     pub(crate) nobody: Cost,
     /// Of one that concerns one in a hundred.
     pub(crate) some: Cost,
+    /// Of undoing a change that took access from one in ten.
+    pub(crate) undone: Undone,
     /// By how much memory grew meanwhile at the most, in KiB. With the target in it.
     pub(crate) grown_kib: Option<u64>,
 }
 
-/// Measures a change that concerns nobody and one that concerns one in a hundred.
+/// Measures a change that concerns nobody, one that concerns one in a hundred, and one that is undone.
 pub(crate) async fn measure(folder: &Path, users: usize) -> anyhow::Result<Costs> {
     let database = process::sqlite_url(folder, &format!("rules-{users}.db"));
     let installation = Installation::new(&database, users).await?;
@@ -192,6 +244,13 @@ pub(crate) async fn measure(folder: &Path, users: usize) -> anyhow::Result<Costs
         .change("scope = 'userType ne \"Contractor\"'")
         .await?;
     ensure!(some.writes == users.div_ceil(100), "{some:?}");
+    let since = installation.clock.now();
+    let wrong = installation
+        .change("scope = 'userType eq \"Employee\"'")
+        .await?;
+    ensure!(wrong.writes == users / 10, "{wrong:?}");
+    let undone = installation.undo(since).await?;
+    ensure!(undone.people == users as u64 / 10, "{undone:?}");
     let after = process::peak_kib(std::process::id());
     let grown = before
         .zip(after)
@@ -199,6 +258,7 @@ pub(crate) async fn measure(folder: &Path, users: usize) -> anyhow::Result<Costs
     Ok(Costs {
         nobody,
         some,
+        undone,
         grown_kib: grown.filter(|_| is_reset),
     })
 }

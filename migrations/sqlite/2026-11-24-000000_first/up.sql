@@ -362,7 +362,7 @@ CREATE TABLE audit (
     cause TEXT NOT NULL
 );
 CREATE INDEX audit_at ON audit (at, id);
-CREATE INDEX audit_user ON audit (user_id, at, id);
+CREATE INDEX audit_user ON audit (user_id, target_id, at, id);
 CREATE INDEX audit_target ON audit (target_id, at, id);
 
 -- What `usher apply` and others made of the configuration, whole, as the file that would make it so again.
