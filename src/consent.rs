@@ -8,13 +8,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use crate::auth::{bearer_digest, new_secret};
+use crate::auth::{bearer_digest, new_secret, pkce};
 use crate::clock::{Clock, Micros};
 use crate::domain::{Connection, ConnectionId, Grant};
 use crate::idcs::RefreshTokens;
@@ -141,10 +138,14 @@ impl Consents {
         let connection = self.connection(|it| it.settings.name == name).await?;
         let connection = connection.ok_or_else(|| Error::NoConnection(name.to_owned()))?;
         let client = self.reconciler.client(&connection).await?;
-        let (state, verifier) = (new_secret(), new_verifier());
+        let (state, verifier) = (new_secret(), pkce::verifier());
         let browser = in_browser.then(new_secret);
         let redirect_uri = format!("{}{CALLBACK}", server.trim_end_matches('/'));
-        let url = client.consent_url(&redirect_uri, state.expose_secret(), &challenge(&verifier));
+        let url = client.consent_url(
+            &redirect_uri,
+            state.expose_secret(),
+            &pkce::challenge(&verifier),
+        );
         let digest = bearer_digest(&state);
         let now = self.clock.now();
         let new = Consent {
@@ -352,30 +353,4 @@ impl RefreshTokens for Kept {
 
 fn row_of(state: &str) -> String {
     format!("consent/{state}")
-}
-
-/// 256 random bits in 43 characters that need no encoding (RFC 7636 section 4.1).
-fn new_verifier() -> SecretString {
-    let bytes: [u8; 32] = rand::random();
-    SecretString::from(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-fn challenge(verifier: &SecretString) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose_secret().as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// RFC 7636 appendix B.
-    #[test]
-    fn the_challenge_is_that_of_the_standard() {
-        let verifier = SecretString::from("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
-        assert_eq!(
-            challenge(&verifier),
-            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-        );
-        assert_eq!(new_verifier().expose_secret().len(), 43);
-    }
 }

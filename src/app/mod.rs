@@ -35,6 +35,7 @@ use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
 use crate::login::Login;
+use crate::login::sign_on::SignOn;
 use crate::outbound::Credential;
 use crate::reconcile::{self, Reconciler, Scheduler};
 use crate::store::{self, Store, drift, group_work, work};
@@ -97,6 +98,10 @@ pub fn assemble(
         vault.clone(),
         reconciler.clone(),
     );
+    let sign_on = vault.clone().map(|vault| {
+        let (store, clock) = (store.clone(), clock.clone());
+        SignOn::new(store, clock, vault, reconciler.clone())
+    });
     let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     let login = Login::new(
         store.clone(),
@@ -113,6 +118,7 @@ pub fn assemble(
     )
     .with_login(login)
     .with_consents(consents)
+    .with_sign_on(sign_on)
     .with_reconciler(reconciler.clone())
     .with_vault(kept);
     let state = match issuer {

@@ -40,6 +40,9 @@ pub struct Claims {
     /// The client that it was given to.
     #[serde(default)]
     pub client_id: Option<String>,
+    /// What a sign-in is known again by.
+    #[serde(default)]
+    pub nonce: Option<String>,
     /// Name of the domain.
     #[serde(default)]
     tenant: Option<String>,

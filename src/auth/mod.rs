@@ -9,6 +9,7 @@ pub mod domain_token;
 mod attempts;
 mod grant;
 mod issuer;
+pub mod pkce;
 pub mod seat;
 
 use std::collections::HashMap;

@@ -137,7 +137,7 @@ impl Seat {
             ),
             name,
             role: Role::Administrator,
-            subject: None,
+            domain: None,
         };
         let now = self.clock.now();
         self.store
@@ -357,6 +357,22 @@ pub fn good_name(name: &str) -> Result<String, String> {
         );
     }
     Ok(name.to_owned())
+}
+
+/// Says what is wrong with a login name in a domain.
+pub fn good_login(login: &str) -> Result<(), String> {
+    if login.is_empty()
+        || login.trim() != login
+        || login.chars().count() > 256
+        || login.contains(char::is_control)
+    {
+        return Err(
+            "the login name in the domain should have 1 to 256 characters, no space at its ends and no control \
+             characters"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn good_password(name: &str, password: &str) -> Result<(), String> {

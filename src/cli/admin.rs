@@ -8,14 +8,15 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Context, output};
 use crate::auth::new_secret;
-use crate::auth::seat::{Seat, good_name};
+use crate::auth::seat::{Seat, good_login, good_name};
 use crate::clock::{Micros, rfc3339};
 use crate::domain::Role;
-use crate::store::admins::{self, Admin, Change, NewAdmin, Refused};
+use crate::store::admins::{self, Admin, Change, DomainLogin, NewAdmin, Refused};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make an administrator, an operator or an auditor. The password is read from standard input.
+    /// Make an administrator, an operator or an auditor. The password is read from standard input, unless a domain
+    /// signs them in.
     Create {
         /// Name, as it is typed when signing in.
         name: String,
@@ -23,8 +24,18 @@ pub(super) enum Command {
         #[arg(long, default_value = "administrator")]
         role: Role,
         /// Make a password and print it, once, alone on standard output.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "login")]
         generate: bool,
+        #[command(flatten)]
+        domain: SignedIn,
+    },
+    /// Say which domain signs somebody in, in addition to a password. Without options: none any more. Ends all sessions
+    /// of that person.
+    Domain {
+        /// Name.
+        name: String,
+        #[command(flatten)]
+        domain: SignedIn,
     },
     /// Set a new password, read from standard input. Ends all sessions of that person.
     Password {
@@ -75,6 +86,27 @@ pub(super) enum Command {
     },
 }
 
+/// Somebody in the identity domain that a connection reads.
+#[derive(Debug, clap::Args)]
+pub(super) struct SignedIn {
+    /// The connection whose domain signs them in.
+    #[arg(long = "domain", value_name = "CONNECTION", requires = "login")]
+    connection: Option<String>,
+    /// Their login name there.
+    #[arg(long, requires = "connection")]
+    login: Option<String>,
+}
+
+impl SignedIn {
+    fn wanted(self) -> anyhow::Result<Option<DomainLogin>> {
+        let Some((connection, login)) = self.connection.zip(self.login) else {
+            return Ok(None);
+        };
+        good_login(&login).map_err(anyhow::Error::msg)?;
+        Ok(Some(DomainLogin { connection, login }))
+    }
+}
+
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     let seat = Seat::new(context.store.clone(), context.clock.clone());
     match command {
@@ -82,22 +114,39 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<(
             name,
             role,
             generate,
+            domain,
         } => {
             let name = good_name(&name).map_err(anyhow::Error::msg)?;
-            let password = password(generate)?;
+            let domain = domain.wanted()?;
+            let typed = match &domain {
+                None => Some(password(generate)?),
+                Some(_) => None,
+            };
             let new = NewAdmin {
-                password: Some(hash(&seat, &name, &password).await?),
+                password: match &typed {
+                    None => None,
+                    Some(password) => Some(hash(&seat, &name, password).await?),
+                },
                 name,
                 role,
-                subject: None,
+                domain,
             };
             let now = context.clock.now();
             context
                 .store
                 .write(move |tx| admins::insert(tx, &new, now))
                 .await?;
-            tell(generate, &password);
+            if let Some(password) = typed {
+                tell(generate, &password);
+            }
             Ok(())
+        }
+        Command::Domain { name, domain } => {
+            let change = Change {
+                domain: Some(domain.wanted()?),
+                ..Change::default()
+            };
+            apply(context, find(context, &name).await?, change).await
         }
         Command::Password { name, generate } => {
             let admin = find(context, &name).await?;
@@ -212,7 +261,9 @@ async fn list(context: &Context, json: bool) -> anyhow::Result<()> {
             .map(|admin| {
                 serde_json::json!({
                     "name": admin.name, "role": admin.role, "disabled": admin.disabled,
-                    "password": admin.has_password, "subject": admin.subject,
+                    "password": admin.has_password,
+                    "domain": admin.domain.as_ref().map(|it| &it.connection),
+                    "login": admin.domain.as_ref().map(|it| &it.login),
                     "created_at": rfc3339(admin.created_at),
                     "signed_in_at": admin.signed_in_at.map(rfc3339),
                 })
@@ -225,17 +276,25 @@ async fn list(context: &Context, json: bool) -> anyhow::Result<()> {
         admins
             .into_iter()
             .map(|admin| {
-                let signs_in = match (admin.disabled, admin.has_password, &admin.subject) {
-                    (true, ..) => "no (disabled)",
-                    (_, true, Some(_)) => "with password or identity provider",
-                    (_, true, None) => "with password",
-                    (_, false, Some(_)) => "with identity provider",
-                    (_, false, None) => "no",
+                let signs_in: String = match (admin.disabled, admin.has_password, &admin.domain) {
+                    (true, ..) => "no (disabled)".to_owned(),
+                    (_, true, None) => "with password".to_owned(),
+                    (_, false, None) => "no".to_owned(),
+                    (_, has_password, Some(who)) => format!(
+                        "{}as {} in {}",
+                        if has_password {
+                            "with password, or "
+                        } else {
+                            ""
+                        },
+                        who.login,
+                        who.connection
+                    ),
                 };
                 vec![
                     admin.name,
                     admin.role.to_string(),
-                    signs_in.to_owned(),
+                    signs_in,
                     admin
                         .signed_in_at
                         .map_or_else(|| "never".to_owned(), rfc3339),

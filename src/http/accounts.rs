@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::State;
 use super::problem::Problem;
-use crate::auth::seat::{Actor, good_name};
+use crate::auth::seat::{Actor, good_login, good_name};
 use crate::clock::Micros;
 use crate::domain::Role;
-use crate::store::admins::{self, Admin, ApiToken, Change, NewAdmin, Refused};
+use crate::store::admins::{self, Admin, ApiToken, Change, DomainLogin, NewAdmin, Refused};
 use crate::store::audit::{self, NewAudit};
 use crate::store::{self, Tx};
 
@@ -17,9 +17,16 @@ impl From<Refused> for Problem {
         match refused {
             Refused::Store(error) => error.into(),
             Refused::Unknown => Self::new(404, refused.to_string()),
-            Refused::NameTaken | Refused::Last => Self::new(409, refused.to_string()),
+            Refused::NoDomain(_) => Self::new(400, refused.to_string()),
+            Refused::NameTaken | Refused::LoginTaken | Refused::Last => {
+                Self::new(409, refused.to_string())
+            }
         }
     }
+}
+
+fn in_words(domain: &DomainLogin) -> String {
+    format!("{} in {}", domain.login, domain.connection)
 }
 
 fn found(tx: &mut Tx<'_>, name: &str) -> Result<Admin, Refused> {
@@ -30,7 +37,8 @@ fn found(tx: &mut Tx<'_>, name: &str) -> Result<Admin, Refused> {
 pub(super) struct Making {
     pub(super) name: String,
     pub(super) role: Role,
-    pub(super) password: SecretString,
+    pub(super) password: Option<SecretString>,
+    pub(super) domain: Option<DomainLogin>,
 }
 
 /// Makes somebody.
@@ -42,19 +50,33 @@ pub(super) async fn create(
 ) -> Result<Admin, Problem> {
     let wrong = |detail: String| Problem::new(400, detail);
     let name = good_name(&making.name).map_err(wrong)?;
-    let password = state.seat.hash(&name, &making.password).await;
+    let password = match &making.password {
+        None => None,
+        Some(password) => Some(state.seat.hash(&name, password).await.map_err(wrong)?),
+    };
+    if password.is_none() && making.domain.is_none() {
+        return Err(wrong(
+            "a password is missing, or the domain that signs this person in".to_owned(),
+        ));
+    }
+    if let Some(domain) = &making.domain {
+        good_login(&domain.login).map_err(wrong)?;
+    }
     let new = NewAdmin {
         name,
         role: making.role,
-        password: Some(password.map_err(wrong)?),
-        subject: None,
+        password,
+        domain: making.domain,
     };
     let (by, now) = (actor.name.clone(), state.clock.now());
     let made = state
         .store
         .write(move |tx| -> Result<Admin, Refused> {
             admins::insert(tx, &new, now)?;
-            let detail = json!({"name": new.name, "role": new.role});
+            let detail = json!({
+                "name": new.name, "role": new.role, "password": new.password.is_some(),
+                "domain": new.domain.as_ref().map(in_words),
+            });
             let act = NewAudit::act(now, &by, "create_administrator", &detail, through);
             audit::append(tx, &act)?;
             found(tx, &new.name)
@@ -68,6 +90,8 @@ pub(super) struct Changing {
     pub(super) role: Option<Role>,
     pub(super) disabled: Option<bool>,
     pub(super) password: Option<SecretString>,
+    /// `Some(None)`: no domain signs them in any more.
+    pub(super) domain: Option<Option<DomainLogin>>,
 }
 
 /// Changes somebody.
@@ -89,7 +113,11 @@ pub(super) async fn change(
         role: changing.role,
         password,
         disabled: changing.disabled,
+        domain: changing.domain,
     };
+    if let Some(Some(domain)) = &change.domain {
+        good_login(&domain.login).map_err(|detail| Problem::new(400, detail))?;
+    }
     let (by, now) = (actor.name.clone(), state.clock.now());
     let changed = state
         .store
@@ -103,6 +131,7 @@ pub(super) async fn change(
             let detail = json!({
                 "name": admin.name, "role": change.role, "disabled": change.disabled,
                 "password": change.password.is_some(),
+                "domain": change.domain.as_ref().map(|it| it.as_ref().map(in_words)),
             });
             let act = NewAudit::act(now, &by, "change_administrator", &detail, through);
             audit::append(tx, &act)?;

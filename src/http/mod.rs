@@ -41,6 +41,7 @@ use crate::consent::Consents;
 use crate::converge::Engine;
 use crate::intake::Intake;
 use crate::login::Login;
+use crate::login::sign_on::SignOn;
 use crate::reconcile::Reconciler;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -79,6 +80,8 @@ pub struct State {
     pub doors: Doors,
     /// For consents at domains.
     pub consents: Option<Consents>,
+    /// For administrators whom domains sign in.
+    pub sign_on: Option<SignOn>,
     /// Where list pages ended.
     hints: paging::Hints,
     /// Which connection wrote when.
@@ -111,6 +114,7 @@ impl State {
             doors: Doors::default(),
             pushes: pushes::Pushes::default(),
             consents: None,
+            sign_on: None,
             hints: paging::Hints::default(),
         }
     }
@@ -150,6 +154,13 @@ impl State {
     #[must_use]
     pub fn with_consents(mut self, consents: Consents) -> Self {
         self.consents = Some(consents);
+        self
+    }
+
+    /// The same, with domains that sign administrators in.
+    #[must_use]
+    pub fn with_sign_on(mut self, sign_on: Option<SignOn>) -> Self {
+        self.sign_on = sign_on;
         self
     }
 

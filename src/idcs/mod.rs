@@ -123,18 +123,60 @@ impl Idcs {
     /// Where an administrator consents to [`Grant::RefreshToken`](crate::domain::Grant::RefreshToken): an
     /// authorization request with PKCE (RFC 7636), whose challenge is the SHA-256 of a secret kept here.
     pub fn consent_url(&self, redirect_uri: &str, state: &str, challenge: &str) -> String {
+        let scope = ("scope", "urn:opc:idm:__myscopes__ offline_access");
+        self.authorize_url(redirect_uri, state, challenge, &[scope])
+    }
+
+    /// Where somebody signs in: the same with OpenID Connect, whose ID token has to repeat the nonce.
+    pub fn sign_in_url(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        challenge: &str,
+        nonce: &str,
+    ) -> String {
+        let openid = [("scope", "openid"), ("nonce", nonce)];
+        self.authorize_url(redirect_uri, state, challenge, &openid)
+    }
+
+    fn authorize_url(
+        &self,
+        redirect_uri: &str,
+        state: &str,
+        challenge: &str,
+        more: &[(&str, &str)],
+    ) -> String {
         let query = [
             ("response_type", "code"),
             ("client_id", self.0.settings.client_id.as_str()),
             ("redirect_uri", redirect_uri),
-            ("scope", "urn:opc:idm:__myscopes__ offline_access"),
             ("state", state),
             ("code_challenge_method", "S256"),
             ("code_challenge", challenge),
-        ]
-        .map(|(name, value)| format!("{name}={}", segment(value)))
-        .join("&");
-        format!("{}/oauth2/v1/authorize?{query}", self.base_url())
+        ];
+        let query: Vec<String> = query
+            .iter()
+            .chain(more)
+            .map(|(name, value)| format!("{name}={}", segment(value)))
+            .collect();
+        format!(
+            "{}/oauth2/v1/authorize?{}",
+            self.base_url(),
+            query.join("&")
+        )
+    }
+
+    /// Exchanges the code of a sign-in for the ID token of whoever signed in.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the domain does not take the code, or gives no ID token for it.
+    pub async fn id_token(
+        &self,
+        code: &str,
+        verifier: &secrecy::SecretString,
+        redirect_uri: &str,
+    ) -> Result<secrecy::SecretString, Error> {
+        self.0.tokens.id_token(code, verifier, redirect_uri).await
     }
 
     /// Exchanges the code that came back for a refresh token, which is kept where [`Secret::refresh`] says.

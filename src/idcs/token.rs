@@ -84,6 +84,8 @@ struct Answer {
     expires_in: Option<i64>,
     #[serde(default)]
     refresh_token: Option<SecretString>,
+    #[serde(default)]
+    id_token: Option<SecretString>,
 }
 
 #[derive(Deserialize, Default)]
@@ -262,12 +264,7 @@ impl Tokens {
         verifier: &SecretString,
         redirect_uri: &str,
     ) -> Result<(), Error> {
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", redirect_uri),
-            ("code_verifier", verifier.expose_secret()),
-        ];
+        let form = of_code(code, verifier, redirect_uri);
         self.with_refresh(async |_| {
             let answer = self.send(&form).await?;
             if answer.refresh_token.is_none() {
@@ -283,6 +280,22 @@ impl Tokens {
         // What was obtained before by another consent is somebody else's.
         self.kept.lock().await.0 = None;
         Ok(())
+    }
+
+    /// Exchanges the code of a sign-in for an ID token. What else comes with it is dropped: nobody acts in the name of
+    /// whoever signed in.
+    pub(super) async fn id_token(
+        &self,
+        code: &str,
+        verifier: &SecretString,
+        redirect_uri: &str,
+    ) -> Result<SecretString, Error> {
+        let answer = self.send(&of_code(code, verifier, redirect_uri)).await?;
+        answer.id_token.ok_or_else(|| Error::Unauthorized {
+            text: "the domain gave no ID token: allow the grant type Authorization Code in the confidential \
+                   application"
+                .to_owned(),
+        })
     }
 
     /// RFC 7523 section 2.2.
@@ -305,6 +318,20 @@ impl Tokens {
                 text: format!("private_key: cannot sign with it: {e}"),
             })
     }
+}
+
+/// RFC 6749 section 4.1.3, with PKCE (RFC 7636 section 4.5).
+fn of_code<'a>(
+    code: &'a str,
+    verifier: &'a SecretString,
+    redirect_uri: &'a str,
+) -> [(&'a str, &'a str); 4] {
+    [
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", redirect_uri),
+        ("code_verifier", verifier.expose_secret()),
+    ]
 }
 
 fn key(secret: &Secret) -> Result<EncodingKey, Error> {

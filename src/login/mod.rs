@@ -1,10 +1,11 @@
-//! The login hook: a person is about to enter a product. Reads that one person from the domain, lets the engine bring
+//! People who log in. At the seat: see [`sign_on`]. The login hook: a person is about to enter a product. Reads that one person from the domain, lets the engine bring
 //! it in step ahead of everything else, and says whether to let it in; all of it within a deadline.
 //!
 //! There is no path of its own to a target: the mirror changes through the intake, work is hurried, and the outcome
 //! is read from the queue. When the domain or a product is slow, the mirror answers. A thousand logins at once are
 //! at most [`AT_ONCE`] readings of the domain, and several of one person are one.
 
+pub mod sign_on;
 mod tokens;
 
 use std::collections::HashMap;

@@ -93,18 +93,33 @@ impl Tokens {
             if !stated.iter().any(|audience| audiences.contains(audience)) {
                 continue;
             }
-            let mut expected = self.expected(&audiences, Some(connection), kinds);
-            expected.issuers = vec![
-                ISSUER.to_owned(),
-                pull.base_url.clone(),
-                format!("{}/", pull.base_url),
-            ];
-            match self.check(connection, token, &expected).await {
+            match self
+                .of_domain(connection, pull, &audiences, token, kinds)
+                .await
+            {
                 Ok(claims) => return Ok((connection.clone(), claims)),
                 Err(error) => refused = error,
             }
         }
         Err(refused)
+    }
+
+    /// What a token says, if it is one of this domain for one of these audiences.
+    pub(super) async fn of_domain(
+        &self,
+        connection: &Connection,
+        pull: &PullSettings,
+        audiences: &[String],
+        token: &str,
+        kinds: &[TokenKind],
+    ) -> Result<Claims, Error> {
+        let mut expected = self.expected(audiences, Some(connection), kinds);
+        expected.issuers = vec![
+            ISSUER.to_owned(),
+            pull.base_url.clone(),
+            format!("{}/", pull.base_url),
+        ];
+        self.check(connection, token, &expected).await
     }
 
     fn expected(

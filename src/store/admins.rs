@@ -7,8 +7,9 @@ use diesel::prelude::*;
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
 use super::schema::{admin, api_token, lockout, session, setup_code};
+use super::settings;
 use crate::clock::Micros;
-use crate::domain::{Role, new_id};
+use crate::domain::{Connection, Role, new_id};
 use crate::scim::fold::fold_text;
 
 /// Somebody who may use the seat.
@@ -22,14 +23,22 @@ pub struct Admin {
     pub role: Role,
     /// Whether they may sign in with a password.
     pub has_password: bool,
-    /// Who they are at the identity provider that signs administrators in.
-    pub subject: Option<String>,
+    /// The domain that may sign them in, and who they are there.
+    pub domain: Option<DomainLogin>,
     /// Kept, but may not sign in.
     pub disabled: bool,
     /// When they were made.
     pub created_at: Micros,
     /// When they signed in last.
     pub signed_in_at: Option<Micros>,
+}
+
+impl Admin {
+    /// Whether the domain of that connection signs them in.
+    pub fn is_of(&self, connection: &str) -> bool {
+        let domain = self.domain.as_ref();
+        domain.is_some_and(|domain| domain.connection == connection)
+    }
 }
 
 /// Somebody to be made.
@@ -41,8 +50,17 @@ pub struct NewAdmin {
     pub role: Role,
     /// Argon2id hash in PHC form.
     pub password: Option<String>,
-    /// Who they are at the identity provider that signs administrators in.
-    pub subject: Option<String>,
+    /// The domain that may sign them in, and who they are there.
+    pub domain: Option<DomainLogin>,
+}
+
+/// Somebody in the domain that a connection reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainLogin {
+    /// Name of the connection.
+    pub connection: String,
+    /// Login name there, whatever its case.
+    pub login: String,
 }
 
 /// Why an administrator was not made or changed.
@@ -51,6 +69,14 @@ pub enum Refused {
     /// Somebody else has it.
     #[error("there is an administrator of that name already")]
     NameTaken,
+    /// Somebody else signs in with it.
+    #[error("another administrator signs in with this login name already")]
+    LoginTaken,
+    /// Nobody can be signed in there.
+    #[error(
+        "there is no connection {0:?} whose domain Usher may ask: it needs a base_url and a client id"
+    )]
+    NoDomain(String),
     /// There is none.
     #[error("there is no such administrator")]
     Unknown,
@@ -74,6 +100,7 @@ type Row = (
     String,
     Option<String>,
     Option<String>,
+    Option<String>,
     bool,
     i64,
     Option<i64>,
@@ -83,7 +110,8 @@ type Columns = (
     admin::name,
     admin::role,
     admin::password,
-    admin::subject,
+    admin::domain,
+    admin::login,
     admin::disabled,
     admin::created_at,
     admin::signed_in_at,
@@ -93,20 +121,23 @@ const COLUMNS: Columns = (
     admin::name,
     admin::role,
     admin::password,
-    admin::subject,
+    admin::domain,
+    admin::login,
     admin::disabled,
     admin::created_at,
     admin::signed_in_at,
 );
 
 fn read(row: Row) -> Result<(Admin, Option<String>), Error> {
-    let (id, name, role, password, subject, disabled, created_at, signed_in_at) = row;
+    let (id, name, role, password, connection, login, disabled, created_at, signed_in_at) = row;
     let admin = Admin {
         role: role_of(&role)?,
         has_password: password.is_some(),
         id,
         name,
-        subject,
+        domain: connection
+            .zip(login)
+            .map(|(connection, login)| DomainLogin { connection, login }),
         disabled,
         created_at,
         signed_in_at,
@@ -145,19 +176,60 @@ pub fn named(conn: &mut AnyConn, name: &str) -> Result<Option<(Admin, Option<Str
         .transpose()
 }
 
-/// Somebody by who they are at the identity provider.
-pub fn of_subject(conn: &mut AnyConn, subject: &str) -> Result<Option<Admin>, Error> {
-    admin::table
-        .filter(admin::subject.eq(subject))
-        .select(COLUMNS)
-        .first::<Row>(conn)
-        .optional()?
-        .map(|row| read(row).map(|(admin, _)| admin))
-        .transpose()
+/// Somebody by who they are in a domain, with the id there that the first sign-in left.
+pub fn in_domain(
+    conn: &mut AnyConn,
+    who: &DomainLogin,
+) -> Result<Option<(Admin, Option<String>)>, Error> {
+    let found: Option<(Row, Option<String>)> = admin::table
+        .filter(admin::domain.eq(&who.connection))
+        .filter(admin::login.eq(fold_text(&who.login)))
+        .select((COLUMNS, admin::domain_id))
+        .first(conn)
+        .optional()?;
+    found.map(|(row, id)| Ok((read(row)?.0, id))).transpose()
+}
+
+/// From now on the login name is good for this one of the domain alone: names are given again, ids are not.
+pub fn bind(tx: &mut Tx<'_>, admin_id: &str, domain_id: &str) -> Result<(), Error> {
+    diesel::update(admin::table.find(admin_id))
+        .set(admin::domain_id.eq(domain_id))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// The connections whose domains sign somebody in, by name.
+pub fn domains(conn: &mut AnyConn) -> Result<Vec<String>, Error> {
+    let names: Vec<Option<String>> = admin::table
+        .filter(admin::domain.is_not_null())
+        .filter(admin::disabled.eq(false))
+        .select(admin::domain)
+        .distinct()
+        .order(admin::domain)
+        .load(conn)?;
+    Ok(names.into_iter().flatten().collect())
+}
+
+/// Whether the domain can be asked, and nobody else signs in as this one there.
+fn is_free(tx: &mut Tx<'_>, who: &DomainLogin, id: Option<&str>) -> Result<(), Refused> {
+    let configuration = settings::load(tx.conn())?;
+    let mut connections = configuration.connections.iter();
+    let reads = |it: &Connection| it.settings.name == who.connection && it.settings.pull.is_some();
+    if !connections.any(reads) {
+        return Err(Refused::NoDomain(who.connection.clone()));
+    }
+    match in_domain(tx.conn(), who)? {
+        Some((admin, _)) if Some(admin.id.as_str()) != id => Err(Refused::LoginTaken),
+        _ => Ok(()),
+    }
 }
 
 /// Makes somebody.
 pub fn insert(tx: &mut Tx<'_>, new: &NewAdmin, now: Micros) -> Result<String, Refused> {
+    if let Some(who) = &new.domain {
+        is_free(tx, who, None)?;
+    }
+    let (domain, login) = columns_of(new.domain.as_ref());
     let id = new_id();
     let made = on_each!(tx.conn(), |c| diesel::insert_into(admin::table)
         .values((
@@ -166,7 +238,8 @@ pub fn insert(tx: &mut Tx<'_>, new: &NewAdmin, now: Micros) -> Result<String, Re
             admin::name_ci.eq(fold_text(&new.name)),
             admin::role.eq(new.role.as_str()),
             admin::password.eq(new.password.as_deref()),
-            admin::subject.eq(new.subject.as_deref()),
+            admin::domain.eq(domain),
+            admin::login.eq(login),
             admin::disabled.eq(false),
             admin::created_at.eq(now),
         ))
@@ -188,6 +261,14 @@ pub struct Change {
     pub password: Option<String>,
     /// Whether they may sign in. `Some(true)` ends all sessions.
     pub disabled: Option<bool>,
+    /// The domain that may sign them in, and who they are there; `Some(None)`: none. Ends all sessions.
+    pub domain: Option<Option<DomainLogin>>,
+}
+
+/// Domain and login name as they are stored.
+fn columns_of(who: Option<&DomainLogin>) -> (Option<&str>, Option<String>) {
+    who.map(|who| (who.connection.as_str(), fold_text(&who.login)))
+        .unzip()
 }
 
 /// Changes somebody, unless nobody could administer any more.
@@ -210,10 +291,23 @@ pub fn change(tx: &mut Tx<'_>, id: &str, change: &Change) -> Result<(), Refused>
             .set(admin::disabled.eq(disabled))
             .execute(tx.conn())?;
     }
+    if let Some(who) = &change.domain {
+        if let Some(who) = who {
+            is_free(tx, who, Some(id))?;
+        }
+        let (domain, login) = columns_of(who.as_ref());
+        found += diesel::update(target)
+            .set((
+                admin::domain.eq(domain),
+                admin::login.eq(login),
+                admin::domain_id.eq(None::<String>),
+            ))
+            .execute(tx.conn())?;
+    }
     if found == 0 {
         return Err(Refused::Unknown);
     }
-    if change.password.is_some() || change.disabled == Some(true) {
+    if change.password.is_some() || change.disabled == Some(true) || change.domain.is_some() {
         end_sessions_of(tx, id)?;
     }
     somebody_is_left(tx)
@@ -240,6 +334,11 @@ fn somebody_is_left(tx: &mut Tx<'_>) -> Result<(), Refused> {
     let left: i64 = admin::table
         .filter(admin::role.eq(Role::Administrator.as_str()))
         .filter(admin::disabled.eq(false))
+        .filter(
+            admin::password
+                .is_not_null()
+                .or(admin::domain.is_not_null()),
+        )
         .count()
         .get_result(tx.conn())?;
     if left == 0 {

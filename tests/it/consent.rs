@@ -27,7 +27,7 @@ struct World {
     _database: Database,
 }
 
-fn configuration(url: &str, secret: &str, grant: &str) -> String {
+pub(super) fn configuration(url: &str, secret: &str, grant: &str) -> String {
     format!(
         r#"
 [[connection]]
@@ -43,14 +43,14 @@ requests_per_second = 1000
 }
 
 /// What a browser was answered.
-struct Seen {
-    status: u16,
-    location: String,
-    cookies: Vec<String>,
-    text: String,
+pub(super) struct Seen {
+    pub(super) status: u16,
+    pub(super) location: String,
+    pub(super) cookies: Vec<String>,
+    pub(super) text: String,
 }
 
-async fn browse(url: &str, cookies: &[&str]) -> Seen {
+pub(super) async fn browse(url: &str, cookies: &[&str]) -> Seen {
     let client = reqwest::Client::builder()
         .redirect(Policy::none())
         .build()
@@ -155,8 +155,8 @@ async fn sign_in(app: &App, name: &str, role: Role) -> String {
     let new = NewAdmin {
         name: name.to_owned(),
         role,
-        password: None,
-        subject: None,
+        password: Some("none".to_owned()),
+        domain: None,
     };
     let (now, wanted) = (app.clock.now(), name.to_owned());
     let admin = app

@@ -34,6 +34,7 @@ mod scim;
 mod seat;
 mod secrets;
 mod several;
+mod sign_on;
 mod smoke;
 mod store;
 mod targets;

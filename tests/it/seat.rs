@@ -30,7 +30,7 @@ async fn person(app: &App, name: &str, role: Role) {
         name: name.to_owned(),
         role,
         password: Some(seat.hash(name, &password()).await.unwrap()),
-        subject: None,
+        domain: None,
     };
     let now = app.clock.now();
     app.store()

@@ -39,7 +39,11 @@ const LAYERS: &[(u8, &str, &str)] = &[
         "alerts",
         "outbound, store, metrics, domain, clock, config",
     ),
-    (5, "login", "reconcile, intake, auth, store, domain, clock"),
+    (
+        5,
+        "login",
+        "reconcile, idcs, intake, auth, vault, store, domain, clock",
+    ),
     (
         5,
         "consent",

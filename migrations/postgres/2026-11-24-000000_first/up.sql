@@ -76,10 +76,13 @@ CREATE TABLE admin (
     name_ci TEXT NOT NULL UNIQUE,
     role TEXT NOT NULL,
     password TEXT,
-    subject TEXT UNIQUE,
+    domain TEXT,
+    login TEXT,
+    domain_id TEXT,
     disabled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,
-    signed_in_at BIGINT
+    signed_in_at BIGINT,
+    UNIQUE (domain, login)
 );
 
 -- Signed-in browsers. Only a digest of the cookie is kept.

@@ -11,7 +11,7 @@ use super::{Answer, Problem, THROUGH};
 use crate::auth::seat::Actor;
 use crate::clock::{parse_rfc3339, rfc3339};
 use crate::domain::Role;
-use crate::store::admins::{self, Admin, ApiToken};
+use crate::store::admins::{self, Admin, ApiToken, DomainLogin};
 
 /// Somebody who may use the seat.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -24,6 +24,8 @@ pub(super) struct Administrator {
     disabled: bool,
     /// Whether they may sign in with a password.
     password: bool,
+    /// The domain that may sign them in.
+    domain: Option<Domain>,
     /// When they were made.
     created_at: String,
     /// When they signed in last.
@@ -37,9 +39,32 @@ impl From<Admin> for Administrator {
             role: admin.role,
             disabled: admin.disabled,
             password: admin.has_password,
+            domain: admin.domain.map(Into::into),
             created_at: rfc3339(admin.created_at),
             signed_in_at: admin.signed_in_at.map(rfc3339),
         }
+    }
+}
+
+/// Somebody in the identity domain that a connection reads.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Domain {
+    /// Name of the connection.
+    connection: String,
+    /// Login name there, whatever its case.
+    login: String,
+}
+
+impl From<DomainLogin> for Domain {
+    fn from(DomainLogin { connection, login }: DomainLogin) -> Self {
+        Self { connection, login }
+    }
+}
+
+impl From<Domain> for DomainLogin {
+    fn from(Domain { connection, login }: Domain) -> Self {
+        Self { connection, login }
     }
 }
 
@@ -57,9 +82,11 @@ pub(super) struct NewAdministrator {
     name: String,
     /// What they may do.
     role: Role,
-    /// 12 to 200 characters.
-    #[schemars(with = "String")]
-    password: SecretString,
+    /// 12 to 200 characters. Needed where no domain signs them in.
+    #[schemars(with = "Option<String>")]
+    password: Option<SecretString>,
+    /// The domain that may sign them in.
+    domain: Option<Domain>,
 }
 
 /// `POST /api/v1/administrators`
@@ -72,11 +99,13 @@ pub(super) async fn create(
         name,
         role,
         password,
+        domain,
     } = body.into_inner();
     let making = Making {
         name,
         role,
         password,
+        domain: domain.map(Into::into),
     };
     let made = accounts::create(&state, &actor, making, THROUGH).await?;
     Ok(HttpResponse::Created().json(Administrator::from(made)))
@@ -93,6 +122,17 @@ pub(super) struct ChangeAdministrator {
     /// 12 to 200 characters; ends their sessions.
     #[schemars(with = "Option<String>")]
     password: Option<SecretString>,
+    /// The domain that may sign them in; `null`: none any more. Ends their sessions.
+    #[serde(default, deserialize_with = "stated")]
+    #[schemars(with = "Option<Domain>")]
+    domain: Option<Option<Domain>>,
+}
+
+/// Tells `null` from what is absent.
+fn stated<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<Domain>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// `PATCH /api/v1/administrators/{name}`
@@ -106,11 +146,13 @@ pub(super) async fn change(
         role,
         disabled,
         password,
+        domain,
     } = body.into_inner();
     let changing = Changing {
         role,
         disabled,
         password,
+        domain: domain.map(|domain| domain.map(Into::into)),
     };
     let changed = accounts::change(&state, &actor, name.into_inner(), changing, THROUGH).await?;
     Ok(web::Json(changed.into()))

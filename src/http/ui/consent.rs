@@ -9,9 +9,10 @@ use serde::Deserialize;
 
 use super::super::State;
 use super::super::problem::Problem;
-use super::{Frame, html, see_other};
+use super::{Frame, html, see_other, sign_in};
 use crate::auth::seat::Actor;
 use crate::consent::{Answer, CALLBACK, Consents, Error, LIFETIME};
+use crate::login::sign_on;
 
 #[derive(Template)]
 #[template(path = "consent.html", config = "src/http/ui/askama.toml")]
@@ -67,8 +68,19 @@ pub(super) async fn end(
     request: HttpRequest,
     returned: web::Query<Returned>,
 ) -> Result<HttpResponse, Problem> {
-    let consents = consents(&state)?;
     let returned = returned.into_inner();
+    // The application in the domain may have one address to send answers to: those to a sign-in come here, too.
+    let words = [&returned.error, &returned.error_description];
+    let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
+    let answer = sign_on::Answer {
+        state: returned.state.clone(),
+        code: returned.code.clone(),
+        error: (!words.is_empty()).then(|| words.join(" ")),
+    };
+    if let Some(response) = sign_in::answered(&state, &request, answer).await? {
+        return Ok(response);
+    }
+    let consents = consents(&state)?;
     let name = cookie_name(state.is_secure(&request));
     let answer = Answer {
         state: returned.state,

@@ -42,6 +42,7 @@ pub(super) const ROUTES: &[Route] = &[
     ("GET", "/", READ),
     ("GET", "/sign-in", Access::Public),
     ("POST", "/sign-in", Access::Public),
+    ("GET", "/sign-in/domain", Access::Public),
     ("POST", "/sign-out", READ),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
@@ -136,6 +137,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/", web::get().to(dashboard::show))
         .route("/sign-in", web::get().to(sign_in::form))
         .route("/sign-in", web::post().to(sign_in::sign_in))
+        .route("/sign-in/domain", web::get().to(sign_in::with_domain))
         .route("/sign-out", web::post().to(sign_in::sign_out))
         .route("/setup", web::get().to(sign_in::setup_form))
         .route("/setup", web::post().to(sign_in::set_up))

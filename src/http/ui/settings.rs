@@ -10,9 +10,10 @@ use super::super::accounts::{self, Changing, Making};
 use super::super::problem::Problem;
 use super::{Frame, html, see_other, when};
 use crate::auth::seat::Actor;
+use crate::consent::CALLBACK;
 use crate::domain::Role;
-use crate::store::admins::{self, Admin, ApiToken, Session};
-use crate::store::{self};
+use crate::store::admins::{self, Admin, ApiToken, DomainLogin, Session};
+use crate::store::{self, settings};
 
 #[derive(Template)]
 #[template(path = "settings.html", config = "src/http/ui/askama.toml")]
@@ -22,6 +23,10 @@ struct Page {
     sessions: Vec<Session>,
     tokens: Vec<ApiToken>,
     roles: [Role; 3],
+    /// Connections whose domains can sign somebody in.
+    domains: Vec<String>,
+    /// Where domains send the answer.
+    callback: String,
     /// Of a token that was made just now.
     secret: Option<String>,
 }
@@ -44,13 +49,14 @@ async fn page(
     status: u16,
 ) -> Result<HttpResponse, Problem> {
     let now = state.clock.now();
-    let (admins, sessions, tokens) = state
+    let (admins, sessions, tokens, configuration) = state
         .store
         .read(move |conn| -> Result<_, store::Error> {
             Ok((
                 admins::list(conn)?,
                 admins::sessions(conn, now)?,
                 admins::tokens(conn)?,
+                settings::load(conn)?,
             ))
         })
         .await?;
@@ -60,7 +66,17 @@ async fn page(
         sessions,
         tokens,
         roles: Role::ALL,
+        domains: configuration
+            .connections
+            .into_iter()
+            .filter(|it| it.settings.pull.is_some())
+            .map(|it| it.settings.name)
+            .collect(),
         secret,
+        callback: format!(
+            "{}{CALLBACK}",
+            state.public_url.as_deref().unwrap_or("https://this-server")
+        ),
     };
     Ok(html(status, &page))
 }
@@ -86,6 +102,17 @@ pub(super) struct NewPerson {
     name: String,
     role: Role,
     password: SecretString,
+    #[serde(default)]
+    domain: String,
+    #[serde(default)]
+    login: String,
+}
+
+/// The domain that signs somebody in, if one was chosen.
+fn chosen(connection: &str, login: &str) -> Option<DomainLogin> {
+    let login = login.trim().to_owned();
+    let connection = connection.to_owned();
+    (!connection.is_empty()).then_some(DomainLogin { connection, login })
 }
 
 /// `POST /settings/administrators`
@@ -98,11 +125,14 @@ pub(super) async fn create(
         name,
         role,
         password,
+        domain,
+        login,
     } = form.into_inner();
     let making = Making {
         name,
         role,
-        password,
+        password: Some(password).filter(|it| !it.expose_secret().is_empty()),
+        domain: chosen(&domain, &login),
     };
     let made = accounts::create(&state, &actor, making, "the settings page").await;
     back(&state, actor, made.map(|_| ())).await
@@ -111,10 +141,14 @@ pub(super) async fn create(
 #[derive(Deserialize)]
 pub(super) struct ChangedPerson {
     name: String,
-    /// `role`, `disable`, `enable`, `password` or `remove`.
+    /// `role`, `disable`, `enable`, `password`, `domain` or `remove`.
     what: String,
     role: Option<Role>,
     password: Option<SecretString>,
+    #[serde(default)]
+    domain: String,
+    #[serde(default)]
+    login: String,
 }
 
 /// `POST /settings/administrators/change`
@@ -136,6 +170,7 @@ pub(super) async fn change(
                     _ => None,
                 },
                 password: form.password.filter(|_| what == "password"),
+                domain: (what == "domain").then(|| chosen(&form.domain, &form.login)),
             };
             accounts::change(&state, &actor, form.name, changing, through)
                 .await

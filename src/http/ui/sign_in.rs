@@ -1,4 +1,4 @@
-//! Signing in and out, and making the first administrator.
+//! Signing in and out, with a password or a domain, and making the first administrator.
 
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header;
@@ -12,6 +12,8 @@ use super::super::access::cookie_name;
 use super::super::problem::Problem;
 use super::{Frame, html, see_other};
 use crate::auth::seat::{Actor, SetUpError, SignInError};
+use crate::consent::CALLBACK;
+use crate::login::sign_on;
 
 type Answer = Result<HttpResponse, Problem>;
 
@@ -20,6 +22,15 @@ type Answer = Result<HttpResponse, Problem>;
 struct SignInPage {
     frame: Frame,
     name: String,
+    next: String,
+    /// Connections whose domains sign administrators in.
+    domains: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "signed_in.html", config = "src/http/ui/askama.toml")]
+struct SignedInPage {
+    frame: Frame,
     next: String,
 }
 
@@ -42,12 +53,22 @@ pub(super) async fn form(state: web::Data<State>, query: web::Query<Next>) -> An
     if state.seat.is_empty().await? {
         return Ok(see_other("/setup"));
     }
-    let page = SignInPage {
-        frame: Frame::outside("Sign in"),
-        name: String::new(),
-        next: query.into_inner().next,
+    let next = query.into_inner().next;
+    page(&state, 200, Frame::outside("Sign in"), String::new(), next).await
+}
+
+async fn page(state: &State, status: u16, frame: Frame, name: String, next: String) -> Answer {
+    let domains = match &state.sign_on {
+        Some(sign_on) => sign_on.choices().await?,
+        None => Vec::new(),
     };
-    Ok(html(200, &page))
+    let page = SignInPage {
+        frame,
+        name,
+        next,
+        domains,
+    };
+    Ok(html(status, &page))
 }
 
 #[derive(Deserialize)]
@@ -73,11 +94,7 @@ pub(super) async fn sign_in(
         .doors
         .client(&request)
         .map_or_else(String::new, |address| address.to_string());
-    let agent = request
-        .headers()
-        .get(header::USER_AGENT)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
+    let agent = agent(&request);
     match state.seat.sign_in(&name, password, &address, agent).await {
         Ok(cookie) => {
             let mut response = see_other(local(&next));
@@ -90,14 +107,145 @@ pub(super) async fn sign_in(
                 SignInError::Locked { .. } => 429,
                 _ => 401,
             };
-            let page = SignInPage {
-                frame: Frame::outside("Sign in").saying("bad", refusal.to_string()),
-                name,
-                next,
-            };
-            Ok(html(status, &page))
+            let frame = Frame::outside("Sign in").saying("bad", refusal.to_string());
+            page(&state, status, frame, name, next).await
         }
     }
+}
+
+fn agent(request: &HttpRequest) -> &str {
+    request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    #[serde(default)]
+    connection: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// `GET /sign-in/domain?connection=NAME`: a link, because a form may lead to no other host.
+pub(super) async fn with_domain(
+    state: web::Data<State>,
+    request: HttpRequest,
+    which: web::Query<Which>,
+) -> Answer {
+    let Which { connection, next } = which.into_inner();
+    let Some(sign_on) = &state.sign_on else {
+        return Err(Problem::new(
+            404,
+            "this server has no master key: use your password",
+        ));
+    };
+    let redirect_uri = format!("{}{CALLBACK}", state.seen_as(&request));
+    match sign_on
+        .begin(&connection, &redirect_uri, local(&next))
+        .await
+    {
+        Ok(begun) => {
+            let mut response = see_other(&begun.url);
+            // Sent along from another site, unlike the session's: that is where the answer comes from.
+            let cookie = kept(&state, &request, begun.kept.expose_secret())
+                .max_age(actix_web::cookie::time::Duration::microseconds(
+                    sign_on::LIFETIME,
+                ))
+                .finish();
+            add(&mut response, &cookie)?;
+            Ok(response)
+        }
+        Err(error) => refusal(&state, error, next).await,
+    }
+}
+
+/// What a domain answers, if that is to a sign-in that was begun in this browser.
+pub(super) async fn answered(
+    state: &State,
+    request: &HttpRequest,
+    answer: sign_on::Answer,
+) -> Result<Option<HttpResponse>, Problem> {
+    let cookie = request.cookie(kept_name(state.is_secure(request)));
+    let begun = state.sign_on.as_ref().zip(cookie);
+    let Some((sign_on, cookie)) = begun else {
+        return Ok(None);
+    };
+    let cookie = SecretString::from(cookie.value());
+    if !sign_on.is_for(&cookie, &answer) {
+        return Ok(None);
+    }
+    let mut response = match sign_on.end(&cookie, answer).await {
+        Ok(proved) => {
+            let session = state
+                .seat
+                .open_session(&proved.admin.id, agent(request))
+                .await?;
+            // A page that leads on, and no redirect: a browser that comes from another site does not send the cookie of
+            // the session (SameSite=Strict) before a page of this one leads there.
+            let page = SignedInPage {
+                frame: Frame::outside("Signed in"),
+                next: local(&proved.next).to_owned(),
+            };
+            let mut response = html(200, &page);
+            set_cookie(state, request, &mut response, session.expose_secret())?;
+            response
+        }
+        Err(error) => refusal(state, error, String::new()).await?,
+    };
+    let mut over = kept(state, request, "").finish();
+    over.make_removal();
+    add(&mut response, &over)?;
+    response.headers_mut().insert(
+        header::REFERRER_POLICY,
+        header::HeaderValue::from_static("no-referrer"),
+    );
+    Ok(Some(response))
+}
+
+async fn refusal(state: &State, error: sign_on::Error, next: String) -> Answer {
+    use sign_on::Error;
+    let status = match &error {
+        Error::Store(_) | Error::Vault(_) => {
+            tracing::error!(%error, "a sign-in with a domain came to nothing");
+            503
+        }
+        Error::Domain(_) => 502,
+        Error::NoConnection(_) => 404,
+        Error::Unknown | Error::NoAnswer => 400,
+        Error::Refused(_)
+        | Error::Token(_)
+        | Error::Nobody(_)
+        | Error::SomebodyElse(_)
+        | Error::Disabled => 401,
+    };
+    tracing::warn!(%error, "a sign-in with a domain failed");
+    let frame = Frame::outside("Sign in").saying("bad", error.to_string());
+    page(state, status, frame, String::new(), next).await
+}
+
+fn kept_name(secure: bool) -> &'static str {
+    if secure {
+        "__Secure-usher-sign-in"
+    } else {
+        "usher-sign-in"
+    }
+}
+
+/// What a browser keeps while somebody is at the domain.
+fn kept(
+    state: &State,
+    request: &HttpRequest,
+    value: &str,
+) -> actix_web::cookie::CookieBuilder<'static> {
+    let secure = state.is_secure(request);
+    Cookie::build(kept_name(secure), value.to_owned())
+        .path(CALLBACK)
+        .http_only(true)
+        .secure(secure)
+        .same_site(SameSite::Lax)
 }
 
 /// `POST /sign-out`
@@ -198,9 +346,13 @@ fn set_cookie(
     if value.is_empty() {
         cookie.make_removal();
     }
+    add(response, &cookie)
+}
+
+fn add(response: &mut HttpResponse, cookie: &Cookie<'_>) -> Result<(), Problem> {
     response
-        .add_cookie(&cookie)
-        .map_err(|_| Problem::new(500, "the session cannot be handed to the browser"))
+        .add_cookie(cookie)
+        .map_err(|_| Problem::new(500, "the browser cannot be handed its part of the sign-in"))
 }
 
 #[cfg(test)]

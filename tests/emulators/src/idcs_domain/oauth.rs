@@ -29,7 +29,7 @@ pub(super) fn token(state: &mut State, request: &Request) -> Answer {
     if !is_client(state, request, &field) {
         return refused(401, "invalid_client", "Client authentication failed.");
     }
-    let (mut user, mut is_offline) = (None, false);
+    let (mut user, mut is_offline, mut openid) = (None, false, None);
     match field("grant_type") {
         Some("client_credentials") => {
             if !field("scope")
@@ -63,6 +63,7 @@ pub(super) fn token(state: &mut State, request: &Request) -> Answer {
                 return refused(400, "invalid_grant", "The redirect URI does not match.");
             }
             (user, is_offline) = (Some(code.user), code.is_offline);
+            openid = code.openid;
         }
         _ => {
             return refused(
@@ -87,6 +88,11 @@ pub(super) fn token(state: &mut State, request: &Request) -> Answer {
     state.tokens_made += 1;
     state.tokens.insert(token.clone(), now + life);
     let mut answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": life });
+    if let Some((user, nonce)) = user.as_ref().zip(openid) {
+        let mut claims = state.user_claims(user, "IT");
+        claims["nonce"] = json!(nonce);
+        answer["id_token"] = json!(state.key.sign(&claims));
+    }
     if let Some(user) = user.filter(|_| is_offline) {
         let refresh = state.new_id();
         state.refresh_tokens.insert(refresh.clone(), user);
@@ -154,6 +160,8 @@ pub(super) fn authorize(state: &mut State, request: &Request) -> Answer {
         );
         return Answer::empty(302).with_header("Location", target);
     };
+    let scope = param("scope");
+    let has_scope = |wanted: &str| scope.split(' ').any(|it| it == wanted);
     let code = state.new_id();
     let ends_at = state.now() + CODE_LIFE;
     state.codes.insert(
@@ -162,7 +170,8 @@ pub(super) fn authorize(state: &mut State, request: &Request) -> Answer {
             user,
             challenge: param("code_challenge"),
             redirect_uri: back.clone(),
-            is_offline: param("scope").split(' ').any(|it| it == "offline_access"),
+            is_offline: has_scope("offline_access"),
+            openid: has_scope("openid").then(|| param("nonce")),
             ends_at,
         },
     );

@@ -116,6 +116,8 @@ pub(super) struct Code {
     pub(super) challenge: String,
     pub(super) redirect_uri: String,
     pub(super) is_offline: bool,
+    /// Of OpenID Connect: what the ID token has to repeat.
+    pub(super) openid: Option<String>,
     pub(super) ends_at: i64,
 }
 
