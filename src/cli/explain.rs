@@ -79,6 +79,15 @@ fn print(person: &Explanation) {
             ""
         }
     ));
+    if let Some(pause) = &person.paused {
+        let why = pause.reason.as_ref();
+        output::line(&format!(
+            "  nothing is written: paused since {} by {}{}",
+            pause.since,
+            pause.by,
+            why.map_or_else(String::new, |why| format!(" ({why})"))
+        ));
+    }
     if person.targets.is_empty() {
         output::line("  no mapping leads from this connection to a target");
     }

@@ -105,6 +105,28 @@ impl Remote {
                 let rows = answer.get("items").unwrap_or(&answer).clone();
                 show(&rows, &answer, arguments.json)
             }
+            Command::Pause(super::pause::Arguments {
+                user: Some(user),
+                reason,
+                ..
+            }) => {
+                let id = self.person(&user).await?;
+                let path = format!("/people/{}/pause", segment(&id));
+                self.post(&path, json!({ "reason": reason })).await?;
+                output::line(&format!(
+                    "{user}: paused; `usher resume --user` lets it go on"
+                ));
+                Ok(())
+            }
+            Command::Resume(super::pause::ResumeArguments {
+                user: Some(user), ..
+            }) => {
+                let id = self.person(&user).await?;
+                let path = format!("/people/{}/resume", segment(&id));
+                self.post(&path, json!({})).await?;
+                output::line(&format!("{user}: goes on"));
+                Ok(())
+            }
             Command::Pause(arguments) => {
                 let body = json!({"target": arguments.target, "reason": arguments.reason});
                 let answer = self.post("/pause", body).await?;
@@ -184,7 +206,7 @@ impl Remote {
 
     async fn sync(&self, arguments: super::sync::Arguments) -> anyhow::Result<()> {
         if let Some(user) = &arguments.user {
-            let id = self.person(user).await?;
+            let id = self.person(&user).await?;
             self.post(&format!("/people/{}/retry", segment(&id)), json!({}))
                 .await?;
             output::line(&format!("{user}: looked at again at every target"));

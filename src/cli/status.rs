@@ -7,7 +7,7 @@ use crate::clock::{ago, rfc3339};
 use crate::domain::{Connection, Expiry};
 use crate::reconcile::Counts;
 use crate::store::work::{self, TargetStatus};
-use crate::store::{self, AnyConn, drift, runs, settings};
+use crate::store::{self, AnyConn, drift, pause as stopped, runs, settings};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
     let now = context.clock.now();
-    let (statuses, configuration, drifts, missed) = context
+    let (statuses, configuration, drifts, missed, paused_people) = context
         .store
         .read(|conn| -> Result<_, store::Error> {
             let configuration = settings::load(conn)?;
@@ -28,6 +28,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                 configuration,
                 drift::open(conn)?,
                 missed,
+                stopped::paused_users(conn)?,
             ))
         })
         .await?;
@@ -54,7 +55,9 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             .into_iter()
             .map(|(name, count)| (name, json!(count)))
             .collect();
-        return output::json(&json!({ "targets": targets, "missed_pushes": missed }));
+        return output::json(&json!({
+            "targets": targets, "missed_pushes": missed, "paused_people": paused_people,
+        }));
     }
     if targets.is_empty() {
         output::note("there is no target yet; make one with `usher apply`");
@@ -114,6 +117,11 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
                 target.name, target.braked
             ));
         }
+    }
+    if paused_people > 0 {
+        output::line(&format!(
+            "{paused_people} people are paused; `usher explain` says of each by whom, and the page People lists them"
+        ));
     }
     for (id, count) in drifts {
         if let Some((target, _)) = targets.iter().find(|(t, _)| t.target_id == id) {

@@ -36,10 +36,34 @@ pub struct Explanation {
     pub connection: String,
     /// Whether the source has deleted the person.
     pub deleted: bool,
+    /// Set while nothing is written for this person because somebody stopped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseView>,
     /// One view for each target that a mapping leads to.
     pub targets: Vec<TargetView>,
     /// The newest operations, newest first.
     pub history: Vec<Operation>,
+}
+
+/// Who stopped what is written for a person.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct PauseView {
+    /// Since when (RFC 3339).
+    pub since: String,
+    /// Who.
+    pub by: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+}
+
+impl From<Pause> for PauseView {
+    fn from(pause: Pause) -> Self {
+        Self {
+            since: rfc3339(pause.at),
+            by: pause.by,
+            reason: pause.reason,
+        }
+    }
 }
 
 /// One person at one target.
@@ -224,7 +248,11 @@ pub fn explain(
             .find(|t| t.id == mapping.target_id)
         {
             let health = work::health(conn, &mapping.target_id)?;
-            notes.extend(stops(person.mode(&rules, &desired), health.as_ref()));
+            notes.extend(person.pause.as_ref().map(stopped_for));
+            notes.extend(stops(
+                person.mode_of_mapping(&rules, &desired),
+                health.as_ref(),
+            ));
             let paused = pause::paused(conn)?.into_iter();
             notes.extend(
                 paused
@@ -296,6 +324,7 @@ pub fn explain(
                 |c| c.settings.name.clone(),
             ),
         deleted: person.deleted,
+        paused: person.pause.map(Into::into),
         user_name: person.user_name,
         targets,
         history,
@@ -315,11 +344,26 @@ fn unfound(settings: &MappingSettings, can: &Capabilities) -> Option<String> {
     asked.then(|| format!("match_by: {} {how}", can.product))
 }
 
-/// A pause in words.
+/// The pause of a target in words.
 fn stopped(pause: &Pause) -> String {
+    format!(
+        "the target is {}: `usher resume` lets it go on",
+        in_words(pause)
+    )
+}
+
+/// The pause of a person in words.
+pub(super) fn stopped_for(pause: &Pause) -> String {
+    format!(
+        "nothing is written for this person: {}; `usher resume --user` lets it go on",
+        in_words(pause)
+    )
+}
+
+fn in_words(pause: &Pause) -> String {
     let why = pause.reason.as_ref();
     format!(
-        "the target is paused since {} by {}{}: `usher resume` lets it go on",
+        "paused since {} by {}{}",
         rfc3339(pause.at),
         pause.by,
         why.map_or_else(String::new, |why| format!(" ({why})")),

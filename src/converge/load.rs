@@ -11,6 +11,7 @@ use crate::scim::resource::Meta;
 use crate::scim::{self, Doc, ResourceType};
 use crate::store::brakes::{self, Hold};
 use crate::store::ledger::Membership;
+use crate::store::pause::Pause;
 use crate::store::users::Reached;
 use crate::store::{AnyConn, Error, Stored, groups, ledger, users};
 
@@ -21,6 +22,8 @@ pub(super) struct Person {
     pub(super) user_name: String,
     pub(super) deleted: bool,
     granted: bool,
+    /// Who stopped what is written for this person.
+    pub(super) pause: Option<Pause>,
     doc: Doc,
     reached: Vec<Reached>,
 }
@@ -48,7 +51,7 @@ pub(super) fn person(conn: &mut AnyConn, user: &UserId) -> Result<Option<Person>
         return Ok(None);
     };
     let reached = users::all_groups_of(conn, user)?;
-    let granted = users::is_granted(conn, user)?;
+    let (granted, pause) = users::apart(conn, user)?;
     let user_name = scim::resource::keys(ResourceType::User, &stored.doc).name;
     let deleted = stored.deleted_at.is_some();
     Ok(Some(Person {
@@ -56,6 +59,7 @@ pub(super) fn person(conn: &mut AnyConn, user: &UserId) -> Result<Option<Person>
         user_name,
         deleted,
         granted,
+        pause,
         doc: rendered(&stored, &reached),
         reached,
     }))
@@ -121,8 +125,17 @@ impl Person {
         )
     }
 
-    /// Whether the rules write for this person: where a mapping is in shadow mode, a few may be live.
+    /// Whether the rules write for this person: where a mapping is in shadow mode, a few may be live; and somebody may
+    /// have stopped what is written for this one.
     pub(super) fn mode(&self, rules: &Rules, desired: &Desired) -> Mode {
+        if self.pause.is_some() {
+            return Mode::Paused;
+        }
+        self.mode_of_mapping(rules, desired)
+    }
+
+    /// The same, whatever was stopped for this person alone.
+    pub(super) fn mode_of_mapping(&self, rules: &Rules, desired: &Desired) -> Mode {
         let account = desired.account.as_ref().ok();
         let names = [
             Some(self.user_name.as_str()),

@@ -203,12 +203,28 @@ impl Engine {
             )));
         }
         let (id, remote) = (job.item.target_id.clone(), observed.remote_id.clone());
+        let own = job.item.user_id.clone();
         let owner = self
             .store
-            .read(move |conn| ledger::by_remote(conn, &id, &remote))
-            .await?
-            .filter(|(account, _)| account.user_id != job.item.user_id);
-        match owner {
+            .read(move |conn| -> Result<_, store::Error> {
+                let owner = ledger::by_remote(conn, &id, &remote)?;
+                let Some((account, is_former)) = owner.filter(|(it, _)| it.user_id != own) else {
+                    return Ok(None);
+                };
+                let (_, pause) = users::apart(conn, &account.user_id)?;
+                Ok(Some((account, is_former, pause)))
+            })
+            .await?;
+        if let Some((account, _, Some(_))) = &owner {
+            return Err(Obstacle::Stop(Stop::Shown(
+                Parked::Held,
+                format!(
+                    "the account {:?} belongs to somebody who is paused ({}): resume or rename that one first",
+                    account.username, account.user_id
+                ),
+            )));
+        }
+        match owner.map(|(account, is_former, _)| (account, is_former)) {
             Some((account, true)) => Err(Obstacle::Former(account)),
             Some((account, false)) => Err(Obstacle::Taken(account, observed.username)),
             None if matched && users.adopt => {

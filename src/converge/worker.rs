@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::batch::{Seat, Wish};
 use super::engine::Engine;
+use super::explain::stopped_for;
 use super::live::LiveTarget;
 use super::load::{self, Entry, Person, Stage};
 use super::look::{Ahead, Obstacle};
@@ -296,6 +297,9 @@ impl Engine {
             self.store.write(move |tx| work::finish(tx, &item)).await?;
             return Ok(());
         };
+        if let Some(pause) = &person.pause {
+            return Err(Stop::Park(Parked::Held, stopped_for(pause)));
+        }
         let name = person.user_name.clone();
         let means = (rules, client.as_ref());
         let prepared = self

@@ -85,6 +85,11 @@ fn gauges(figures: &Figures, now: Micros) -> Gauges {
     );
     queues(figures, now, &mut gauges);
     targets(&figures.targets, now, &mut gauges);
+    gauges.add(
+        "usher_people_paused",
+        "People for whom nothing is written because somebody stopped it",
+        std::iter::once((Vec::new(), Some(figures.paused_people as f64))),
+    );
     connections(figures, &mut gauges);
     credentials(figures, now, &mut gauges);
     gauges

@@ -5,6 +5,7 @@ use super::problem::Problem;
 use crate::auth::seat::Actor;
 use crate::domain::UserId;
 use crate::store::audit::{self, NewAudit};
+use crate::store::pause::{self, Pause};
 use crate::store::people::{self, Person, Query};
 use crate::store::{self, settings, users, work};
 
@@ -28,14 +29,27 @@ pub(super) fn place(cursor: &str) -> Result<Option<(String, String)>, Problem> {
         .ok_or_else(|| Problem::new(400, "this cursor was not handed out here"))
 }
 
+/// Whom to look for. What is empty does not restrict.
+#[derive(Default)]
+pub(super) struct Wanted {
+    /// Part of the user name, the display name or an e-mail address.
+    pub(super) text: String,
+    /// Name of a connection.
+    pub(super) connection: String,
+    /// Only those for whom nothing is written because somebody stopped it.
+    pub(super) paused: bool,
+    /// Beyond this one.
+    pub(super) after: Option<(String, String)>,
+}
+
 /// Looks for people; an unknown connection has none.
-pub(super) async fn search(
-    state: &State,
-    text: String,
-    connection: String,
-    after: Option<(String, String)>,
-    limit: usize,
-) -> Result<Found, Problem> {
+pub(super) async fn search(state: &State, wanted: Wanted, limit: usize) -> Result<Found, Problem> {
+    let Wanted {
+        text,
+        connection,
+        paused,
+        after,
+    } = wanted;
     let (connections, mut people) = state
         .store
         .read(move |conn| -> Result<_, store::Error> {
@@ -50,6 +64,7 @@ pub(super) async fn search(
                 let query = Query {
                     text,
                     connection: known,
+                    paused,
                     after,
                 };
                 // One more tells whether there is a next page.
@@ -70,6 +85,42 @@ pub(super) async fn search(
         connections,
         next,
     })
+}
+
+/// Stops what is written for one person, or lets it go on.
+pub(super) async fn set_paused(
+    state: &State,
+    actor: &Actor,
+    user: UserId,
+    paused: bool,
+    reason: Option<String>,
+    through: &'static str,
+) -> Result<(), Problem> {
+    let act = Pause {
+        at: state.clock.now(),
+        by: actor.name.clone(),
+        reason: reason.filter(|reason| !reason.trim().is_empty()),
+    };
+    let known = state
+        .store
+        .write(move |tx| -> Result<bool, store::Error> {
+            if users::find(tx.conn(), &user)?.is_none() {
+                tx.discard();
+                return Ok(false);
+            }
+            if paused {
+                pause::pause_user(tx, &user, &act, through)?;
+            } else {
+                pause::resume_user(tx, &user, &act, through)?;
+            }
+            Ok(true)
+        })
+        .await?;
+    if !known {
+        return Err(Problem::new(404, "nobody has this id (any more)"));
+    }
+    state.intake.wake();
+    Ok(())
 }
 
 /// Has one person looked at again at every target, now.

@@ -10,6 +10,7 @@ use super::admins::{self, ApiToken};
 use super::brakes::{self, Tripped};
 use super::conn::{AnyConn, Tx};
 use super::error::Error;
+use super::pause;
 use super::schema::{connection, run};
 use super::settings::{self, Configuration};
 use super::tokens::{self, Credential};
@@ -56,6 +57,8 @@ pub struct Figures {
     pub configuration: Configuration,
     /// Each target.
     pub targets: Vec<TargetStatus>,
+    /// For how many people nothing is written because somebody stopped it.
+    pub paused_people: i64,
     /// Each queue by state.
     pub depths: Vec<Depth>,
     /// Each connection.
@@ -76,6 +79,7 @@ pub fn read(conn: &mut AnyConn) -> Result<Figures, Error> {
     let targets = work::status_with(conn, &depths)?;
     let configuration = settings::load(conn)?;
     Ok(Figures {
+        paused_people: pause::paused_users(conn)?,
         targets,
         depths,
         connections: connections(conn)?,

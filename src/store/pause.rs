@@ -1,15 +1,17 @@
-//! Targets that a person has stopped: nothing is written there until somebody lets go.
+//! What a person has stopped: targets where nothing is written, and people for whom nothing is written anywhere, until
+//! somebody lets go.
 
 use diesel::prelude::*;
 
 use super::audit::{self, NewAudit};
 use super::conn::{AnyConn, Tx};
 use super::error::Error;
-use super::schema::target;
+use super::schema::{scim_user, target};
+use super::work::{self, Priority};
 use crate::clock::Micros;
-use crate::domain::TargetId;
+use crate::domain::{ConnectionId, TargetId, UserId};
 
-/// Who stopped a target, and why.
+/// Who stopped a target or a person, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
     /// Since when.
@@ -102,4 +104,88 @@ fn record(
         ..NewAudit::act(act.at, &act.by, operation, &serde_json::json!({}), through)
     };
     audit::append(tx, &row)
+}
+
+/// Stops what is written for somebody, and says so in the audit. False: it is stopped already; the first one's word
+/// stands.
+pub fn pause_user(
+    tx: &mut Tx<'_>,
+    user: &UserId,
+    pause: &Pause,
+    through: &str,
+) -> Result<bool, Error> {
+    let paused = diesel::update(
+        scim_user::table
+            .find(user.as_str())
+            .filter(scim_user::paused_at.is_null()),
+    )
+    .set((
+        scim_user::paused_at.eq(pause.at),
+        scim_user::paused_by.eq(&pause.by),
+        scim_user::pause_reason.eq(pause.reason.as_deref()),
+    ))
+    .execute(tx.conn())?
+        > 0;
+    if paused {
+        record_of_user(tx, user, "pause_user", pause, through)?;
+    }
+    Ok(paused)
+}
+
+/// Lets it go on, has the person looked at again everywhere, and says so in the audit. False: it was not stopped.
+pub fn resume_user(
+    tx: &mut Tx<'_>,
+    user: &UserId,
+    act: &Pause,
+    through: &str,
+) -> Result<bool, Error> {
+    let resumed = diesel::update(
+        scim_user::table
+            .find(user.as_str())
+            .filter(scim_user::paused_at.is_not_null()),
+    )
+    .set((
+        scim_user::paused_at.eq(None::<i64>),
+        scim_user::paused_by.eq(None::<String>),
+        scim_user::pause_reason.eq(None::<String>),
+    ))
+    .execute(tx.conn())?
+        > 0;
+    if resumed {
+        let connection = record_of_user(tx, user, "resume_user", act, through)?;
+        let cause = format!("{} let it go on", act.by);
+        work::mark(tx, &connection, user, Priority::Push, &cause, act.at)?;
+    }
+    Ok(resumed)
+}
+
+/// For how many people nothing is written.
+pub fn paused_users(conn: &mut AnyConn) -> Result<i64, Error> {
+    Ok(scim_user::table
+        .filter(scim_user::paused_at.is_not_null())
+        .count()
+        .get_result(conn)?)
+}
+
+fn record_of_user(
+    tx: &mut Tx<'_>,
+    user: &UserId,
+    operation: &str,
+    act: &Pause,
+    through: &str,
+) -> Result<ConnectionId, Error> {
+    let (connection, name): (String, String) = scim_user::table
+        .find(user.as_str())
+        .select((scim_user::connection_id, scim_user::user_name))
+        .first(tx.conn())?;
+    let connection = ConnectionId(connection);
+    let row = NewAudit {
+        connection_id: Some(connection.clone()),
+        user_id: Some(user.clone()),
+        user_name: Some(name),
+        message: act.reason.clone(),
+        ..NewAudit::act(act.at, &act.by, operation, &serde_json::json!({}), through)
+    };
+    audit::append(tx, &row)?;
+    Ok(connection)
 }

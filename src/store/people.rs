@@ -26,6 +26,8 @@ pub struct Person {
     pub modified_at: Micros,
     /// When the source deleted them, if it did.
     pub deleted_at: Option<Micros>,
+    /// Since when nothing is written for them because somebody stopped it.
+    pub paused_at: Option<Micros>,
 }
 
 /// Which people. What is empty does not restrict.
@@ -35,6 +37,8 @@ pub struct Query {
     pub text: String,
     /// From this source.
     pub connection: Option<ConnectionId>,
+    /// Only those for whom nothing is written because somebody stopped it.
+    pub paused: bool,
     /// Beyond this one: folded user name and id.
     pub after: Option<(String, String)>,
 }
@@ -53,6 +57,7 @@ pub fn page(conn: &mut AnyConn, query: &Query, limit: i64) -> Result<Vec<Person>
             scim_user::active,
             scim_user::modified_at,
             scim_user::deleted_at,
+            scim_user::paused_at,
         ))
         .into_boxed();
     let text = fold_text(query.text.trim());
@@ -71,6 +76,9 @@ pub fn page(conn: &mut AnyConn, query: &Query, limit: i64) -> Result<Vec<Person>
                     .escape('\\'))
                 .or(diesel::dsl::exists(with_email)),
         );
+    }
+    if query.paused {
+        people = people.filter(scim_user::paused_at.is_not_null());
     }
     if let Some(connection) = &query.connection {
         people = people.filter(scim_user::connection_id.eq(connection.as_str().to_owned()));

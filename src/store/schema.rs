@@ -106,6 +106,9 @@ diesel::table! {
         granted -> Bool,
         pushed -> Bool,
         revoked -> Bool,
+        paused_at -> Nullable<BigInt>,
+        paused_by -> Nullable<Text>,
+        pause_reason -> Nullable<Text>,
     }
 }
 

@@ -7,6 +7,7 @@ use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
 use super::filter_sql::{Page, PageQuery};
 use super::groups::MemberType;
+use super::pause::Pause;
 use super::schema::{membership, scim_group, scim_user, user_email};
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, TargetId, UserId};
@@ -329,12 +330,28 @@ pub fn admission(
 
 /// Whether the source grants the application to a user, where only that counts.
 pub fn is_granted(conn: &mut AnyConn, id: &UserId) -> Result<bool, Error> {
-    let granted = scim_user::table
+    Ok(apart(conn, id)?.0)
+}
+
+/// What the mirror knows of a user apart from its document: whether the application is granted to it, where only that
+/// counts, and who stopped what is written for it.
+pub fn apart(conn: &mut AnyConn, id: &UserId) -> Result<(bool, Option<Pause>), Error> {
+    type Row = (bool, Option<Micros>, Option<String>, Option<String>);
+    let row: Option<Row> = scim_user::table
         .find(id.as_str())
-        .select(scim_user::granted)
+        .select((
+            scim_user::granted,
+            scim_user::paused_at,
+            scim_user::paused_by,
+            scim_user::pause_reason,
+        ))
         .first(conn)
         .optional()?;
-    Ok(granted.unwrap_or(true))
+    let Some((granted, at, by, reason)) = row else {
+        return Ok((true, None));
+    };
+    let by = by.unwrap_or_default();
+    Ok((granted, at.map(|at| Pause { at, by, reason })))
 }
 
 /// Reads a user of any connection, tombstones included, with the connection it belongs to.

@@ -11,6 +11,7 @@ mod history;
 mod leaving;
 mod lives;
 mod ownership;
+mod paused;
 mod planned;
 mod rules;
 mod sweep;

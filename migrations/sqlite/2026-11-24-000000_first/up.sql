@@ -142,8 +142,13 @@ CREATE TABLE scim_user (
     -- Whether a push made the user; a pull makes users too.
     pushed BOOLEAN NOT NULL DEFAULT TRUE,
     -- On a tombstone: a push took the user away, so that a pull must not bring it back.
-    revoked BOOLEAN NOT NULL DEFAULT FALSE
+    revoked BOOLEAN NOT NULL DEFAULT FALSE,
+    -- Somebody at the seat has nothing written for this person, anywhere.
+    paused_at BIGINT,
+    paused_by TEXT,
+    pause_reason TEXT
 );
+CREATE INDEX scim_user_paused ON scim_user (user_name_ci, id) WHERE paused_at IS NOT NULL;
 CREATE UNIQUE INDEX scim_user_name ON scim_user (connection_id, user_name_ci) WHERE deleted_at IS NULL;
 CREATE INDEX scim_user_gone ON scim_user (connection_id, user_name_ci) WHERE deleted_at IS NOT NULL;
 CREATE INDEX scim_user_list ON scim_user (connection_id, id) WHERE deleted_at IS NULL;

@@ -311,6 +311,23 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "Look at one person again now",
     ),
     endpoint(
+        "POST",
+        "/api/v1/people/{id}/pause",
+        OPERATE,
+        "people",
+        "pausePerson",
+        "Stop what is written for one person, at every target",
+    )
+    .body(of::<people::Reason>),
+    endpoint(
+        "POST",
+        "/api/v1/people/{id}/resume",
+        OPERATE,
+        "people",
+        "resumePerson",
+        "Let one person go on, and look at them again now",
+    ),
+    endpoint(
         "GET",
         "/api/v1/groups",
         READ,
@@ -601,6 +618,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/people", web::get().to(people::search))
         .route("/people/{id}", web::get().to(people::explain))
         .route("/people/{id}/retry", web::post().to(people::retry))
+        .route("/people/{id}/pause", web::post().to(people::pause))
+        .route("/people/{id}/resume", web::post().to(people::resume))
         .route("/groups", web::get().to(groups::search))
         .route("/groups/{id}", web::get().to(groups::get))
         .route("/connections", web::get().to(connections::list))

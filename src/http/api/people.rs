@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::State;
-use super::super::people::{look_again, place, search as search_people};
+use super::super::people::{Wanted, look_again, place, search as search_people, set_paused};
 use super::{Answer, Limit, Page, Problem, THROUGH};
 use crate::auth::seat::Actor;
 use crate::clock::rfc3339;
@@ -21,6 +21,9 @@ pub(super) struct Search {
     /// Name of a connection.
     #[serde(default)]
     connection: String,
+    /// `true`: only those for whom nothing is written because somebody stopped it.
+    #[serde(default)]
+    paused: bool,
     /// `next` of the page before.
     #[serde(default)]
     cursor: String,
@@ -44,6 +47,8 @@ pub(super) struct Person {
     modified_at: String,
     /// When the source deleted them.
     deleted_at: Option<String>,
+    /// Since when nothing is written for them because somebody stopped it.
+    paused_at: Option<String>,
 }
 
 /// `GET /api/v1/people`
@@ -54,10 +59,17 @@ pub(super) async fn search(
     let Search {
         q,
         connection,
+        paused,
         cursor,
         limit,
     } = query.into_inner();
-    let found = search_people(&state, q, connection, place(&cursor)?, limit.get()).await?;
+    let wanted = Wanted {
+        text: q,
+        connection,
+        paused,
+        after: place(&cursor)?,
+    };
+    let found = search_people(&state, wanted, limit.get()).await?;
     Ok(web::Json(Page {
         next: found.next,
         items: found
@@ -70,6 +82,7 @@ pub(super) async fn search(
                 active: person.active,
                 modified_at: rfc3339(person.modified_at),
                 deleted_at: person.deleted_at.map(rfc3339),
+                paused_at: person.paused_at.map(rfc3339),
             })
             .collect(),
     }))
@@ -95,5 +108,51 @@ pub(super) async fn retry(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     look_again(&state, &actor, UserId(id.into_inner()), THROUGH).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Why.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    /// For everybody who looks at this person.
+    reason: Option<String>,
+}
+
+/// `POST /api/v1/people/{id}/pause`
+pub(super) async fn pause(
+    state: web::Data<State>,
+    actor: Actor,
+    id: web::Path<String>,
+    body: web::Json<Reason>,
+) -> Result<HttpResponse, Problem> {
+    let reason = body.into_inner().reason;
+    set_paused(
+        &state,
+        &actor,
+        UserId(id.into_inner()),
+        true,
+        reason,
+        THROUGH,
+    )
+    .await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `POST /api/v1/people/{id}/resume`
+pub(super) async fn resume(
+    state: web::Data<State>,
+    actor: Actor,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    set_paused(
+        &state,
+        &actor,
+        UserId(id.into_inner()),
+        false,
+        None,
+        THROUGH,
+    )
+    .await?;
     Ok(HttpResponse::NoContent().finish())
 }

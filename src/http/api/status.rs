@@ -10,12 +10,15 @@ use super::{Answer, Count, THROUGH};
 use crate::auth::seat::Actor;
 use crate::clock::rfc3339;
 use crate::store::work::{self, TargetStatus};
+use crate::store::{self, pause};
 
 /// How each target stands.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Status {
     /// By name.
     targets: Vec<Target>,
+    /// For how many people nothing is written because somebody stopped it.
+    paused_people: i64,
 }
 
 /// How a target stands.
@@ -77,8 +80,14 @@ impl From<TargetStatus> for Target {
 
 /// `GET /api/v1/status`
 pub(super) async fn status(state: web::Data<State>) -> Answer<Status> {
-    let targets = state.store.read(work::status).await?;
+    let (targets, paused_people) = state
+        .store
+        .read(|conn| -> Result<_, store::Error> {
+            Ok((work::status(conn)?, pause::paused_users(conn)?))
+        })
+        .await?;
     Ok(web::Json(Status {
+        paused_people,
         targets: targets.into_iter().map(Target::from).collect(),
     }))
 }

@@ -12,7 +12,7 @@ use crate::auth::seat::Actor;
 use crate::clock::{Micros, ago};
 use crate::domain::Role;
 use crate::store::work::{self, TargetStatus};
-use crate::store::{self, runs, settings, tokens};
+use crate::store::{self, pause, runs, settings, tokens};
 
 /// So long before its end a credential is told of.
 const SOON: Micros = 30 * 86_400_000_000;
@@ -26,8 +26,10 @@ struct Dashboard {
     /// What ends soon, in words, and the page where it is renewed.
     expiring: Vec<(String, String)>,
     may_operate: bool,
-    /// Whether anything is stopped.
+    /// Whether any target is stopped.
     stopped: bool,
+    /// For how many people nothing is written because somebody stopped it.
+    paused_people: i64,
 }
 
 struct ConnectionCard {
@@ -87,7 +89,7 @@ impl TargetCard {
 /// `GET /`
 pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpResponse, Problem> {
     let now = state.clock.now();
-    let (targets, configuration, read, latest, credentials) = state
+    let (targets, configuration, read, latest, credentials, paused_people) = state
         .store
         .read(|conn| -> Result<_, store::Error> {
             let configuration = settings::load(conn)?;
@@ -102,6 +104,7 @@ pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpRe
                 runs::last_done(conn)?,
                 latest,
                 tokens::list(conn)?,
+                pause::paused_users(conn)?,
             ))
         })
         .await?;
@@ -160,6 +163,7 @@ pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpRe
         expiring,
         may_operate: actor.role.includes(Role::Operator),
         frame: Frame::new("Dashboard", "/", actor),
+        paused_people,
         stopped: targets.iter().any(|target| target.paused.is_some()),
         targets,
     };

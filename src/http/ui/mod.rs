@@ -49,6 +49,8 @@ pub(super) const ROUTES: &[Route] = &[
     ("GET", "/people", READ),
     ("GET", "/people/{id}", READ),
     ("POST", "/people/{id}/retry", OPERATE),
+    ("POST", "/people/{id}/pause", OPERATE),
+    ("POST", "/people/{id}/resume", OPERATE),
     ("GET", "/audit", READ),
     ("GET", "/held", READ),
     ("POST", "/held/release", OPERATE),
@@ -144,6 +146,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/people", web::get().to(people::list))
         .route("/people/{id}", web::get().to(people::show))
         .route("/people/{id}/retry", web::post().to(people::retry))
+        .route("/people/{id}/pause", web::post().to(people::pause))
+        .route("/people/{id}/resume", web::post().to(people::resume))
         .route("/audit", web::get().to(audit::list))
         .route("/held", web::get().to(held::show))
         .route("/held/release", web::post().to(held::release))

@@ -5,7 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::super::State;
-use super::super::people;
+use super::super::people::{self, Wanted};
 use super::super::problem::Problem;
 use super::{Frame, Notice, html, see_other, shortened, when};
 use crate::auth::seat::Actor;
@@ -23,6 +23,8 @@ pub(super) struct Search {
     q: String,
     #[serde(default)]
     connection: String,
+    #[serde(default)]
+    paused: bool,
     /// Folded user name and id of the last one of the page before.
     #[serde(default)]
     after: String,
@@ -45,19 +47,19 @@ pub(super) async fn list(
     search: web::Query<Search>,
 ) -> Result<HttpResponse, Problem> {
     let search = search.into_inner();
-    let found = people::search(
-        &state,
-        search.q.clone(),
-        search.connection.clone(),
-        people::place(&search.after)?,
-        PAGE,
-    )
-    .await?;
+    let wanted = Wanted {
+        text: search.q.clone(),
+        connection: search.connection.clone(),
+        paused: search.paused,
+        after: people::place(&search.after)?,
+    };
+    let found = people::search(&state, wanted, PAGE).await?;
     let next = found.next.map(|next| {
         format!(
-            "/people?q={}&connection={}&after={}",
+            "/people?q={}&connection={}&paused={}&after={}",
             encoded(&search.q),
             encoded(&search.connection),
+            search.paused,
             encoded(&next)
         )
     });
@@ -100,10 +102,16 @@ pub(super) async fn show(
         .await?
         .ok_or_else(|| Problem::new(404, "nobody has this id (any more); search again"))?;
     let mut frame = Frame::new(person.user_name.clone(), "/people", actor.clone());
-    if said.said == "retry" {
+    let text = match said.said.as_str() {
+        "retry" => "Looked at again now; reload in a moment to see what came of it.",
+        "paused" => "Nothing is written for this person until somebody resumes it.",
+        "resumed" => "It goes on now; reload in a moment to see what came of it.",
+        _ => "",
+    };
+    if !text.is_empty() {
         frame.notice = Some(Notice {
             tone: "good",
-            text: "Looked at again now; reload in a moment to see what came of it.".to_owned(),
+            text: text.to_owned(),
         });
     }
     let page = One {
@@ -121,6 +129,39 @@ pub(super) async fn retry(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    people::look_again(&state, &actor, UserId(id.clone()), "the page of the person").await?;
+    people::look_again(&state, &actor, UserId(id.clone()), THROUGH).await?;
     Ok(see_other(&format!("/people/{id}?said=retry")))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+/// As the audit names this page.
+const THROUGH: &str = "the page of the person";
+
+/// `POST /people/{id}/pause`
+pub(super) async fn pause(
+    state: web::Data<State>,
+    actor: Actor,
+    id: web::Path<String>,
+    form: web::Form<Reason>,
+) -> Result<HttpResponse, Problem> {
+    let (id, reason) = (id.into_inner(), form.into_inner().reason);
+    let reason = Some(reason.trim().to_owned());
+    people::set_paused(&state, &actor, UserId(id.clone()), true, reason, THROUGH).await?;
+    Ok(see_other(&format!("/people/{id}?said=paused")))
+}
+
+/// `POST /people/{id}/resume`
+pub(super) async fn resume(
+    state: web::Data<State>,
+    actor: Actor,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    people::set_paused(&state, &actor, UserId(id.clone()), false, None, THROUGH).await?;
+    Ok(see_other(&format!("/people/{id}?said=resumed")))
 }

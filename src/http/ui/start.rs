@@ -10,8 +10,9 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::super::edit::Edit;
+use super::super::people::{self, Wanted};
 use super::super::problem::Problem;
-use super::super::{State, check, credentials, people};
+use super::super::{State, check, credentials};
 use super::form::{CONNECTION_KINDS, Fields, TARGET_KINDS};
 use super::{Frame, connections, html, see_other, targets};
 use crate::auth::credential::Kind;
@@ -155,7 +156,11 @@ async fn stage(state: &State, which: Which) -> Result<Stage, Problem> {
     let people = if name.is_empty() {
         Vec::new()
     } else {
-        let found = people::search(state, String::new(), name.clone(), None, PILOTS).await?;
+        let wanted = Wanted {
+            connection: name.clone(),
+            ..Wanted::default()
+        };
+        let found = people::search(state, wanted, PILOTS).await?;
         found.people.into_iter().map(|it| it.user_name).collect()
     };
     let target = target.map(|it| it.settings.name).unwrap_or_default();
@@ -270,14 +275,11 @@ impl Page {
 
     /// What would be done for some real people.
     async fn look_ahead(&mut self, state: &State) -> Result<(), Problem> {
-        let found = people::search(
-            state,
-            String::new(),
-            self.stage.connection.clone(),
-            None,
-            SHOWN,
-        )
-        .await?;
+        let wanted = Wanted {
+            connection: self.stage.connection.clone(),
+            ..Wanted::default()
+        };
+        let found = people::search(state, wanted, SHOWN).await?;
         let scope = Scope {
             users: found.people.into_iter().map(|it| UserId(it.id)).collect(),
             ..self.stage.scope()

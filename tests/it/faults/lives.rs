@@ -20,10 +20,13 @@ use tokio::sync::Notify;
 use usher::app::{self, By, Parts};
 use usher::clock::Clock;
 use usher::converge::{Options, Outlook, Scope};
-use usher::domain::{Action, Applied, ConnectionId, Failure, Lookup, Observed, TargetId, UserId};
+use usher::domain::{
+    Action, Applied, ConnectionId, Failure, Lookup, Mode, Observed, TargetId, UserId,
+};
 use usher::intake::{Edit, Source};
 use usher::scim::{Dialect, ResourceType, patch};
 use usher::store::brakes::{self, Choice, Decision, Hold};
+use usher::store::pause::{self, Pause};
 use usher::store::settings::{self, Configuration};
 use usher::store::work::{self, Item};
 use usher::store::{self, audit};
@@ -98,6 +101,9 @@ enum Step {
     /// Of what is held, everything or one person's.
     Release(Option<Who>),
     Discard(Who),
+    /// Somebody has nothing written for a person, until it is let go on.
+    Pause(Who),
+    Resume(Who),
     Work,
     Wait(u16),
 }
@@ -144,10 +150,16 @@ fn history() -> impl Strategy<Value = History> {
         1 => any::<bool>().prop_map(Step::Crash),
         1 => prop::option::of(0..CORP).prop_map(Step::Release),
         1 => (0..CORP).prop_map(Step::Discard),
+        1 => (0..CORP + PARTNER).prop_map(Step::Pause),
+        1 => (0..CORP + PARTNER).prop_map(Step::Resume),
         3 => Just(Step::Work),
         1 => (0..90u16).prop_map(Step::Wait),
     ];
-    let last = prop_oneof![6 => of_the_source(), 1 => change().prop_map(Step::Rule)];
+    let last = prop_oneof![
+        12 => of_the_source(),
+        2 => change().prop_map(Step::Rule),
+        1 => (0..CORP + PARTNER).prop_map(Step::Pause),
+    ];
     (
         prop::collection::vec(step, 1..30),
         prop::collection::vec(last, 0..8),
@@ -324,6 +336,8 @@ struct Life {
     /// By source.
     groups: [Vec<String>; 2],
     untouched: Vec<Observed>,
+    /// Ids of those for whom nothing is written, also of people who are gone.
+    paused: BTreeSet<String>,
 }
 
 fn source_of(who: Who) -> usize {
@@ -346,6 +360,7 @@ impl Life {
             second: BTreeSet::new(),
             groups: [Vec::new(), Vec::new()],
             untouched: Vec::new(),
+            paused: BTreeSet::new(),
         };
         // Somebody made these before, and nobody gave them to Usher.
         for (name, groups) in [
@@ -541,6 +556,12 @@ impl Life {
                     self.decide(decision, Some(id)).await;
                 }
             }
+            Step::Pause(who) | Step::Resume(who) => {
+                if let Some(there) = self.people.get(&who) {
+                    let pauses = matches!(step, Step::Pause(_));
+                    self.set_paused(UserId(there.id.clone()), pauses).await;
+                }
+            }
             Step::Work => self.work().await,
             Step::Wait(seconds) => {
                 self.clock.advance_ms(i64::from(seconds) * 1000);
@@ -586,6 +607,24 @@ impl Life {
         panic!("not in step: {status:#?}");
     }
 
+    async fn set_paused(&mut self, user: UserId, pauses: bool) {
+        let act = Pause {
+            at: self.clock.now(),
+            by: "test".to_owned(),
+            reason: None,
+        };
+        if pauses {
+            self.paused.insert(user.0.clone());
+        } else {
+            self.paused.remove(&user.0);
+        }
+        let set = move |tx: &mut store::Tx<'_>| match pauses {
+            true => pause::pause_user(tx, &user, &act, "test"),
+            false => pause::resume_user(tx, &user, &act, "test"),
+        };
+        self.parts.store.write(set).await.unwrap();
+    }
+
     async fn decide(&self, decision: Decision, user: Option<UserId>) -> usize {
         let choice = Choice {
             users: user.map(|user| vec![user]),
@@ -618,6 +657,9 @@ impl Life {
     async fn calm_down(&mut self) {
         self.rules.mode = "live";
         self.apply().await;
+        for id in self.paused.clone() {
+            self.set_paused(UserId(id), false).await;
+        }
         self.settle().await;
         self.jira.dies.store(0, Ordering::SeqCst);
         self.jira.memory.clear_faults();
@@ -790,7 +832,7 @@ impl Life {
     async fn does_what_the_plan_says(&mut self) {
         let plan = self.plan().await;
         let (mut foreseen, mut passing) = (BTreeSet::new(), BTreeMap::new());
-        for outlook in &plan {
+        for outlook in plan.iter().filter(|it| it.mode == Mode::Live) {
             let who = format!("{} {}", outlook.target, outlook.user_id);
             for o in &outlook.operations {
                 count(&mut passing, &outlook.target, &o.operation);
