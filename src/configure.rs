@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::config::{ConfigFile, Position, Problem, file};
-use crate::domain::{ConnectionId, Mode, SecretRef, StoredSecret, TargetId};
+use crate::config::{ConfigFile, Position, Problem, file, secret};
+use crate::domain::{AlertSettings, ConnectionId, Mode, SecretRef, StoredSecret, TargetId};
 use crate::mapping::{RuleError, Rules};
 use crate::store::audit::{self, NewAudit};
 use crate::store::settings::Configuration;
@@ -310,6 +310,32 @@ pub async fn apply(
     report.ok_or(Error::Changed)
 }
 
+/// A secret, from where the configuration says it is.
+///
+/// # Errors
+/// Says where it is looked for, and why it is not there.
+pub fn resolve(vault: Option<&Vault>, reference: &SecretRef) -> Result<SecretString, String> {
+    let SecretRef::Stored(stored) = reference else {
+        return secret::resolve(reference).map_err(|e| e.to_string());
+    };
+    let name = &stored.name;
+    let sealed = stored.sealed.as_deref().ok_or_else(|| {
+        format!("no secret {name:?} is kept here: type it on the page of what needs it, or with `usher secret set`")
+    })?;
+    let vault = vault.ok_or_else(|| {
+        format!(
+            "the secret {name:?} is encrypted, and there is no master key: start with the key that this database was \
+             used with (USHER_MASTER_KEY or --master-key-file)"
+        )
+    })?;
+    let secret = vault
+        .unseal(&StoredSecret::row(name), sealed)
+        .map_err(|e| e.to_string())?;
+    String::from_utf8(secret.expose_secret().to_vec())
+        .map(SecretString::from)
+        .map_err(|_| format!("the secret {name:?} is no text"))
+}
+
 /// Name and encrypted text of each secret.
 fn sealed(vault: Option<&Vault>, secrets: &[Typed]) -> Result<Vec<(String, String)>, Error> {
     secrets
@@ -348,6 +374,15 @@ async fn unknown_secrets(
         let what = format!("target {}", target.name);
         if let SecretRef::Stored(secret) = target.secret_mut() {
             references.push((what, secret.name.clone(), None));
+        }
+    }
+    for secret in parsed
+        .alerts
+        .iter_mut()
+        .flat_map(AlertSettings::secrets_mut)
+    {
+        if let SecretRef::Stored(secret) = secret {
+            references.push(("alerts".to_owned(), secret.name.clone(), None));
         }
     }
     if references.is_empty() {

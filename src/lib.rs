@@ -31,7 +31,7 @@
 //! | 5 | [`alerts`] | outbound, store, metrics, domain, clock, config |
 //! | 5 | [`login`] | reconcile, idcs, intake, auth, vault, store, domain, clock |
 //! | 5 | [`consent`] | reconcile, idcs, auth, vault, store, domain, clock |
-//! | 6 | [`http`] | login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, telemetry, scim, domain, clock, config |
+//! | 6 | [`http`] | login, consent, reconcile, alerts, vault, auth, intake, converge, configure, store, mapping, metrics, telemetry, scim, domain, clock, config |
 //! | 7 | [`app`] | all below |
 //! | 8 | [`cli`] | all below |
 //!

@@ -7,14 +7,16 @@ mod judge;
 mod send;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use judge::judge;
 
 use crate::clock::{Clock, Micros};
-use crate::domain::{AlertSettings, new_id};
+use crate::domain::{AlertSettings, SecretRef, new_id};
 use crate::metrics::Metrics;
 use crate::store::alerts::{self, Row};
 use crate::store::{self, Store, figures};
@@ -56,12 +58,15 @@ impl Channel {
     }
 }
 
+/// Gives a secret from where the settings say it is, or says why not.
+pub type Secrets = Arc<dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync>;
+
 /// Looks and tells.
-#[derive(Debug)]
 pub struct Watch {
     store: Store,
     clock: Clock,
     metrics: Metrics,
+    secrets: Secrets,
     owner: String,
     /// After failures: how long to wait, and until when.
     pauses: HashMap<Channel, (Micros, Micros)>,
@@ -69,11 +74,12 @@ pub struct Watch {
 
 impl Watch {
     /// A watch that counts what it sends.
-    pub fn new(store: Store, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(store: Store, clock: Clock, metrics: Metrics, secrets: Secrets) -> Self {
         Self {
             store,
             clock,
             metrics,
+            secrets,
             owner: new_id(),
             pauses: HashMap::new(),
         }
@@ -146,7 +152,7 @@ impl Watch {
         {
             return Ok(false);
         }
-        match send::send(channel, settings, &news).await {
+        match send::send(channel, settings, &self.secrets, &news).await {
             Ok(()) => {
                 self.pauses.remove(&channel);
                 self.metrics.alert(channel.as_str(), "sent");
@@ -171,19 +177,39 @@ impl Watch {
     }
 }
 
-/// Sends a message that is about nothing, through one channel.
-///
-/// # Errors
-/// Why it could not be sent, in words.
-pub async fn test(channel: Channel, settings: &AlertSettings, now: Micros) -> Result<(), String> {
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+/// Sends a message that is about nothing through every channel that is set up, and says of each what came of it.
+pub async fn test(
+    settings: &AlertSettings,
+    secrets: &Secrets,
+    now: Micros,
+) -> Vec<(Channel, Result<(), String>)> {
+    let mut outcomes = Vec::new();
+    for channel in Channel::of(settings) {
+        outcomes.push((channel, test_of(channel, settings, secrets, now).await));
+    }
+    outcomes
+}
+
+async fn test_of(
+    channel: Channel,
+    settings: &AlertSettings,
+    secrets: &Secrets,
+    now: Micros,
+) -> Result<(), String> {
     let row = Row {
         key: "test".to_owned(),
         channel: channel.as_str().to_owned(),
         stage: 0,
-        text: "this is a test, asked for with `usher alerts test`: nothing is wrong".to_owned(),
+        text: "this is a test, asked for by an administrator: nothing is wrong".to_owned(),
         since: now,
         told_at: None,
         ended_at: None,
     };
-    send::send(channel, settings, &[row]).await
+    send::send(channel, settings, secrets, &[row]).await
 }

@@ -1,12 +1,10 @@
 //! One message about everything that is new.
 
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::Channel;
+use super::{Channel, Secrets};
 use crate::clock::rfc3339;
-use crate::config::secret;
-use crate::domain::{AlertSettings, SecretRef};
+use crate::domain::AlertSettings;
 use crate::outbound::{mail, webhook};
 use crate::store::alerts::Row;
 
@@ -14,6 +12,7 @@ use crate::store::alerts::Row;
 pub(super) async fn send(
     channel: Channel,
     settings: &AlertSettings,
+    secrets: &Secrets,
     news: &[Row],
 ) -> Result<(), String> {
     match channel {
@@ -31,21 +30,17 @@ pub(super) async fn send(
             let Some(webhook) = &settings.webhook else {
                 return Err("there is no [alerts.webhook]".to_owned());
             };
-            let token = webhook.token.as_ref().map(resolved).transpose()?;
-            webhook::post(&resolved(&webhook.url)?, token, &body(news)).await
+            let token = webhook.token.as_ref().map(|it| secrets(it)).transpose()?;
+            webhook::post(&secrets(&webhook.url)?, token, &body(news)).await
         }
         Channel::Mail => {
             let Some(mail) = &settings.mail else {
                 return Err("there is no [alerts.mail]".to_owned());
             };
-            let password = mail.login.as_ref().map(|(_, p)| resolved(p)).transpose()?;
+            let password = mail.login.as_ref().map(|(_, p)| secrets(p)).transpose()?;
             mail::send(mail, password.as_ref(), &subject(news), &text(news)).await
         }
     }
-}
-
-fn resolved(reference: &SecretRef) -> Result<SecretString, String> {
-    secret::resolve(reference).map_err(|e| e.to_string())
 }
 
 /// JSON that chat programs understand (`text`), with the same for programs.

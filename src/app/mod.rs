@@ -15,7 +15,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
 use rustls::ServerConfig;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -23,14 +23,14 @@ pub use apply::{apply, apply_text};
 
 pub use crate::configure::{By, Change, Report};
 
-use crate::alerts::Watch;
+use crate::alerts::{Secrets, Watch};
 use crate::auth::Issuer;
 use crate::clock::Clock;
-use crate::config::secret;
 use crate::config::server::DatabaseUrl;
+use crate::configure::resolve;
 use crate::consent::{self, Consents, Kept};
 use crate::converge::{Connect, Engine, Options};
-use crate::domain::{ClientAuth, Connection, Grant, SecretRef, StoredSecret, TargetAuth};
+use crate::domain::{ClientAuth, Connection, Grant, TargetAuth};
 use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
@@ -134,29 +134,6 @@ pub fn assemble(
     }
 }
 
-/// A secret, from where the configuration says it is.
-fn resolve(vault: Option<&Vault>, reference: &SecretRef) -> Result<SecretString, String> {
-    let SecretRef::Stored(stored) = reference else {
-        return secret::resolve(reference).map_err(|e| e.to_string());
-    };
-    let name = &stored.name;
-    let sealed = stored.sealed.as_deref().ok_or_else(|| {
-        format!("no secret {name:?} is kept here: type it on the page of what needs it, or with `usher secret set`")
-    })?;
-    let vault = vault.ok_or_else(|| {
-        format!(
-            "the secret {name:?} is encrypted, and there is no master key: start with the key that this database was \
-             used with (USHER_MASTER_KEY or --master-key-file)"
-        )
-    })?;
-    let secret = vault
-        .unseal(&StoredSecret::row(name), sealed)
-        .map_err(|e| e.to_string())?;
-    String::from_utf8(secret.expose_secret().to_vec())
-        .map(SecretString::from)
-        .map_err(|_| format!("the secret {name:?} is no text"))
-}
-
 /// Connects to targets with secrets from where the configuration says they are.
 pub fn connector(vault: Option<Vault>) -> Connect {
     Arc::new(move |settings| {
@@ -170,6 +147,11 @@ pub fn connector(vault: Option<Vault>) -> Connect {
         };
         crate::targets::connect(settings, credential).map_err(|e| e.to_string())
     })
+}
+
+/// The secrets of alerts, from where the configuration says they are.
+pub fn alert_secrets(vault: Option<Vault>) -> Secrets {
+    Arc::new(move |reference| resolve(vault.as_ref(), reference))
 }
 
 /// A client of the domain that a connection reads, with its secret from where the configuration says it is.
@@ -336,7 +318,8 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     }
     let watch = tokio::spawn({
         let (store, metrics) = (parts.store.clone(), parts.engine.metrics().clone());
-        Watch::new(store, Clock::System, metrics).run(stop.clone())
+        let secrets = alert_secrets(parts.state.vault.clone());
+        Watch::new(store, Clock::System, metrics, secrets).run(stop.clone())
     });
     let mut server = tokio::spawn(server);
     tokio::select! {

@@ -2,6 +2,7 @@
 
 use super::{Context, output};
 use crate::alerts::{self, Channel};
+use crate::app;
 use crate::clock::rfc3339;
 use crate::store::{alerts as rows, settings};
 
@@ -45,14 +46,14 @@ async fn test(context: &Context) -> anyhow::Result<()> {
     let configuration = context.store.read(settings::load).await?;
     let settings = configuration.alerts.unwrap_or_default();
     let mut failed = Vec::new();
-    let channels = Channel::of(&settings);
-    if channels == [Channel::Log] {
+    if Channel::of(&settings) == [Channel::Log] {
         anyhow::bail!(
             "no channel is set up: add [alerts.webhook] or [alerts.mail] and `usher apply` it"
         );
     }
-    for channel in channels {
-        match alerts::test(channel, &settings, context.clock.now()).await {
+    let secrets = app::alert_secrets(context.existing_vault()?);
+    for (channel, outcome) in alerts::test(&settings, &secrets, context.clock.now()).await {
+        match outcome {
             Ok(()) => output::line(&format!("{}: sent", channel.as_str())),
             Err(error) => failed.push(format!("{}: {error}", channel.as_str())),
         }

@@ -206,7 +206,7 @@ impl Remote {
 
     async fn sync(&self, arguments: super::sync::Arguments) -> anyhow::Result<()> {
         if let Some(user) = &arguments.user {
-            let id = self.person(&user).await?;
+            let id = self.person(user).await?;
             self.post(&format!("/people/{}/retry", segment(&id)), json!({}))
                 .await?;
             output::line(&format!("{user}: looked at again at every target"));

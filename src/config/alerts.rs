@@ -18,9 +18,10 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_, '_>) -> AlertS
         }
         section.seconds(reader, key, 60..MOST_S + 1)
     };
-    let no_push_s = after("no_push", None);
-    let backlog_s = after("backlog", Some(3600));
-    let unreachable_s = after("unreachable", Some(600));
+    let usual = AlertSettings::default();
+    let no_push_s = after("no_push", usual.no_push_s);
+    let backlog_s = after("backlog", usual.backlog_s);
+    let unreachable_s = after("unreachable", usual.unreachable_s);
     let webhook = section
         .table(reader, "webhook", &shape::WEBHOOK)
         .and_then(|table| webhook(reader, &table));

@@ -497,6 +497,12 @@ impl Engine {
         client.check().await.map_err(|failure| failure.to_string())
     }
 
+    /// How long rows of the audit and results of runs are kept; `None`: for ever.
+    pub fn audit_retention(&self) -> Option<Duration> {
+        let micros = u64::try_from(self.audit_retention?).unwrap_or_default();
+        Some(Duration::from_micros(micros))
+    }
+
     /// What was done so far, and what else this process counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

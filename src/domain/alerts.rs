@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::SecretRef;
 
 /// `[alerts]`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertSettings {
     /// A connection that has written nothing for so many seconds. `None`: silence is no alert.
     pub no_push_s: Option<u64>,
@@ -17,6 +17,30 @@ pub struct AlertSettings {
     pub webhook: Option<WebhookSettings>,
     /// Whom to write to.
     pub mail: Option<MailSettings>,
+}
+
+/// What holds where nothing is stated: in the log alone.
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self {
+            no_push_s: None,
+            backlog_s: Some(3600),
+            unreachable_s: Some(600),
+            webhook: None,
+            mail: None,
+        }
+    }
+}
+
+impl AlertSettings {
+    /// Where its secrets are.
+    pub fn secrets_mut(&mut self) -> impl Iterator<Item = &mut SecretRef> {
+        let webhook = self.webhook.iter_mut();
+        let mail = self.mail.iter_mut();
+        webhook
+            .flat_map(|it| std::iter::once(&mut it.url).chain(it.token.as_mut()))
+            .chain(mail.filter_map(|it| it.login.as_mut().map(|(_, password)| password)))
+    }
 }
 
 /// `[alerts.webhook]`
@@ -46,7 +70,7 @@ pub struct MailSettings {
 }
 
 /// How a connection to a mail server is kept private.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MailTls {
     /// Begins in the clear and must change to TLS (RFC 3207).

@@ -9,8 +9,9 @@ use crate::auth::seat::Actor;
 use crate::config::{self, ConfigFile, MappingEntry};
 use crate::configure::{self, By, Order, Report, Typed};
 use crate::domain::{
-    ClientAuth, ConnectionKind, ConnectionSettings, Grant, GroupAttribute, MappingSettings,
-    PullSettings, PullUsers, TargetAuth, TargetKind, TargetSettings,
+    AlertSettings, ClientAuth, ConnectionKind, ConnectionSettings, Grant, GroupAttribute,
+    MailSettings, MailTls, MappingSettings, PullSettings, PullUsers, SecretRef, TargetAuth,
+    TargetKind, TargetSettings, WebhookSettings,
 };
 use crate::store::{self, settings, versions};
 
@@ -122,15 +123,9 @@ impl Edit {
         old: Option<PullSettings>,
         wish: PullWish,
     ) -> Result<PullSettings, Problem> {
-        let auth = match (wish.client_secret, &old) {
-            (Some(secret), _) => {
-                let name = format!("connection {name}");
-                self.secrets.push(Typed {
-                    name: name.clone(),
-                    secret,
-                });
-                ClientAuth::Secret(crate::domain::SecretRef::Stored(name.into()))
-            }
+        let typed = self.typed(&format!("connection {name}"), wish.client_secret);
+        let auth = match (typed, &old) {
+            (Some(stored), _) => ClientAuth::Secret(stored),
             (None, Some(old)) => old.auth.clone(),
             (None, None) => {
                 return Err(missing("client_secret", "the client secret is missing"));
@@ -154,22 +149,13 @@ impl Edit {
     /// Replaces a target, or adds it. What the wish does not speak of stays.
     pub(super) fn put_target(&mut self, name: &str, wish: TargetWish) -> Result<(), Problem> {
         let old = self.target(name).cloned();
-        let auth = match (wish.secret, wish.username, old.map(|old| old.auth)) {
-            (Some(secret), username, _) => {
-                let name = format!("target {name}");
-                self.secrets.push(Typed {
-                    name: name.clone(),
-                    secret,
-                });
-                let stored = crate::domain::SecretRef::Stored(name.into());
-                match username {
-                    Some(username) => TargetAuth::Basic {
-                        username,
-                        password: stored,
-                    },
-                    None => TargetAuth::Token(stored),
-                }
-            }
+        let typed = self.typed(&format!("target {name}"), wish.secret);
+        let auth = match (typed, wish.username, old.map(|old| old.auth)) {
+            (Some(stored), Some(username), _) => TargetAuth::Basic {
+                username,
+                password: stored,
+            },
+            (Some(stored), None, _) => TargetAuth::Token(stored),
             // The same secret, with a user name or without.
             (None, Some(username), Some(TargetAuth::Basic { password, .. })) => {
                 TargetAuth::Basic { username, password }
@@ -204,6 +190,105 @@ impl Edit {
         }
         Ok(())
     }
+}
+
+impl Edit {
+    /// Replaces of what administrators are told, and how. What the wish does not speak of stays.
+    pub(super) fn put_alerts(&mut self, wish: AlertsWish) -> Result<(), Problem> {
+        let old = self.file.alerts.take().unwrap_or_default();
+        let webhook = match wish.webhook {
+            None => None,
+            Some(webhook) => {
+                let old = old.webhook;
+                let url = old.as_ref().map(|it| it.url.clone());
+                let url = self.typed("alert webhook", webhook.url).or(url);
+                let token = self.typed("alert webhook token", webhook.token);
+                Some(WebhookSettings {
+                    url: url.ok_or_else(|| {
+                        missing("webhook_url", "the address of the webhook is missing")
+                    })?,
+                    token: token.or(old.and_then(|it| it.token)),
+                })
+            }
+        };
+        let mail = match wish.mail {
+            None => None,
+            Some(mail) => {
+                let old = old
+                    .mail
+                    .and_then(|it| it.login)
+                    .map(|(_, password)| password);
+                let password = self.typed("alert mail", mail.password).or(old);
+                let login = match (mail.username, password) {
+                    (None, _) => None,
+                    (Some(name), Some(password)) => Some((name, password)),
+                    (Some(_), None) => {
+                        let detail = "the password for the mail server is missing";
+                        return Err(missing("mail_password", detail));
+                    }
+                };
+                Some(MailSettings {
+                    port: mail.port.unwrap_or(match mail.tls {
+                        MailTls::Starttls => 587,
+                        MailTls::Tls => 465,
+                        MailTls::None => 25,
+                    }),
+                    server: mail.server,
+                    tls: mail.tls,
+                    login,
+                    from: mail.from,
+                    to: mail.to,
+                })
+            }
+        };
+        self.file.alerts = Some(AlertSettings {
+            no_push_s: wish.no_push_s,
+            backlog_s: wish.backlog_s,
+            unreachable_s: wish.unreachable_s,
+            webhook,
+            mail,
+        });
+        Ok(())
+    }
+
+    /// A reference to a secret that somebody typed, if they did.
+    fn typed(&mut self, name: &str, secret: Option<SecretString>) -> Option<SecretRef> {
+        let name = name.to_owned();
+        self.secrets.push(Typed {
+            name: name.clone(),
+            secret: secret?,
+        });
+        Some(SecretRef::Stored(name.into()))
+    }
+}
+
+/// Of what somebody wants to be told, and how.
+pub(super) struct AlertsWish {
+    pub(super) no_push_s: Option<u64>,
+    pub(super) backlog_s: Option<u64>,
+    pub(super) unreachable_s: Option<u64>,
+    pub(super) webhook: Option<WebhookWish>,
+    pub(super) mail: Option<MailWish>,
+}
+
+/// Where somebody wants alerts to be posted to. `None`: as before.
+pub(super) struct WebhookWish {
+    pub(super) url: Option<SecretString>,
+    pub(super) token: Option<SecretString>,
+}
+
+/// Whom somebody wants alerts to be mailed to.
+pub(super) struct MailWish {
+    pub(super) server: String,
+    /// `None`: the usual one.
+    pub(super) port: Option<u16>,
+    pub(super) tls: MailTls,
+    /// `None`: nobody signs in there.
+    pub(super) username: Option<String>,
+    /// `None`: as before.
+    pub(super) password: Option<SecretString>,
+    pub(super) from: String,
+    pub(super) to: Vec<String>,
 }
 
 /// What somebody wants a connection to be.
@@ -279,8 +364,7 @@ impl From<configure::Error> for Problem {
 }
 
 /// Where secrets stand, in words.
-pub(super) fn secret_in_words(secret: &crate::domain::SecretRef) -> String {
-    use crate::domain::SecretRef;
+pub(super) fn secret_in_words(secret: &SecretRef) -> String {
     match secret {
         SecretRef::Env(name) => format!("the environment variable {name} of the server"),
         SecretRef::File(path) => format!("the file {} on the server", path.display()),

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod accounts;
+mod alerts;
 mod api;
 mod arrivals;
 mod check;

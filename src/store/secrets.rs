@@ -9,7 +9,7 @@ use super::error::Error;
 use super::schema::secret;
 use super::settings::Configuration;
 use crate::clock::Micros;
-use crate::domain::{SecretRef, StoredSecret};
+use crate::domain::{AlertSettings, SecretRef, StoredSecret};
 
 /// All of them, by name.
 pub fn all(conn: &mut AnyConn) -> Result<HashMap<String, String>, Error> {
@@ -41,7 +41,13 @@ pub(super) fn attach(conn: &mut AnyConn, configuration: &mut Configuration) -> R
     let targets = configuration.targets.iter_mut();
     let references = connections
         .filter_map(|it| it.settings.secret_mut())
-        .chain(targets.map(|it| it.settings.secret_mut()));
+        .chain(targets.map(|it| it.settings.secret_mut()))
+        .chain(
+            configuration
+                .alerts
+                .iter_mut()
+                .flat_map(AlertSettings::secrets_mut),
+        );
     for reference in references {
         if let SecretRef::Stored(secret) = reference {
             wanted.push(secret);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usher::alerts::Watch;
-use usher::domain::Failure;
+use usher::domain::{Failure, Role};
 use usher::store::tokens::{self, CredentialScheme};
 use usher::store::{self, runs};
 use usher::targets::memory::Memory;
@@ -161,6 +161,7 @@ fn watch(app: &App) -> Watch {
         app.store().clone(),
         app.clock.clone(),
         app.parts.engine.metrics().clone(),
+        usher::app::alert_secrets(app.parts.state.vault.clone()),
     )
 }
 
@@ -454,4 +455,135 @@ async fn a_test_message_goes_through_every_channel_and_no_secret_into_an_error()
     assert!(said.contains("nothing is wrong"), "{said}");
     let (status, _) = get_text(&format!("http://127.0.0.1:{}/", hook.port), &[]).await;
     assert_eq!(status, 500);
+}
+
+/// What is typed into the page is kept encrypted, used, and never shown again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_sets_alerts_up_and_tries_them() {
+    for database in databases() {
+        let app = App::start(&database, &Memory::new()).await;
+        let (hook, post) = (Receiver::start(), Post::start());
+        let save = async |fields: &[(&str, &str)]| {
+            let (status, _) = app
+                .submit(Role::Administrator, "/settings/alerts", fields)
+                .await;
+            status
+        };
+        let url = format!("http://127.0.0.1:{}/s3cret-path", hook.port);
+        let port = post.port.to_string();
+        let fields = [
+            ("no_push", "2d"),
+            ("backlog", "30m"),
+            ("webhook", "on"),
+            ("webhook_url", url.as_str()),
+            ("webhook_token", "s3cret-token"),
+            ("mail", "on"),
+            ("mail_server", "127.0.0.1"),
+            ("mail_port", port.as_str()),
+            ("mail_tls", "none"),
+            ("mail_username", "usher"),
+            ("mail_password", "s3cret-password"),
+            ("mail_from", "usher@example.com"),
+            ("mail_to", "ops@example.com\nboss@example.com"),
+        ];
+        // Nothing is kept of what cannot be used, and it is said of each.
+        for (field, wrong, status) in [
+            ("no_push", "two days", 422),
+            ("mail_from", "nobody", 422),
+            ("webhook_url", "", 422),
+            ("mail_password", "", 422),
+        ] {
+            let mut fields = fields;
+            fields.iter_mut().find(|it| it.0 == field).unwrap().1 = wrong;
+            assert_eq!(save(&fields).await, status, "{field}");
+        }
+        let show = async || {
+            app.api(Role::Auditor, "GET", "/api/v1/alerts", None)
+                .await
+                .json
+        };
+        assert_eq!(
+            show().await,
+            json!({"no_push": null, "backlog": "1h", "unreachable": "10m", "webhook": false, "mail": null})
+        );
+        assert_eq!(save(&fields).await, 303);
+        let alerts = show().await;
+        assert_eq!(
+            (
+                &alerts["no_push"],
+                &alerts["unreachable"],
+                &alerts["webhook"]
+            ),
+            (&json!("2d"), &Value::Null, &json!(true))
+        );
+        assert_eq!(
+            alerts["mail"]["to"],
+            json!(["ops@example.com", "boss@example.com"])
+        );
+
+        // Secrets that are not typed again stay.
+        let again: Vec<_> = fields
+            .into_iter()
+            .filter(|(name, _)| !["webhook_url", "webhook_token", "mail_password"].contains(name))
+            .collect();
+        assert_eq!(save(&again).await, 303);
+        let tested = app
+            .api(Role::Administrator, "POST", "/api/v1/alerts/test", None)
+            .await
+            .json;
+        let errors: Vec<&Value> = tested
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["error"])
+            .collect();
+        assert_eq!(errors, [&Value::Null; 3], "{tested}");
+        let (head, _) = hook.take().remove(0);
+        assert!(
+            head.contains("/s3cret-path") && head.contains("Bearer s3cret-token"),
+            "{head}"
+        );
+        assert_eq!(post.news().len(), 1);
+        // So does whoever watches.
+        watch(&app).look().await.unwrap();
+        let page = app.page(Role::Administrator, "/settings").await;
+        assert!(
+            page.contains("kept here, encrypted") && page.contains("for 400d"),
+            "{page}"
+        );
+        let kept = super::store::lines(
+            app.store(),
+            "SELECT coalesce(alerts, '') AS line FROM configuration \
+             UNION ALL SELECT sealed FROM secret UNION ALL SELECT text FROM configuration_version",
+        )
+        .await
+        .concat();
+        assert!(
+            !page.contains("s3cret") && !kept.contains("s3cret"),
+            "{kept}"
+        );
+
+        // A receiver that refuses is named, by page and API.
+        hook.status.store(500, Ordering::SeqCst);
+        let tested = app
+            .api(Role::Administrator, "POST", "/api/v1/alerts/test", None)
+            .await
+            .json;
+        assert!(
+            tested[1]["error"].as_str().unwrap().contains("500"),
+            "{tested}"
+        );
+        // Off is off.
+        assert_eq!(save(&[("backlog", "1h")]).await, 303);
+        let alerts = show().await;
+        assert_eq!(
+            (&alerts["webhook"], &alerts["mail"]),
+            (&json!(false), &Value::Null)
+        );
+        let body = json!({"backlog": "2h", "webhook": {}});
+        let put = app
+            .api(Role::Administrator, "PUT", "/api/v1/alerts", Some(body))
+            .await;
+        assert_eq!(put.status, 422, "{}", put.json);
+    }
 }

@@ -160,7 +160,7 @@ fn a_wrong_file_changes_nothing_and_says_where_it_is_wrong() {
         );
         let status = run(&database, &["status", "--json"]);
         let status: Value = serde_json::from_str(&out(&status)).unwrap();
-        let empty = json!({"targets": [], "missed_pushes": {}});
+        let empty = json!({"targets": [], "missed_pushes": {}, "paused_people": 0});
         assert_eq!(status, empty, "{}", database.name);
     }
 }

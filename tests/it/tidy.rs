@@ -52,7 +52,7 @@ const LAYERS: &[(u8, &str, &str)] = &[
     (
         6,
         "http",
-        "login, consent, reconcile, vault, auth, intake, converge, configure, store, mapping, metrics, telemetry, scim, domain, clock, config",
+        "login, consent, reconcile, alerts, vault, auth, intake, converge, configure, store, mapping, metrics, telemetry, scim, domain, clock, config",
     ),
     (7, "app", "all below"),
     (8, "cli", "all below"),

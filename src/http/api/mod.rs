@@ -2,6 +2,7 @@
 //! takes and gives; the OpenAPI document is made of it.
 
 mod accounts;
+mod alerts;
 mod configuration;
 mod connections;
 mod document;
@@ -255,6 +256,35 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .body(of::<configuration::Apply>)
     .gives(200, of::<configuration::Outcome>)
     .refuses(&[422]),
+    endpoint(
+        "GET",
+        "/api/v1/alerts",
+        READ,
+        "configuration",
+        "alerts",
+        "Of what administrators are told, and how",
+    )
+    .gives(200, of::<alerts::Alerts>),
+    endpoint(
+        "PUT",
+        "/api/v1/alerts",
+        ADMINISTER,
+        "configuration",
+        "putAlerts",
+        "Change of what administrators are told, and how",
+    )
+    .body(of::<alerts::Wish>)
+    .gives(200, of::<configuration::Outcome>)
+    .refuses(&[409, 422]),
+    endpoint(
+        "POST",
+        "/api/v1/alerts/test",
+        ADMINISTER,
+        "configuration",
+        "testAlerts",
+        "Send a test message through every channel",
+    )
+    .gives(200, of::<Vec<alerts::Tested>>),
     endpoint(
         "GET",
         "/api/v1/configuration/versions",
@@ -641,6 +671,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             web::post().to(connections::rotate),
         )
         .route("/credentials/{id}", web::delete().to(connections::revoke))
+        .route("/alerts", web::get().to(alerts::show))
+        .route("/alerts", web::put().to(alerts::put))
+        .route("/alerts/test", web::post().to(alerts::test))
         .route("/targets", web::get().to(targets::list))
         .route("/targets/{name}", web::put().to(targets::put))
         .route("/targets/{name}/check", web::post().to(targets::check))

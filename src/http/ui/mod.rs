@@ -116,6 +116,8 @@ pub(super) const ROUTES: &[Route] = &[
     ("POST", "/settings/tokens", ADMINISTER),
     ("POST", "/settings/tokens/revoke", ADMINISTER),
     ("POST", "/settings/sessions/end", ADMINISTER),
+    ("POST", "/settings/alerts", ADMINISTER),
+    ("POST", "/settings/alerts/test", ADMINISTER),
 ];
 
 /// The pages that lead from every page.
@@ -243,6 +245,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route(
             "/settings/sessions/end",
             web::post().to(settings::end_session),
+        )
+        .route("/settings/alerts", web::post().to(settings::save_alerts))
+        .route(
+            "/settings/alerts/test",
+            web::post().to(settings::test_alerts),
         );
 }
 

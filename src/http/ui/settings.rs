@@ -1,4 +1,4 @@
-//! Administrators, sessions and API tokens.
+//! Administrators, sessions, API tokens, alerts, and how long records are kept.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -7,11 +7,15 @@ use serde::Deserialize;
 
 use super::super::State;
 use super::super::accounts::{self, Changing, Making};
+use super::super::alerts;
+use super::super::edit::{self, AlertsWish, Edit, MailWish, WebhookWish};
 use super::super::problem::Problem;
+use super::form::{self, Fields};
 use super::{Frame, html, see_other, when};
 use crate::auth::seat::Actor;
+use crate::config::span_text;
 use crate::consent::CALLBACK;
-use crate::domain::Role;
+use crate::domain::{AlertSettings, Role};
 use crate::store::admins::{self, Admin, ApiToken, DomainLogin, Session};
 use crate::store::{self, settings};
 
@@ -29,56 +33,218 @@ struct Page {
     callback: String,
     /// Of a token that was made just now.
     secret: Option<String>,
+    alerts: AlertForm,
+    /// How long audit and results of runs are kept.
+    kept: String,
+}
+
+/// The fields of the form for alerts, as text.
+#[derive(Default)]
+struct AlertForm {
+    no_push: String,
+    backlog: String,
+    unreachable: String,
+    webhook: bool,
+    /// Where the present secrets are; empty: there are none.
+    webhook_url: String,
+    webhook_token: String,
+    mail: bool,
+    mail_server: String,
+    mail_port: String,
+    mail_tls: String,
+    mail_username: String,
+    mail_password: String,
+    mail_from: String,
+    mail_to: String,
+    mistakes: Vec<String>,
+}
+
+impl AlertForm {
+    fn of(settings: &AlertSettings) -> Self {
+        let span = |seconds: Option<u64>| seconds.map(span_text).unwrap_or_default();
+        let mut form = Self {
+            no_push: span(settings.no_push_s),
+            backlog: span(settings.backlog_s),
+            unreachable: span(settings.unreachable_s),
+            mail_tls: "starttls".to_owned(),
+            ..Self::default()
+        };
+        if let Some(webhook) = &settings.webhook {
+            form.webhook = true;
+            form.webhook_url = edit::secret_in_words(&webhook.url);
+            form.webhook_token = webhook
+                .token
+                .as_ref()
+                .map_or_else(String::new, edit::secret_in_words);
+        }
+        if let Some(mail) = &settings.mail {
+            form.mail = true;
+            form.mail_server.clone_from(&mail.server);
+            form.mail_port = mail.port.to_string();
+            form.mail_tls = form::word(&mail.tls);
+            if let Some((name, password)) = &mail.login {
+                form.mail_username.clone_from(name);
+                form.mail_password = edit::secret_in_words(password);
+            }
+            form.mail_from.clone_from(&mail.from);
+            form.mail_to = mail.to.join("\n");
+        }
+        form
+    }
+
+    /// What somebody typed, to be shown again with what is wrong with it.
+    fn typed(fields: &Fields, settings: &AlertSettings, mistakes: Vec<String>) -> Self {
+        let text = |name| fields.get(name).to_owned();
+        Self {
+            no_push: text("no_push"),
+            backlog: text("backlog"),
+            unreachable: text("unreachable"),
+            webhook: fields.ticked("webhook"),
+            mail: fields.ticked("mail"),
+            mail_server: text("mail_server"),
+            mail_port: text("mail_port"),
+            mail_tls: text("mail_tls"),
+            mail_username: text("mail_username"),
+            mail_from: text("mail_from"),
+            mail_to: text("mail_to"),
+            mistakes,
+            ..Self::of(settings)
+        }
+    }
+}
+
+fn wish(fields: &Fields) -> Result<AlertsWish, Problem> {
+    let span = |name| match fields.get(name) {
+        "" => Ok(None),
+        _ => fields.seconds(name, 0).map(Some),
+    };
+    let mail = match fields.ticked("mail") {
+        false => None,
+        true => Some(MailWish {
+            server: fields.get("mail_server").to_owned(),
+            port: match fields.number("mail_port", 0)? {
+                0 => None,
+                port => Some(
+                    u16::try_from(port)
+                        .map_err(|_| form::wrong("mail_port", "should be at most 65535"))?,
+                ),
+            },
+            tls: fields.word("mail_tls")?,
+            username: fields.text("mail_username"),
+            password: fields.secret("mail_password"),
+            from: fields.get("mail_from").to_owned(),
+            to: fields.lines("mail_to"),
+        }),
+    };
+    Ok(AlertsWish {
+        no_push_s: span("no_push")?,
+        backlog_s: span("backlog")?,
+        unreachable_s: span("unreachable")?,
+        webhook: fields.ticked("webhook").then(|| WebhookWish {
+            url: fields.secret("webhook_url"),
+            token: fields.secret("webhook_token"),
+        }),
+        mail,
+    })
+}
+
+/// `POST /settings/alerts`
+pub(super) async fn save_alerts(
+    state: web::Data<State>,
+    actor: Actor,
+    fields: web::Form<Fields>,
+) -> Result<HttpResponse, Problem> {
+    let fields = fields.into_inner();
+    let mut edit = Edit::begin(&state).await?;
+    let outcome = match wish(&fields).and_then(|wish| edit.put_alerts(wish)) {
+        Ok(()) => edit
+            .apply(&state, &actor, "the settings page", false)
+            .await
+            .map_err(Problem::from),
+        Err(problem) => Err(problem),
+    };
+    match outcome {
+        Ok(_) => Ok(see_other("/settings#alerts")),
+        Err(problem) if problem.status < 500 => {
+            let frame = Frame::new("Settings", "/settings", actor)
+                .saying("bad", "Nothing was saved; what is wrong stands below.");
+            let stored = alerts::stored(&state).await?;
+            let form = AlertForm::typed(&fields, &stored, form::mistakes(&problem));
+            let mut page = Page::new(&state, frame).await?;
+            page.alerts = form;
+            Ok(html(problem.status, &page))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// `POST /settings/alerts/test`
+pub(super) async fn test_alerts(
+    state: web::Data<State>,
+    actor: Actor,
+) -> Result<HttpResponse, Problem> {
+    let outcomes = alerts::test(&state).await?;
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|(channel, outcome)| Some(format!("{channel}: {}", outcome.as_ref().err()?)))
+        .collect();
+    let frame = Frame::new("Settings", "/settings", actor);
+    let frame = if failed.is_empty() {
+        let sent: Vec<&str> = outcomes.iter().map(|(channel, _)| *channel).collect();
+        frame.saying(
+            "good",
+            format!("A test message was sent by {}.", sent.join(", ")),
+        )
+    } else {
+        frame.saying("bad", failed.join("; "))
+    };
+    Ok(html(200, &Page::new(&state, frame).await?))
 }
 
 /// `GET /settings`
 pub(super) async fn show(state: web::Data<State>, actor: Actor) -> Result<HttpResponse, Problem> {
-    page(
-        &state,
-        Frame::new("Settings", "/settings", actor),
-        None,
-        200,
-    )
-    .await
+    let frame = Frame::new("Settings", "/settings", actor);
+    Ok(html(200, &Page::new(&state, frame).await?))
 }
 
-async fn page(
-    state: &State,
-    frame: Frame,
-    secret: Option<String>,
-    status: u16,
-) -> Result<HttpResponse, Problem> {
-    let now = state.clock.now();
-    let (admins, sessions, tokens, configuration) = state
-        .store
-        .read(move |conn| -> Result<_, store::Error> {
-            Ok((
-                admins::list(conn)?,
-                admins::sessions(conn, now)?,
-                admins::tokens(conn)?,
-                settings::load(conn)?,
-            ))
+impl Page {
+    async fn new(state: &State, frame: Frame) -> Result<Self, Problem> {
+        let now = state.clock.now();
+        let (admins, sessions, tokens, configuration) = state
+            .store
+            .read(move |conn| -> Result<_, store::Error> {
+                Ok((
+                    admins::list(conn)?,
+                    admins::sessions(conn, now)?,
+                    admins::tokens(conn)?,
+                    settings::load(conn)?,
+                ))
+            })
+            .await?;
+        Ok(Self {
+            frame,
+            alerts: AlertForm::of(&configuration.alerts.clone().unwrap_or_default()),
+            kept: state.engine.audit_retention().map_or_else(
+                || "forever".to_owned(),
+                |retention| format!("for {}", span_text(retention.as_secs())),
+            ),
+            admins,
+            sessions,
+            tokens,
+            roles: Role::ALL,
+            domains: configuration
+                .connections
+                .into_iter()
+                .filter(|it| it.settings.pull.is_some())
+                .map(|it| it.settings.name)
+                .collect(),
+            secret: None,
+            callback: format!(
+                "{}{CALLBACK}",
+                state.public_url.as_deref().unwrap_or("https://this-server")
+            ),
         })
-        .await?;
-    let page = Page {
-        frame,
-        admins,
-        sessions,
-        tokens,
-        roles: Role::ALL,
-        domains: configuration
-            .connections
-            .into_iter()
-            .filter(|it| it.settings.pull.is_some())
-            .map(|it| it.settings.name)
-            .collect(),
-        secret,
-        callback: format!(
-            "{}{CALLBACK}",
-            state.public_url.as_deref().unwrap_or("https://this-server")
-        ),
-    };
-    Ok(html(status, &page))
+    }
 }
 
 /// Back to the page, with what went wrong if something did.
@@ -91,7 +257,7 @@ async fn back(
         Ok(()) => Ok(see_other("/settings")),
         Err(problem) if problem.status < 500 => {
             let frame = Frame::new("Settings", "/settings", actor).saying("bad", problem.detail);
-            page(state, frame, None, problem.status).await
+            Ok(html(problem.status, &Page::new(state, frame).await?))
         }
         Err(problem) => Err(problem),
     }
@@ -220,7 +386,9 @@ pub(super) async fn create_token(
                 "good",
                 "The token is made. Keep its secret now: it cannot be shown again.",
             );
-            page(&state, frame, Some(secret.expose_secret().to_owned()), 200).await
+            let mut page = Page::new(&state, frame).await?;
+            page.secret = Some(secret.expose_secret().to_owned());
+            Ok(html(200, &page))
         }
         Err(problem) => back(&state, actor, Err(problem)).await,
     }

@@ -258,6 +258,23 @@ impl App {
         form(&self.scim.replace("/scim/v2", path), fields, headers).await
     }
 
+    /// Sends a form of a page, as a person with this role. Returns the status and the page, and follows nothing.
+    pub async fn submit(&self, role: Role, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
+        let shown = self.shows(role).await;
+        let headers = [
+            ("Authorization", shown.as_str()),
+            ("Sec-Fetch-Site", "same-origin"),
+        ];
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        let url = format!("{}{path}", self.base());
+        let answer = filled_in(&client, &url, fields, &headers).send().await;
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
     /// Works until nothing is due.
     pub async fn drain(&self) -> usize {
         self.parts.engine.drain().await.unwrap()
@@ -416,6 +433,15 @@ pub async fn kind_of(url: &str, headers: &[(&str, &str)]) -> String {
 
 /// Sends a form to a URL.
 pub async fn form(url: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
+    Reply::of(filled_in(&client(), url, fields, headers)).await
+}
+
+fn filled_in(
+    client: &reqwest::Client,
+    url: &str,
+    fields: &[(&str, &str)],
+    headers: &[(&str, &str)],
+) -> reqwest::RequestBuilder {
     let encoded = |text: &str| {
         text.bytes()
             .map(|b| format!("%{b:02X}"))
@@ -425,14 +451,14 @@ pub async fn form(url: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) 
         .iter()
         .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
         .collect();
-    let mut request = client()
+    let mut request = client
         .post(url)
         .header("Content-Type", "application/x-www-form-urlencoded")
         .body(pairs.join("&"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Reply::of(request).await
+    request
 }
 
 #[expect(
