@@ -17,7 +17,7 @@ use crate::scim::resource::{MemberEdit, MemberRef};
 use crate::scim::{self, Doc, ResourceType};
 use crate::store::groups::MemberType;
 use crate::store::runs::{self, RunResult};
-use crate::store::source::{self, KnownUser, Mirrored, Read};
+use crate::store::source::{self, KnownGroup, KnownUser, Mirrored, Read};
 use crate::store::work::{self, Priority};
 use crate::store::{self, AnyConn, Tx, groups, users};
 
@@ -38,6 +38,17 @@ pub struct PulledUser {
     pub doc: Doc,
     /// Its `externalId` there.
     pub external_id: Option<String>,
+}
+
+/// A group as the domain shows it, without its members.
+#[derive(Debug, Clone)]
+pub struct PulledGroup {
+    /// Its id in the domain.
+    pub source_id: String,
+    /// Name.
+    pub name: String,
+    /// `meta.lastModified`
+    pub modified: String,
 }
 
 /// What holds for everything that is taken in by one reading.
@@ -243,28 +254,29 @@ impl Intake {
             .await
     }
 
-    /// Takes in a group that was read. `Ok(None)`: it is as it was.
-    pub async fn take_group(
+    /// Takes in groups that were read. Returns what became of those that are not as they were.
+    pub async fn take_groups(
         &self,
         source: &Source,
         pass: &Pass,
-        source_id: &str,
-        name: &str,
-        modified: &str,
-    ) -> Result<Option<&'static str>, Error> {
-        let (source, pass, now) = (source.clone(), pass.clone(), self.now());
-        let (source_id, name, modified) =
-            (source_id.to_owned(), name.to_owned(), modified.to_owned());
-        let changed = self
-            .store
-            .write(move |tx| -> Result<Option<&'static str>, Error> {
-                take_group(tx, &source, &pass, (&source_id, &name, &modified), now)
-            })
-            .await?;
-        if changed.is_some() {
+        page: Vec<PulledGroup>,
+    ) -> Result<Vec<&'static str>, Error> {
+        let mut took = Vec::new();
+        for some in page.chunks(AT_ONCE) {
+            let (source, pass, now) = (source.clone(), pass.clone(), self.now());
+            let some = some.to_vec();
+            let changes = self
+                .store
+                .write(move |tx| -> Result<Vec<&'static str>, Error> {
+                    take_some_groups(tx, &source, &pass, &some, now)
+                })
+                .await?;
+            took.extend(changes);
+        }
+        if !took.is_empty() {
             self.wake();
         }
-        Ok(changed)
+        Ok(took)
     }
 
     /// Takes in members of a group that were read. Nobody is taken out.
@@ -627,18 +639,56 @@ impl<'a> Taking<'a> {
     }
 }
 
+fn take_some_groups(
+    tx: &mut Tx<'_>,
+    source: &Source,
+    pass: &Pass,
+    page: &[PulledGroup],
+    now: Micros,
+) -> Result<Vec<&'static str>, Error> {
+    let connection = &source.connection;
+    let ids: Vec<String> = page.iter().map(|group| group.source_id.clone()).collect();
+    let known: HashMap<String, KnownGroup> = source::groups(tx.conn(), connection, &ids)?
+        .into_iter()
+        .map(|it| (it.source_id.clone(), it))
+        .collect();
+    let (mut same, mut took) = (Vec::new(), Vec::new());
+    for group in page {
+        let known = known.get(&group.source_id);
+        // Neither the domain nor anybody here has changed it since its members were read: so its name is the same.
+        if known.is_some_and(|it| {
+            it.modified == group.modified
+                && !it.modified.is_empty()
+                && !it.digest.is_empty()
+                && it.digest_version == it.version
+        }) {
+            same.push(group.source_id.clone());
+        } else {
+            took.extend(take_group(tx, source, pass, group, known, now)?);
+        }
+    }
+    source::see_groups(tx, connection, &same, pass.number)?;
+    Ok(took)
+}
+
+/// `None`: it is as it was.
 fn take_group(
     tx: &mut Tx<'_>,
     source: &Source,
     pass: &Pass,
-    (source_id, name, modified): (&str, &str, &str),
+    group: &PulledGroup,
+    known: Option<&KnownGroup>,
     now: Micros,
 ) -> Result<Option<&'static str>, Error> {
     let connection = &source.connection;
-    let known = source::groups(tx.conn(), connection, &[source_id.to_owned()])?;
+    let (source_id, name, modified) = (
+        group.source_id.as_str(),
+        group.name.as_str(),
+        group.modified.as_str(),
+    );
     let name_ci = scim::fold::fold_text(name);
     let held = source::group_named(tx.conn(), connection, &name_ci)?;
-    let id = match (known.first(), held) {
+    let id = match (known, held) {
         (Some(known), _) => known.group_id.clone(),
         (None, Some((id, None))) => id,
         (None, Some((id, Some(other)))) => {

@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 use super::{Error, Reconciler, pull_of, source_of};
 use crate::domain::{Connection, PullUsers, UserId};
 use crate::idcs::Idcs;
-use crate::idcs::wire::DomainUser;
+use crate::idcs::wire::{DomainGroup, DomainUser};
 use crate::intake::Source;
-use crate::intake::pull::{Pass, PulledUser, Took, resolve};
+use crate::intake::pull::{Pass, PulledGroup, PulledUser, Took, resolve};
 use crate::store::runs::{self, Ended};
 use crate::store::source::{self, GrantChange};
 use crate::store::work::Priority;
@@ -56,6 +56,16 @@ impl PulledUser {
             user_name: user.user_name.clone(),
             doc: user.doc.clone(),
             external_id: user.external_id.clone(),
+        }
+    }
+}
+
+impl PulledGroup {
+    pub(super) fn new(group: &DomainGroup) -> Self {
+        Self {
+            source_id: group.id.clone(),
+            name: group.name.clone(),
+            modified: group.modified.clone().unwrap_or_default(),
         }
     }
 }
@@ -481,15 +491,14 @@ impl Reconciler {
             .into_iter()
             .map(|it| it.source_id)
             .collect();
+        let mut groups = Vec::new();
         for id in ids.iter().filter(|id| !known.contains(*id)) {
-            if let Some(group) = client.group(id).await?
-                && !group.is_everyone()
-            {
-                let modified = group.modified.as_deref().unwrap_or_default();
-                self.intake
-                    .take_group(source, pass, &group.id, &group.name, modified)
-                    .await?;
-            }
+            let group = client.group(id).await?;
+            let group = group.filter(|group| !group.is_everyone());
+            groups.extend(group.as_ref().map(PulledGroup::new));
+        }
+        if !groups.is_empty() {
+            self.intake.take_groups(source, pass, groups).await?;
         }
         Ok(())
     }

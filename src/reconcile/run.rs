@@ -13,7 +13,7 @@ use crate::domain::{Connection, ConnectionId, Mode};
 use crate::idcs::wire::{DomainUser, Member, Page};
 use crate::idcs::{self, Idcs, PAGE};
 use crate::intake::Source;
-use crate::intake::pull::{Pass, PulledUser, Took, TookUser};
+use crate::intake::pull::{Pass, PulledGroup, PulledUser, Took, TookUser};
 use crate::store::runs::{self, Ended, Run};
 use crate::store::source::{self, Coverage, KnownGroup};
 use crate::store::work::Priority;
@@ -404,23 +404,38 @@ impl Running<'_> {
     }
 
     async fn all_users(&mut self) -> Result<(), Error> {
+        let (client, intake) = (self.client.clone(), self.reconciler.intake.clone());
         let mut start = 1;
+        self.begin_page().await?;
+        let mut read_at = self.pass.read_at;
+        let mut read = client.users(None, start).await?;
         loop {
-            self.begin_page().await?;
-            let page = self.client.users(None, start).await?;
-            start += page.rows.len();
-            let ended = self.is_last("users", &page, start)?;
-            self.counts.users += page.rows.len() as u64;
-            let users = page.rows.iter().map(PulledUser::new).collect();
-            let took = self
-                .reconciler
-                .intake
-                .take_users(&self.source, &self.pass, users)
-                .await?;
+            start += read.rows.len();
+            let ended = self.is_last("users", &read, start)?;
+            self.counts.users += read.rows.len() as u64;
+            let total = read.total;
+            let users = read.rows.iter().map(PulledUser::new).collect();
+            let source = self.source.clone();
+            // Others may have been read since, alone.
+            let pass = Pass {
+                read_at,
+                ..self.pass.clone()
+            };
+            let taking = intake.take_users(&source, &pass, users);
+            // The domain is asked for the next page while this one is written.
+            let (took, next) = if ended {
+                (taking.await?, None)
+            } else {
+                self.begin_page().await?;
+                read_at = self.pass.read_at;
+                let (took, next) = tokio::join!(taking, client.users(None, start));
+                (took?, Some(next?))
+            };
             self.after_users(took).await?;
-            self.tell("users", start as u64 - 1, Some(page.total as u64));
-            if ended {
-                break;
+            self.tell("users", start as u64 - 1, Some(total as u64));
+            match next {
+                Some(next) => read = next,
+                None => break,
             }
         }
         let (id, number) = (self.connection.id.clone(), self.run.number);
@@ -508,18 +523,18 @@ impl Running<'_> {
             start += page.rows.len();
             let ended = self.is_last("groups", &page, start)?;
             self.counts.groups += page.rows.len() as u64;
-            for group in page.rows.iter().filter(|group| !group.is_everyone()) {
-                let modified = group.modified.as_deref().unwrap_or_default();
-                let took = self
-                    .reconciler
-                    .intake
-                    .take_group(&self.source, &self.pass, &group.id, &group.name, modified)
-                    .await?;
-                match took {
-                    Some("created") => self.counts.created += 1,
-                    Some("refused") => self.counts.refused += 1,
-                    Some(_) => self.counts.changed += 1,
-                    None => {}
+            let rows = page.rows.iter().filter(|group| !group.is_everyone());
+            let groups = rows.map(PulledGroup::new).collect();
+            let took = self
+                .reconciler
+                .intake
+                .take_groups(&self.source, &self.pass, groups)
+                .await?;
+            for change in took {
+                match change {
+                    "created" => self.counts.created += 1,
+                    "refused" => self.counts.refused += 1,
+                    _ => self.counts.changed += 1,
                 }
             }
             self.tell("groups", start as u64 - 1, Some(page.total as u64));

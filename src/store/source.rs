@@ -448,6 +448,25 @@ pub fn remember_group(
     Ok(())
 }
 
+/// Notes that a run saw these groups as they are known.
+pub fn see_groups(
+    tx: &mut Tx<'_>,
+    connection: &ConnectionId,
+    source_ids: &[String],
+    run: i64,
+) -> Result<(), Error> {
+    for some in source_ids.chunks(CHUNK) {
+        diesel::update(
+            source_group::table
+                .filter(source_group::connection_id.eq(connection.as_str()))
+                .filter(source_group::source_id.eq_any(some)),
+        )
+        .set(source_group::seen_run.eq(run))
+        .execute(tx.conn())?;
+    }
+    Ok(())
+}
+
 /// Remembers that the members of a group are what the domain lists.
 pub fn remember_members(
     tx: &mut Tx<'_>,

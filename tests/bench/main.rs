@@ -57,7 +57,7 @@ struct Options {
     /// rules, replicas. The last five are left out unless they are named alone, or with --large; replicas need --postgres.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
-    /// How many users the domains of `pull` have.
+    /// How many users the domains of `pull` have; with --postgres one number, for the database has to be empty.
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     pull_users: Vec<usize>,
     /// What cargo passes to every benchmark.
@@ -73,6 +73,8 @@ const LARGE: usize = 100_000;
 const SIZES: [usize; 3] = [100, 5_000, 20_000];
 /// How many members one turn adds to a group.
 const ADDED: usize = 256;
+/// How often a database is asked each thing.
+const ASKED: usize = 100;
 /// How many connections there are at the same time, beside one.
 const MANY: usize = 16;
 
@@ -316,7 +318,12 @@ impl Bench {
         let mut peaks = Vec::new();
         println!("reading a domain, load {}", machine_load());
         for size in sizes {
-            let reading = pull::Reading::new(self.folder.path(), size)?;
+            let name = format!("pull-{}.db", size.users);
+            let database = match &self.options.postgres {
+                Some(url) => url.clone(),
+                None => process::sqlite_url(self.folder.path(), &name),
+            };
+            let reading = pull::Reading::new(self.folder.path(), &database, size)?;
             println!("{size:?}");
             let first = reading.sync(true)?;
             println!(
@@ -355,6 +362,8 @@ impl Bench {
                 println!("  peak of resident memory: {:.1} MiB", peak as f64 / 1024.0);
                 peaks.push(peak as f64);
             }
+            drop(reading);
+            self.standing(&database, size)?;
         }
         if let [small, large] = peaks.as_slice() {
             let what = "peak memory of a pull, of the larger domain to the smaller";
@@ -362,6 +371,75 @@ impl Bench {
                 .borrow_mut()
                 .value(what, Some(large / small), 1.3, "times");
         }
+        Ok(())
+    }
+
+    /// What is asked of a database that holds so much.
+    fn standing(&self, database: &str, size: pull::Size) -> anyhow::Result<()> {
+        if let Some(bytes) = process::size_of(database) {
+            println!("  on disk: {:.1} MiB", bytes as f64 / 1_048_576.0);
+        }
+        let token = process::run(database, &["token", "create", "bench"])?;
+        let usher = self
+            .runtime
+            .block_on(Server::usher(database, self.folder.path()))?;
+        let name = |n: usize| format!("user{}@example.com", n * 7919 % size.users);
+        let look_up = |n: usize| {
+            let path = format!("/scim/v2/Users?filter=userName%20eq%20%22{}%22", name(n));
+            Call::get(&path, &token, vec![format!("\"userName\":\"{}\"", name(n))])
+        };
+        let last = size.users.saturating_sub(99).max(1);
+        let at_the_end = |_: usize| {
+            let path = format!("/scim/v2/Users?startIndex={last}&count=100");
+            Call::get(
+                &path,
+                &token,
+                vec![format!("\"totalResults\":{}", size.users)],
+            )
+        };
+        let id_of = |found: &[u8]| -> anyhow::Result<String> {
+            let found: Value = serde_json::from_slice(found)?;
+            let id = found["Resources"][0]["id"].as_str();
+            Ok(id.context("nothing is found")?.to_owned())
+        };
+        let group =
+            "/scim/v2/Groups?filter=displayName%20eq%20%22group-1%22&excludedAttributes=members";
+        let group = id_of(&self.once(&usher, &Call::get(group, &token, Vec::new()))?)?;
+        let mut ids = Vec::new();
+        for n in 0..ASKED {
+            ids.push(id_of(&self.once(&usher, &look_up(n))?)?);
+        }
+        let add = |n: usize| {
+            let body = serde_json::json!({
+                "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                "Operations": [{"op": "add", "path": "members", "value": [{"value": ids[n]}]}],
+            });
+            let path = format!("/scim/v2/Groups/{group}");
+            Call::with_body("PATCH", &path, &token, &body.to_string(), 200, Vec::new())
+        };
+        let calls: [(&str, &dyn Fn(usize) -> Call); 3] = [
+            ("userName eq", &look_up),
+            ("the last page of 100", &at_the_end),
+            ("member add", &add),
+        ];
+        for (what, call) in calls {
+            let mut times = Vec::new();
+            for n in 0..ASKED {
+                let call = call(n);
+                let begun = std::time::Instant::now();
+                self.once(&usher, &call)?;
+                times.push(begun.elapsed().as_secs_f64() * 1000.0);
+            }
+            let first = times[0];
+            times.sort_by(f64::total_cmp);
+            println!(
+                "  {what}: p50 {:.1} ms, p99 {:.1} ms, the first one {first:.1} ms",
+                times[ASKED / 2],
+                times[ASKED * 99 / 100]
+            );
+        }
+        let what = format!("{} users read from a domain", size.users);
+        self.resident(&usher, &what, None);
         Ok(())
     }
 
@@ -634,6 +712,59 @@ impl Bench {
         self.resident(&usher, "100,000 users, just pushed", None);
         self.pages(&usher, &people, LARGE)?;
         self.resident(&usher, "100,000 users", Some(128.0));
+        // Everybody waits for a target that does not answer: the worst that a page can be asked to show.
+        self.apply(&database, &format!("{CONNECTION}{DEAD_TARGET}"))?;
+        self.views(&usher, &database, &people)?;
+        self.resident(
+            &usher,
+            "100,000 users, and their pages were looked at",
+            None,
+        );
+        Ok(())
+    }
+
+    /// Pages of the seat.
+    fn views(&self, usher: &Server, database: &str, people: &People) -> anyhow::Result<()> {
+        let token = process::run(database, &["admin", "token", "bench"])?;
+        let found: Value = serde_json::from_slice(&self.once(usher, &people.look_up(LARGE / 2))?)?;
+        let id = found["Resources"][0]["id"].as_str().context("no id")?;
+        println!("pages with {LARGE} people, load {}", machine_load());
+        for (what, path) in [
+            ("the dashboard", "/".to_owned()),
+            ("people", "/people".to_owned()),
+            (
+                "people, found by a part of the name",
+                "/people?q=er0500".to_owned(),
+            ),
+            (
+                "people, found by nothing",
+                "/people?q=nobody-is-called-so".to_owned(),
+            ),
+            ("one person", format!("/people/{id}")),
+            ("groups", "/groups".to_owned()),
+            ("held", "/held".to_owned()),
+            ("failed", "/failed".to_owned()),
+            ("drift", "/drift".to_owned()),
+            ("runs", "/runs".to_owned()),
+            ("audit", "/audit".to_owned()),
+        ] {
+            let call = Call::get(&path, &token, vec!["</html>".to_owned()]);
+            let mut times = Vec::new();
+            for _ in 0..15 {
+                let begun = std::time::Instant::now();
+                self.once(usher, &call)?;
+                times.push(begun.elapsed().as_secs_f64() * 1000.0);
+            }
+            times.sort_by(f64::total_cmp);
+            let (middle, most) = (times[7], times[14]);
+            println!("  {what}: p50 {middle:.1} ms, at most {most:.1} ms");
+            self.report.borrow_mut().value(
+                &format!("{what}, with {LARGE} people"),
+                Some(middle),
+                100.0,
+                "ms",
+            );
+        }
         Ok(())
     }
 

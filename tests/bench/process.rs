@@ -157,6 +157,24 @@ pub(crate) fn sqlite_url(folder: &Path, name: &str) -> String {
     DatabaseUrl::Sqlite(folder.join(name)).to_string()
 }
 
+/// How much room a database takes, in bytes; `None` where nobody can say.
+pub(crate) fn size_of(database: &str) -> Option<u64> {
+    match database.parse().ok()? {
+        DatabaseUrl::Sqlite(path) => Some(std::fs::metadata(path).ok()?.len()),
+        DatabaseUrl::Postgres(_) => {
+            let asked = "SELECT pg_database_size(current_database())";
+            let output = Command::new("psql")
+                .args([database, "-Atc", asked])
+                .output();
+            String::from_utf8(output.ok()?.stdout)
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+        }
+    }
+}
+
 fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

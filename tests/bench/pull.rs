@@ -43,7 +43,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Fills a domain and applies a connection that reads it.
-    pub(crate) fn new(folder: &Path, size: Size) -> anyhow::Result<Self> {
+    pub(crate) fn new(folder: &Path, database: &str, size: Size) -> anyhow::Result<Self> {
         let options = DomainOptions {
             keep_requests: 1,
             ..DomainOptions::default()
@@ -73,7 +73,6 @@ impl Reading {
             domain.add_members(&id, &members);
         }
         domain.set_now(now);
-        let database = process::sqlite_url(folder, &format!("pull-{}.db", size.users));
         let file = folder.join("pull.toml");
         std::fs::write(
             &file,
@@ -84,10 +83,10 @@ impl Reading {
                 domain.url()
             ),
         )?;
-        process::run(&database, &["apply", file.to_str().context("not UTF-8")?])?;
+        process::run(database, &["apply", file.to_str().context("not UTF-8")?])?;
         Ok(Self {
             domain,
-            database,
+            database: database.to_owned(),
             ids,
         })
     }
