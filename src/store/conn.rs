@@ -127,7 +127,7 @@ pub(super) fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
             Ok(AnyConn::Sqlite(conn))
         }
         DatabaseUrl::Postgres(url) => {
-            let mut conn = PgConnection::establish(url.expose_secret())?;
+            let mut conn = PgConnection::establish(&watched(url.expose_secret()))?;
             conn.batch_execute(
                 "SET TIME ZONE 'UTC'; SET idle_in_transaction_session_timeout = '60s';",
             )
@@ -135,6 +135,27 @@ pub(super) fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
             Ok(AnyConn::Postgres(conn))
         }
     }
+}
+
+/// The address with what makes a connection end that leads nowhere: whoever waits on it would wait for hours, as a
+/// network that drops everything says nothing. What the address says itself holds.
+fn watched(url: &str) -> String {
+    // Seconds, but for `tcp_user_timeout`, which is in milliseconds (libpq, "Parameter Key Words").
+    let limits = [
+        ("connect_timeout", 10),
+        ("keepalives_idle", 10),
+        ("keepalives_interval", 5),
+        ("keepalives_count", 3),
+        ("tcp_user_timeout", 25_000),
+    ];
+    let mut watched = url.to_owned();
+    for (name, value) in limits {
+        if !url.contains(&format!("{name}=")) {
+            watched.push(if watched.contains('?') { '&' } else { '?' });
+            watched.push_str(&format!("{name}={value}"));
+        }
+    }
+    watched
 }
 
 /// What the writer does for one caller: run inside the transaction, then tell the caller how it ended.
@@ -620,6 +641,16 @@ fn masked(url: &DatabaseUrl, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_watched_unless_it_says_how_itself() {
+        assert!(
+            watched("postgres://db/usher").starts_with("postgres://db/usher?connect_timeout=10&")
+        );
+        let own = watched("postgres://db/usher?sslmode=require&keepalives_idle=60");
+        assert!(own.starts_with("postgres://db/usher?sslmode=require&keepalives_idle=60&connect_"));
+        assert!(own.ends_with("tcp_user_timeout=25000") && !own.contains("keepalives_idle=10"));
+    }
 
     #[test]
     fn only_a_slow_look_up_keeps_the_next_ones_off_the_async_threads() {

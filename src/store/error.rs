@@ -65,8 +65,14 @@ impl From<DieselError> for Error {
                 PASSING.with(|p| p.set(true));
                 Self::Busy
             }
-            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, info) => {
-                Self::Unavailable(info.message().to_owned())
+            // The latter comes of a connection that was found to be lost by an earlier statement.
+            DieselError::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                info,
+            ) => Self::Unavailable(info.message().to_owned()),
+            DieselError::RollbackErrorOnCommit { commit_error, .. } => (*commit_error).into(),
+            DieselError::BrokenTransactionManager => {
+                Self::Unavailable("the connection to the database was lost".to_owned())
             }
             DieselError::DatabaseError(_, info) if info.message().contains("deadlock detected") => {
                 PASSING.with(|p| p.set(true));

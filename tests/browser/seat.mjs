@@ -180,6 +180,51 @@ const scenarios = {
     await page.context().close();
   },
 
+  // The domain signs somebody in who was made for it: it is another site, from which no strict cookie comes along.
+  async domain() {
+    const page = await open("ada");
+    await page.goto(base + "/settings");
+    const form = page.locator('form[action="/settings/administrators"]');
+    await form.getByLabel("Name", { exact: true }).fill("grace");
+    await form.getByLabel("Role").selectOption("operator");
+    await form.getByLabel("Domain that signs in").selectOption("corp");
+    await form.getByLabel("Login name there").fill("reader1@example.com");
+    await form.getByRole("button", { name: "Make" }).click();
+    await see(page, "reader1@example.com in corp");
+    await page.context().close();
+
+    const context = await browser.newContext();
+    const guest = (here = await context.newPage());
+    const sites = new Set();
+    guest.on("request", (request) => sites.add(new URL(request.url()).origin));
+    await guest.goto(base + "/held");
+    await guest.getByRole("link", { name: "Sign in with corp" }).click();
+    await guest.getByRole("heading", { name: "Held" }).waitFor();
+    await see(guest, "grace (operator)");
+    assert.ok(guest.url().endsWith("/held"), guest.url());
+    assert.deepEqual([...sites].sort(), [base, process.env.USHER_DOMAIN].sort());
+    await context.close();
+  },
+
+  // One person is held, listed, and let go on.
+  async hold() {
+    const page = await open("operator");
+    await page.goto(base + "/people?q=person47");
+    await page.getByRole("link", { name: "person47@example.com" }).click();
+    await page.locator("summary", { hasText: "Hold" }).click();
+    await page.locator('form[action$="/pause"]').getByLabel("Reason").last().fill("an inquiry");
+    await press(page, "Hold this person");
+    await see(page, "by operator (an inquiry)");
+    await page.goto(base + "/");
+    await page.getByRole("link", { name: "1 person" }).click();
+    await page.getByRole("link", { name: "person47@example.com" }).click();
+    await press(page, "Resume");
+    await see(page, "It goes on now");
+    await page.goto(base + "/people?paused=true");
+    await see(page, "Nobody is paused");
+    await page.context().close();
+  },
+
   // A mass change is held; one of it is released, the rest is discarded.
   async held() {
     const page = await open("ada");

@@ -143,11 +143,14 @@ async fn the_pages_work_in_a_browser() {
     })
     .unwrap();
     for n in 0..300 {
-        domain.add_user(&Person::new(
+        let id = domain.add_user(&Person::new(
             &format!("reader{n}@example.com"),
             "Reader",
             "Of Books",
         ));
+        if n == 1 {
+            domain.sign_in_as(Some(&id));
+        }
     }
     for (name, role) in [
         ("ada", "administrator"),
@@ -187,13 +190,16 @@ create_missing = true
     let base = process.scim.trim_end_matches("/scim/v2").to_owned();
     push_people(&process.scim, token, &jira).await;
     let pictures = std::env::var("USHER_PICTURES").unwrap_or_default();
-    let domain_url = domain.url();
+    // Another site than the server's, for a browser.
+    let domain_url = domain.url().replace("127.0.0.1", "localhost");
     tokio::task::spawn_blocking(move || {
         run(
             &[
                 "held",
                 "mapping",
                 "synchronize",
+                "domain",
+                "hold",
                 "roles",
                 "keyboard",
                 "pages",

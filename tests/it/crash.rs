@@ -2,6 +2,7 @@
 //! should be, nothing twice and nobody forgotten. The real program is killed again and again under load.
 
 mod products;
+mod replicas;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -428,9 +429,23 @@ struct Client {
 
 impl Client {
     fn new(ports: &[u16], token: &str, acknowledged: Arc<AtomicUsize>) -> Self {
+        Self::patient_for(20, ports, token, acknowledged)
+    }
+
+    /// One that soon asks another server.
+    fn impatient(ports: &[u16], token: &str, acknowledged: Arc<AtomicUsize>) -> Self {
+        Self::patient_for(2, ports, token, acknowledged)
+    }
+
+    fn patient_for(
+        seconds: u64,
+        ports: &[u16],
+        token: &str,
+        acknowledged: Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             http: reqwest::Client::builder()
-                .timeout(Duration::from_secs(20))
+                .timeout(Duration::from_secs(seconds))
                 .build()
                 .unwrap(),
             scim: ports

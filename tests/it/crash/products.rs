@@ -17,7 +17,7 @@ const TURNS: usize = 3;
 /// How long the silent one is waited for at each request: much longer than everything else takes.
 const SILENCE: Duration = Duration::from_secs(120);
 
-const MAPPING: &str = r#"
+pub(super) const MAPPING: &str = r#"
 [mapping.groups]
 on_the_fly = true
 create_missing = true
@@ -30,13 +30,13 @@ membership_removals = "off"
 "#;
 
 /// All of them, and which one is down.
-struct Products {
-    all: Vec<Product>,
+pub(super) struct Products {
+    pub(super) all: Vec<Product>,
     down: usize,
 }
 
 impl Products {
-    fn start(down: usize) -> Self {
+    pub(super) fn start(down: usize) -> Self {
         let all = Product::one_of_each();
         for product in &all {
             // Requests are under way when the server dies.
@@ -45,11 +45,15 @@ impl Products {
         Self { all, down }
     }
 
-    fn configuration(&self, target: impl Fn(&Product) -> String) -> String {
+    pub(super) fn configuration(
+        &self,
+        target: impl Fn(&Product) -> String,
+        mapping: &str,
+    ) -> String {
         let parts = self
             .all
             .iter()
-            .map(|product| product.configuration(&target(product), MAPPING));
+            .map(|product| product.configuration(&target(product), mapping));
         "[[connection]]\nname = \"corp\"\nkind = \"scim\"\n".to_owned() + &parts.collect::<String>()
     }
 
@@ -73,7 +77,7 @@ async fn are_in_step(store: &Store, is_meant: impl Fn(&str) -> bool) -> bool {
     })
 }
 
-async fn settle(seed: u64, store: &Store, is_meant: impl Fn(&str) -> bool + Copy) {
+pub(super) async fn settle(seed: u64, store: &Store, is_meant: impl Fn(&str) -> bool + Copy) {
     for _ in 0..1200 {
         if are_in_step(store, is_meant).await {
             return;
@@ -85,7 +89,7 @@ async fn settle(seed: u64, store: &Store, is_meant: impl Fn(&str) -> bool + Copy
 }
 
 /// Nobody has too much, and nobody too little.
-fn is_as_pushed(seed: u64, product: &Product, people: &BTreeMap<String, Person>) {
+pub(super) fn is_as_pushed(seed: u64, product: &Product, people: &BTreeMap<String, Person>) {
     let (name, accounts) = (product.name(), product.accounts());
     for (login, account) in &accounts {
         let wanted = people.get(login).filter(|person| person.active);
@@ -125,7 +129,7 @@ async fn nothing_is_lost_at_any_product_while_one_is_down() {
     }
     let database = sqlite();
     let limits = |_: &Product| "timeout = \"1s\"\nconcurrency = 8".to_owned();
-    apply(&database, &products.configuration(limits));
+    apply(&database, &products.configuration(limits, MAPPING));
     let token = Process::run(&database, &["token", "create", "corp"]);
     let port = free_port();
     let mut environment: Vec<(String, String)> =
@@ -198,7 +202,7 @@ async fn time_taken(down: usize, is_silent: bool) -> Duration {
         };
         format!("timeout = \"{timeout}s\"\nconcurrency = 4")
     };
-    app.apply(&products.configuration(limits)).await;
+    app.apply(&products.configuration(limits, MAPPING)).await;
     let token = app.token("corp").await;
     for n in 0..TIMED {
         let body = json!({
