@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// The least that the timer tells apart.
+const TICK: Duration = Duration::from_millis(1);
+
 /// Hands out turns at a steady pace.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -20,9 +23,14 @@ impl Pace {
         }
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn. One that is nearer than the timer can tell (a millisecond) is there: the next one is counted
+    /// from when this one should have been, so the pace is kept.
     pub(super) async fn turn(&self) {
-        tokio::time::sleep_until(self.take(Instant::now())).await;
+        let now = Instant::now();
+        let turn = self.take(now);
+        if turn.saturating_duration_since(now) >= TICK {
+            tokio::time::sleep_until(turn).await;
+        }
     }
 
     fn take(&self, now: Instant) -> Instant {

@@ -78,6 +78,13 @@ pub struct Report {
     pub counts: Counts,
 }
 
+/// The first members of a group, as the domain lists them.
+struct FirstPage {
+    page: Result<Vec<Member>, idcs::Error>,
+    /// A moment before it was asked for.
+    read_at: Micros,
+}
+
 /// A run under way.
 struct Running<'a> {
     reconciler: &'a Reconciler,
@@ -606,8 +613,25 @@ impl Running<'_> {
                 return Ok(());
             };
             last.source_id.clone_into(&mut after);
-            for group in &groups {
-                self.members_of(group, newest).await?;
+            let mut ahead = None;
+            for (at, group) in groups.iter().enumerate() {
+                let first = match ahead.take() {
+                    Some(first) => first,
+                    None => self.first_page(group).await?,
+                };
+                match groups.get(at + 1) {
+                    None => self.members_of(group, first, newest).await?,
+                    // The domain is asked about the next group while this one is dealt with.
+                    Some(next) => {
+                        self.begin_page().await?;
+                        let (client, read_at) = (self.client.clone(), self.pass.read_at);
+                        let asking = client.members(&next.source_id, 1);
+                        let (settled, page) =
+                            tokio::join!(self.members_of(group, first, newest), asking);
+                        settled?;
+                        ahead = Some(FirstPage { page, read_at });
+                    }
+                }
                 done += 1;
                 self.tell("groups' members", done, Some(self.counts.groups));
             }
@@ -630,15 +654,30 @@ impl Running<'_> {
             last.source_id.clone_into(&mut after);
             for group in &groups {
                 if group.digest.is_empty() || group.modified.as_str() > since {
-                    self.members_of(group, i64::MAX).await?;
+                    let first = self.first_page(group).await?;
+                    self.members_of(group, first, i64::MAX).await?;
                 }
             }
         }
     }
 
-    /// Reads the members of one group. `newest`: the last run that brought a user, who may be one that could not
-    /// be resolved before.
-    async fn members_of(&mut self, group: &KnownGroup, newest: i64) -> Result<(), Error> {
+    /// Asks for the first members of a group.
+    async fn first_page(&mut self, group: &KnownGroup) -> Result<FirstPage, Error> {
+        self.begin_page().await?;
+        Ok(FirstPage {
+            page: self.client.members(&group.source_id, 1).await,
+            read_at: self.pass.read_at,
+        })
+    }
+
+    /// Takes in the members of one group, of whom the first ones were read. `newest`: the last run that brought a
+    /// user, who may be one that could not be resolved before.
+    async fn members_of(
+        &mut self,
+        group: &KnownGroup,
+        first_page: FirstPage,
+        newest: i64,
+    ) -> Result<(), Error> {
         // Whether a push came in between shows in the version that the group had before it was read.
         let before = (group.group_id.clone(), group.version);
         self.pass.expect_groups = HashMap::from([before]);
@@ -646,9 +685,16 @@ impl Running<'_> {
         let mut first = PAGE;
         let mut kept: Option<Vec<Member>> = Some(Vec::new());
         let mut start = 1;
+        let FirstPage { page, read_at } = first_page;
+        let mut page = Some(page);
         loop {
-            self.begin_page().await?;
-            let page = self.client.members(&group.source_id, start).await;
+            let page = match page.take() {
+                Some(page) => page,
+                None => {
+                    self.begin_page().await?;
+                    self.client.members(&group.source_id, start).await
+                }
+            };
             let page = match page {
                 // Gone since it was listed: the next run tells.
                 Err(idcs::Error::NotFound { .. }) => return Ok(()),
@@ -675,7 +721,11 @@ impl Running<'_> {
             return Ok(());
         }
         let (unresolved, stale) = match kept {
-            Some(kept) => self.take_members(&group.group_id, &kept).await?,
+            Some(kept) => {
+                // All of it is as old as the first page: who was taken out since then must not come back.
+                self.pass.read_at = read_at;
+                self.take_members(&group.group_id, &kept).await?
+            }
             None => self.read_members_again(group).await?,
         };
         let missing = self.missing_members(group, start).await?;

@@ -14,7 +14,7 @@ use usher::idcs::{Idcs, Options, Secret};
 use usher::reconcile::{Extent, Reconciler, Report, Scheduler, Who};
 use usher::store::{runs, settings, source, users};
 use usher::targets::memory::Memory;
-use usher_emulators::idcs::{DeactivateForm, IdcsPush, Person};
+use usher_emulators::idcs::{DeactivateForm, IdcsPush, Person, RemoveForm};
 use usher_emulators::idcs_domain::{DomainOptions, IdcsDomain, SigningKey};
 
 use super::harness::{App, Database, databases, sqlite};

@@ -198,3 +198,63 @@ async fn servers_that_see_a_moment_of_the_schedule_together_run_once() {
         }
     }
 }
+
+/// The pages of one group are older than what is said of it while the later ones are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_who_is_taken_out_while_later_pages_are_read_stays_out() {
+    for database in databases() {
+        let options = DomainOptions {
+            member_cap: 60,
+            ..DomainOptions::default()
+        };
+        let world = World::start(&database, options, "").await;
+        let push = world.push().await;
+        let ids: Vec<String> = (0..300)
+            .map(|n| world.domain.add_user(&person(&format!("p{n}"))))
+            .collect();
+        let group = world.domain.add_group("jira-large");
+        let members: Vec<&str> = ids.iter().take(290).map(String::as_str).collect();
+        world.domain.add_members(&group, &members);
+        world.run(Extent::Full).await;
+        world.later(60);
+        // Somebody new, so that the members are looked at.
+        world.domain.add_members(&group, &[&ids[295]]);
+        let leaver = &ids[3];
+        let found = push.lookup("p3@example.com").await.json;
+        assert_eq!(found["totalResults"], 1, "{found}");
+        let user = found["Resources"][0]["id"].as_str().unwrap().to_owned();
+        let found = push.import_groups_page(1, 10).await.json;
+        assert_eq!(found["totalResults"], 1, "{found}");
+        let here = found["Resources"][0]["id"].as_str().unwrap().to_owned();
+
+        let path = format!("/admin/v1/Groups/{group}");
+        let slow = usher_emulators::FaultKind::Slow(std::time::Duration::from_millis(60));
+        let only = usher_emulators::Only::path(path.clone());
+        world.domain.clear_requests();
+        world
+            .domain
+            .fault(usher_emulators::Fault::once(slow).only(only).times(100));
+        let change = async {
+            let asked = || {
+                let seen = world.domain.requests();
+                seen.iter().filter(|it| it.path == path).count()
+            };
+            while asked() < 2 {
+                tokio::task::yield_now().await;
+            }
+            world.domain.remove_member(&group, leaver);
+            let out = push
+                .remove_members(&here, &[&user], RemoveForm::Filter)
+                .await;
+            assert!(out.ok(), "{}", out.json);
+            // Much longer than clocks differ.
+            world.later(30);
+        };
+        let (report, ()) = tokio::join!(world.run(Extent::Full), change);
+        assert_eq!(report.state, "done", "{report:?}");
+        world.domain.clear_faults();
+        let groups = &world.mirror().await["p3@example.com"];
+        assert!(groups.is_empty(), "{}: {groups:?}", database.name);
+        assert_eq!(world.mirror().await["p295@example.com"], ["jira-large"]);
+    }
+}
