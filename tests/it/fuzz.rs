@@ -1,6 +1,6 @@
 //! Nothing that a caller can send makes the server fail: mutated bodies, filters, paths, headers and tokens, over
 //! HTTP. A short run here; `USHER_FUZZ_SECONDS=3600 cargo test -p usher --test it fuzz::` is a long one, and
-//! `USHER_TEST_SEED` repeats one.
+//! `USHER_TEST_SEED` repeats one. Beside that, what a fuzzer that is guided by coverage found (`./run fuzz`) is read again.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use usher::domain::ConnectionKind;
 use usher::targets::memory::Memory;
 
 use super::harness::{App, sqlite};
+
+#[path = "../fuzz/entry.rs"]
+mod entry;
 
 /// What real requests look like, and what once went wrong elsewhere.
 const BODIES: &[&str] = &[
@@ -89,6 +92,19 @@ const PIECES: &[&str] = &[
     "emails[",
     "eq",
 ];
+
+/// Each input that once led somewhere new, by the same functions that the fuzzer calls.
+#[test]
+fn the_parsers_take_what_the_fuzzer_found() {
+    let corpus = include_str!("../fuzz/corpus.jsonl");
+    let mut read = 0;
+    for line in corpus.lines() {
+        let input: String = serde_json::from_str(line).unwrap();
+        entry::run(input.as_bytes());
+        read += 1;
+    }
+    assert!(read >= 20, "{read}");
+}
 
 struct Source(StdRng);
 
