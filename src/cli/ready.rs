@@ -8,9 +8,14 @@ use crate::outbound::{Client, Credential, Options, Request};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    // Not called as the option `--server` of every command is inside: a value of the one would be one of the other.
     /// The server to ask.
-    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    url: String,
+    #[arg(
+        long = "url",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
+    address: String,
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -20,7 +25,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     // Nobody checks who asks.
     let nobody = Credential::Bearer("none".into());
-    let client = Client::new(&arguments.url, nobody, options)?;
+    let client = Client::new(&arguments.address, nobody, options)?;
     let answer = client
         .send(Request {
             path: "/readyz",
@@ -32,7 +37,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     bail!(
         "{} answers {}: it is not ready",
-        arguments.url,
+        arguments.address,
         answer.status
     )
 }

@@ -688,3 +688,20 @@ async fn a_server_is_alone_on_a_file_stops_gracefully_and_keeps_its_secrets() {
         server.kill();
     }
 }
+
+/// What the health check of the container runs, in an environment without anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_says_whether_the_server_is_ready() {
+    let database = sqlite();
+    let port = free_port();
+    let server = Process::serve(&database, port, &[]).await;
+    let url = format!("http://127.0.0.1:{port}");
+    let ask = || {
+        let mut command = Process::command(&database, &["ready", "--url", &url]);
+        command.env_clear().output().unwrap()
+    };
+    let ready = ask();
+    assert!(ready.status.success(), "{}", err(&ready));
+    server.kill();
+    assert_eq!(ask().status.code(), Some(1));
+}
