@@ -1,13 +1,16 @@
 //! `usher apply`: makes the stored configuration what a file says. Idempotent, all or nothing.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use crate::clock::Clock;
 use crate::config::{ConfigFile, Position, Problem, file, secret};
-use crate::domain::{AlertSettings, ConnectionId, Mode, SecretRef, StoredSecret, TargetId};
+use crate::domain::{
+    AlertSettings, ConnectionId, Mode, SecretRef, Secrets, StoredSecret, TargetId,
+};
 use crate::mapping::{RuleError, Rules};
 use crate::store::audit::{self, NewAudit};
 use crate::store::settings::Configuration;
@@ -334,6 +337,11 @@ pub fn resolve(vault: Option<&Vault>, reference: &SecretRef) -> Result<SecretStr
     String::from_utf8(secret.expose_secret().to_vec())
         .map(SecretString::from)
         .map_err(|_| format!("the secret {name:?} is no text"))
+}
+
+/// What gives secrets to whoever only has references to them.
+pub fn secrets(vault: Option<Vault>) -> Secrets {
+    Arc::new(move |reference| resolve(vault.as_ref(), reference))
 }
 
 /// Name and encrypted text of each secret.

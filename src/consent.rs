@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use crate::auth::{bearer_digest, new_secret, pkce};
+use crate::auth::authorization::{self, Answer};
+use crate::auth::{bearer_digest, new_secret};
 use crate::clock::{Clock, Micros};
 use crate::domain::{Connection, ConnectionId, Grant};
 use crate::idcs::RefreshTokens;
@@ -81,21 +82,6 @@ pub struct Begun {
     pub browser: Option<SecretString>,
 }
 
-/// What a domain sends back.
-#[derive(Debug, Default)]
-pub struct Answer {
-    /// What the consent is known again by.
-    pub state: Option<SecretString>,
-    /// The authorization code.
-    pub code: Option<SecretString>,
-    /// Why not.
-    pub error: Option<String>,
-    /// The same in words.
-    pub error_description: Option<String>,
-    /// What the browser shows.
-    pub browser: Option<SecretString>,
-}
-
 /// Begins and ends consents. Cheap to clone.
 #[derive(Clone)]
 pub struct Consents {
@@ -138,13 +124,13 @@ impl Consents {
         let connection = self.connection(|it| it.settings.name == name).await?;
         let connection = connection.ok_or_else(|| Error::NoConnection(name.to_owned()))?;
         let client = self.reconciler.client(&connection).await?;
-        let (state, verifier) = (new_secret(), pkce::verifier());
+        let (state, verifier) = (new_secret(), authorization::verifier());
         let browser = in_browser.then(new_secret);
         let redirect_uri = format!("{}{CALLBACK}", server.trim_end_matches('/'));
         let url = client.consent_url(
             &redirect_uri,
             state.expose_secret(),
-            &pkce::challenge(&verifier),
+            &authorization::challenge(&verifier),
         );
         let digest = bearer_digest(&state);
         let now = self.clock.now();
@@ -163,11 +149,15 @@ impl Consents {
         Ok(Begun { url, browser })
     }
 
-    /// Ends one with what the domain sent back. Returns the name of the connection.
+    /// Ends one with what the domain sent back, in a browser that shows this. Returns the name of the connection.
     ///
     /// # Errors
     /// [`Error`] says why it came to nothing. It is used up all the same.
-    pub async fn end(&self, answer: Answer) -> Result<String, Error> {
+    pub async fn end(
+        &self,
+        answer: Answer,
+        browser: Option<SecretString>,
+    ) -> Result<String, Error> {
         let vault = self.vault.as_ref().ok_or(Error::NoKey)?;
         let digest = bearer_digest(answer.state.as_ref().ok_or(Error::Unknown)?);
         let now = self.clock.now();
@@ -176,15 +166,12 @@ impl Consents {
             .write(move |tx| consents::take(tx, &digest, now))
             .await?
             .ok_or(Error::Unknown)?;
-        let shown = answer.browser.as_ref().map(bearer_digest);
+        let shown = browser.as_ref().map(bearer_digest);
         if consent.browser.is_some() && consent.browser != shown {
             return Err(Error::OtherBrowser);
         }
-        if let Some(error) = answer.error {
-            // The domain's words are shown to people; they come from outside.
-            let words = answer.error_description.unwrap_or_default();
-            let words: String = format!("{error} {words}").chars().take(300).collect();
-            return Err(Error::Refused(words.trim().to_owned()));
+        if let Some(words) = answer.refusal() {
+            return Err(Error::Refused(words));
         }
         let code = answer.code.ok_or(Error::NoAnswer)?;
         let connection = self

@@ -7,16 +7,14 @@ mod judge;
 mod send;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use judge::judge;
 
 use crate::clock::{Clock, Micros};
-use crate::domain::{AlertSettings, SecretRef, new_id};
+use crate::domain::{AlertSettings, Secrets, new_id};
 use crate::metrics::Metrics;
 use crate::store::alerts::{self, Row};
 use crate::store::{self, Store, figures};
@@ -57,9 +55,6 @@ impl Channel {
         all
     }
 }
-
-/// Gives a secret from where the settings say it is, or says why not.
-pub type Secrets = Arc<dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync>;
 
 /// Looks and tells.
 pub struct Watch {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Channel, Secrets};
+use super::Channel;
 use crate::clock::rfc3339;
-use crate::domain::AlertSettings;
+use crate::domain::{AlertSettings, Secrets};
 use crate::outbound::{mail, webhook};
 use crate::store::alerts::Row;
 

@@ -23,11 +23,11 @@ pub use apply::{apply, apply_text};
 
 pub use crate::configure::{By, Change, Report};
 
-use crate::alerts::{Secrets, Watch};
+use crate::alerts::Watch;
 use crate::auth::Issuer;
 use crate::clock::Clock;
 use crate::config::server::DatabaseUrl;
-use crate::configure::resolve;
+use crate::configure::{self, resolve};
 use crate::consent::{self, Consents, Kept};
 use crate::converge::{Connect, Engine, Options};
 use crate::domain::{ClientAuth, Connection, Grant, TargetAuth};
@@ -35,7 +35,6 @@ use crate::http;
 use crate::idcs::{self, Idcs, RefreshTokens};
 use crate::intake::Intake;
 use crate::login::Login;
-use crate::login::sign_on::SignOn;
 use crate::outbound::Credential;
 use crate::reconcile::{self, Reconciler, Scheduler};
 use crate::store::{self, Store, drift, group_work, work};
@@ -98,10 +97,6 @@ pub fn assemble(
         vault.clone(),
         reconciler.clone(),
     );
-    let sign_on = vault.clone().map(|vault| {
-        let (store, clock) = (store.clone(), clock.clone());
-        SignOn::new(store, clock, vault, reconciler.clone())
-    });
     let issuer = vault.map(|vault| Issuer::new(store.clone(), clock.clone(), vault));
     let login = Login::new(
         store.clone(),
@@ -109,6 +104,7 @@ pub fn assemble(
         intake.clone(),
         reconciler.clone(),
     );
+    let sign_on = kept.clone().map(|vault| login.sign_on(vault));
     let state = http::State::new(
         store.clone(),
         intake.clone(),
@@ -147,11 +143,6 @@ pub fn connector(vault: Option<Vault>) -> Connect {
         };
         crate::targets::connect(settings, credential).map_err(|e| e.to_string())
     })
-}
-
-/// The secrets of alerts, from where the configuration says they are.
-pub fn alert_secrets(vault: Option<Vault>) -> Secrets {
-    Arc::new(move |reference| resolve(vault.as_ref(), reference))
 }
 
 /// A client of the domain that a connection reads, with its secret from where the configuration says it is.
@@ -318,7 +309,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     }
     let watch = tokio::spawn({
         let (store, metrics) = (parts.store.clone(), parts.engine.metrics().clone());
-        let secrets = alert_secrets(parts.state.vault.clone());
+        let secrets = configure::secrets(parts.state.vault.clone());
         Watch::new(store, Clock::System, metrics, secrets).run(stop.clone())
     });
     let mut server = tokio::spawn(server);

@@ -7,9 +7,9 @@ pub mod credential;
 pub mod domain_token;
 
 mod attempts;
+pub mod authorization;
 mod grant;
 mod issuer;
-pub mod pkce;
 pub mod seat;
 
 use std::collections::HashMap;

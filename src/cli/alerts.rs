@@ -2,8 +2,8 @@
 
 use super::{Context, output};
 use crate::alerts::{self, Channel};
-use crate::app;
 use crate::clock::rfc3339;
+use crate::configure;
 use crate::store::{alerts as rows, settings};
 
 #[derive(Debug, clap::Subcommand)]
@@ -51,7 +51,7 @@ async fn test(context: &Context) -> anyhow::Result<()> {
             "no channel is set up: add [alerts.webhook] or [alerts.mail] and `usher apply` it"
         );
     }
-    let secrets = app::alert_secrets(context.existing_vault()?);
+    let secrets = configure::secrets(context.existing_vault()?);
     for (channel, outcome) in alerts::test(&settings, &secrets, context.clock.now()).await {
         match outcome {
             Ok(()) => output::line(&format!("{}: sent", channel.as_str())),

@@ -80,13 +80,7 @@ fn print(person: &Explanation) {
         }
     ));
     if let Some(pause) = &person.paused {
-        let why = pause.reason.as_ref();
-        output::line(&format!(
-            "  nothing is written: paused since {} by {}{}",
-            pause.since,
-            pause.by,
-            why.map_or_else(String::new, |why| format!(" ({why})"))
-        ));
+        output::line(&format!("  nothing is written: {pause}"));
     }
     if person.targets.is_empty() {
         output::line("  no mapping leads from this connection to a target");

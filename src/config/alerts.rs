@@ -53,11 +53,6 @@ fn mail(reader: &mut Reader<'_>, table: &Section<'_, '_>) -> Option<MailSettings
     let tls = table
         .word(reader, "tls", shape::MAIL_TLS)
         .unwrap_or(MailTls::Starttls);
-    let usual = match tls {
-        MailTls::Starttls => 587,
-        MailTls::Tls => 465,
-        MailTls::None => 25,
-    };
     let port = table
         .number(reader, "port", 1..65_536)
         .and_then(|port| u16::try_from(port).ok());
@@ -88,7 +83,7 @@ fn mail(reader: &mut Reader<'_>, table: &Section<'_, '_>) -> Option<MailSettings
     }
     Some(MailSettings {
         server: server?.value,
-        port: port.unwrap_or(usual),
+        port: port.unwrap_or(tls.usual_port()),
         tls,
         login: username.map(|name| name.value).zip(password),
         from: from?,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::load::{self, Entry};
 use super::look;
@@ -54,6 +55,16 @@ pub struct PauseView {
     pub by: String,
     /// Why, if it was said.
     pub reason: Option<String>,
+}
+
+impl fmt::Display for PauseView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "paused since {} by {}", self.since, self.by)?;
+        match &self.reason {
+            Some(why) => write!(f, " ({why})"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl From<Pause> for PauseView {
@@ -348,7 +359,7 @@ fn unfound(settings: &MappingSettings, can: &Capabilities) -> Option<String> {
 fn stopped(pause: &Pause) -> String {
     format!(
         "the target is {}: `usher resume` lets it go on",
-        in_words(pause)
+        PauseView::from(pause.clone())
     )
 }
 
@@ -356,17 +367,7 @@ fn stopped(pause: &Pause) -> String {
 pub(super) fn stopped_for(pause: &Pause) -> String {
     format!(
         "nothing is written for this person: {}; `usher resume --user` lets it go on",
-        in_words(pause)
-    )
-}
-
-fn in_words(pause: &Pause) -> String {
-    let why = pause.reason.as_ref();
-    format!(
-        "paused since {} by {}{}",
-        rfc3339(pause.at),
-        pause.by,
-        why.map_or_else(String::new, |why| format!(" ({why})")),
+        PauseView::from(pause.clone())
     )
 }
 

@@ -215,18 +215,16 @@ impl Engine {
                 Ok(Some((account, is_former, pause)))
             })
             .await?;
-        if let Some((account, _, Some(_))) = &owner {
-            return Err(Obstacle::Stop(Stop::Shown(
+        match owner {
+            Some((account, _, Some(_))) => Err(Obstacle::Stop(Stop::Shown(
                 Parked::Held,
                 format!(
                     "the account {:?} belongs to somebody who is paused ({}): resume or rename that one first",
                     account.username, account.user_id
                 ),
-            )));
-        }
-        match owner.map(|(account, is_former, _)| (account, is_former)) {
-            Some((account, true)) => Err(Obstacle::Former(account)),
-            Some((account, false)) => Err(Obstacle::Taken(account, observed.username)),
+            ))),
+            Some((account, true, None)) => Err(Obstacle::Former(account)),
+            Some((account, false, None)) => Err(Obstacle::Taken(account, observed.username)),
             None if matched && users.adopt => {
                 let base = job.account.clone().unwrap_or_else(|| {
                     ledger::new_account(&job.item.target_id, &job.item.user_id, &observed.username)

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::brakes::basis;
+use super::explain::stopped_for;
 use super::load;
 use crate::clock::{Micros, rfc3339};
 use crate::domain::{
@@ -224,9 +225,18 @@ pub async fn foresee_undo(
     each: &mut (dyn FnMut(Back) + Send),
 ) -> Result<Tally, store::Error> {
     let world = World::read(store, query).await?;
+    foresee(store, &world, &world.touched(store).await?, each).await
+}
+
+async fn foresee(
+    store: &Store,
+    world: &Arc<World>,
+    touched: &[Pair],
+    each: &mut (dyn FnMut(Back) + Send),
+) -> Result<Tally, store::Error> {
     let mut tally = Tally::default();
-    for pairs in world.touched(store).await?.chunks(PAGE) {
-        let (world, pairs) = (Arc::clone(&world), pairs.to_vec());
+    for pairs in touched.chunks(PAGE) {
+        let (world, pairs) = (Arc::clone(world), pairs.to_vec());
         let backs = store.read(move |conn| world.backs(conn, &pairs)).await?;
         for back in backs {
             tally.count(&back);
@@ -256,16 +266,17 @@ pub async fn undo(
     asking: &Asking,
     confirmed: u64,
 ) -> Result<Ended, store::Error> {
-    let foreseen = foresee_undo(store, query, &mut |_| {}).await?;
+    let world = World::read(store, query).await?;
+    let touched = world.touched(store).await?;
+    let foreseen = foresee(store, &world, &touched, &mut |_| {}).await?;
     if foreseen.people != confirmed {
         return Ok(Ended::Otherwise(foreseen));
     }
-    let world = World::read(store, query).await?;
     let mut tally = Tally {
         cannot: foreseen.cannot,
         ..Tally::default()
     };
-    for pairs in world.touched(store).await?.chunks(PAGE) {
+    for pairs in touched.chunks(PAGE) {
         let (world, pairs, asking) = (Arc::clone(&world), pairs.to_vec(), asking.clone());
         let backs = store
             .write(move |tx| -> Result<_, store::Error> {
@@ -489,8 +500,11 @@ impl World {
         };
         let entry = load::entry(conn, target, user, &person)?;
         let desired = person.desired(rules, &entry);
-        let mode = person.mode(rules, &desired);
-        if mode != Mode::Live {
+        if let Some(pause) = &person.pause {
+            cannot.push(stopped_for(pause));
+            return Ok(None);
+        }
+        if person.mode(rules, &desired) != Mode::Live {
             cannot.push("the mapping is not live: nothing is written there".to_owned());
             return Ok(None);
         }

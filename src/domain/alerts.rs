@@ -80,3 +80,14 @@ pub enum MailTls {
     /// In the clear: for a server on the same host.
     None,
 }
+
+impl MailTls {
+    /// The port that mail servers have for it (RFC 6409 section 3.1, RFC 8314 section 7.3, RFC 5321 section 4.5.4.2).
+    pub fn usual_port(self) -> u16 {
+        match self {
+            Self::Starttls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
+        }
+    }
+}

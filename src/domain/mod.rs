@@ -35,5 +35,5 @@ pub use mapping::{
     UserRules,
 };
 pub use role::Role;
-pub use secret::{SecretRef, StoredSecret};
+pub use secret::{SecretRef, Secrets, StoredSecret};
 pub use target::{Target, TargetAuth, TargetKind, TargetSettings};

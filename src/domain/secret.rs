@@ -1,7 +1,9 @@
 //! Where a secret is found. The configuration file holds this, never the secret.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 /// A reference to a secret.
@@ -51,3 +53,6 @@ impl From<StoredSecret> for String {
         secret.name
     }
 }
+
+/// Gives a secret from where the settings say it is, or says why not.
+pub type Secrets = Arc<dyn Fn(&SecretRef) -> Result<SecretString, String> + Send + Sync>;

@@ -1,10 +1,8 @@
 //! What pages and API share about alerts.
 
-use std::sync::Arc;
-
 use super::State;
 use super::problem::Problem;
-use crate::alerts::{self, Secrets};
+use crate::alerts;
 use crate::configure;
 use crate::domain::AlertSettings;
 use crate::store::settings;
@@ -20,8 +18,7 @@ pub(super) async fn test(
     state: &State,
 ) -> Result<Vec<(&'static str, Result<(), String>)>, Problem> {
     let settings = stored(state).await?;
-    let vault = state.vault.clone();
-    let secrets: Secrets = Arc::new(move |reference| configure::resolve(vault.as_ref(), reference));
+    let secrets = configure::secrets(state.vault.clone());
     let outcomes = alerts::test(&settings, &secrets, state.clock.now()).await;
     Ok(outcomes
         .into_iter()

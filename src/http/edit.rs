@@ -190,9 +190,7 @@ impl Edit {
         }
         Ok(())
     }
-}
 
-impl Edit {
     /// Replaces of what administrators are told, and how. What the wish does not speak of stays.
     pub(super) fn put_alerts(&mut self, wish: AlertsWish) -> Result<(), Problem> {
         let old = self.file.alerts.take().unwrap_or_default();
@@ -228,11 +226,7 @@ impl Edit {
                     }
                 };
                 Some(MailSettings {
-                    port: mail.port.unwrap_or(match mail.tls {
-                        MailTls::Starttls => 587,
-                        MailTls::Tls => 465,
-                        MailTls::None => 25,
-                    }),
+                    port: mail.port.unwrap_or(mail.tls.usual_port()),
                     server: mail.server,
                     tls: mail.tls,
                     login,

@@ -3,11 +3,11 @@
 use super::State;
 use super::problem::Problem;
 use crate::auth::seat::Actor;
-use crate::domain::UserId;
+use crate::domain::{ConnectionId, UserId};
 use crate::store::audit::{self, NewAudit};
 use crate::store::pause::{self, Pause};
 use crate::store::people::{self, Person, Query};
-use crate::store::{self, settings, users, work};
+use crate::store::{self, Tx, settings, users, work};
 
 /// A page of people.
 pub(super) struct Found {
@@ -87,32 +87,22 @@ pub(super) async fn search(state: &State, wanted: Wanted, limit: usize) -> Resul
     })
 }
 
-/// Stops what is written for one person, or lets it go on.
-pub(super) async fn set_paused(
+/// Does something about one person, of whom the connection is known, and has the engine see to it.
+async fn act_on(
     state: &State,
-    actor: &Actor,
     user: UserId,
-    paused: bool,
-    reason: Option<String>,
-    through: &'static str,
+    mut act: impl FnMut(&mut Tx<'_>, &ConnectionId, &UserId) -> Result<(), store::Error>
+    + Send
+    + 'static,
 ) -> Result<(), Problem> {
-    let act = Pause {
-        at: state.clock.now(),
-        by: actor.name.clone(),
-        reason: reason.filter(|reason| !reason.trim().is_empty()),
-    };
     let known = state
         .store
         .write(move |tx| -> Result<bool, store::Error> {
-            if users::find(tx.conn(), &user)?.is_none() {
+            let Some((connection, _)) = users::find(tx.conn(), &user)? else {
                 tx.discard();
                 return Ok(false);
-            }
-            if paused {
-                pause::pause_user(tx, &user, &act, through)?;
-            } else {
-                pause::resume_user(tx, &user, &act, through)?;
-            }
+            };
+            act(tx, &connection, &user)?;
             Ok(true)
         })
         .await?;
@@ -121,6 +111,43 @@ pub(super) async fn set_paused(
     }
     state.intake.wake();
     Ok(())
+}
+
+/// Stops what is written for one person.
+pub(super) async fn pause(
+    state: &State,
+    actor: &Actor,
+    user: UserId,
+    reason: Option<String>,
+    through: &'static str,
+) -> Result<(), Problem> {
+    let stop = Pause {
+        at: state.clock.now(),
+        by: actor.name.clone(),
+        reason: reason.filter(|reason| !reason.trim().is_empty()),
+    };
+    act_on(state, user, move |tx, _, user| {
+        pause::pause_user(tx, user, &stop, through).map(|_| ())
+    })
+    .await
+}
+
+/// Lets one person go on.
+pub(super) async fn resume(
+    state: &State,
+    actor: &Actor,
+    user: UserId,
+    through: &'static str,
+) -> Result<(), Problem> {
+    let act = Pause {
+        at: state.clock.now(),
+        by: actor.name.clone(),
+        reason: None,
+    };
+    act_on(state, user, move |tx, _, user| {
+        pause::resume_user(tx, user, &act, through).map(|_| ())
+    })
+    .await
 }
 
 /// Has one person looked at again at every target, now.
@@ -132,28 +159,16 @@ pub(super) async fn look_again(
 ) -> Result<(), Problem> {
     let now = state.clock.now();
     let name = actor.name.clone();
-    let known = state
-        .store
-        .write(move |tx| -> Result<bool, store::Error> {
-            let Some((connection, _)) = users::find(tx.conn(), &user)? else {
-                tx.discard();
-                return Ok(false);
-            };
-            let cause = format!("{name} asked for it");
-            work::mark(tx, &connection, &user, work::Priority::Push, &cause, now)?;
-            let detail = serde_json::json!({});
-            let act = NewAudit {
-                connection_id: Some(connection),
-                user_id: Some(user.clone()),
-                ..NewAudit::act(now, &name, "retry", &detail, through)
-            };
-            audit::append(tx, &act)?;
-            Ok(true)
-        })
-        .await?;
-    if !known {
-        return Err(Problem::new(404, "nobody has this id (any more)"));
-    }
-    state.intake.wake();
-    Ok(())
+    act_on(state, user, move |tx, connection, user| {
+        let cause = format!("{name} asked for it");
+        work::mark(tx, connection, user, work::Priority::Push, &cause, now)?;
+        let detail = serde_json::json!({});
+        let act = NewAudit {
+            connection_id: Some(connection.clone()),
+            user_id: Some(user.clone()),
+            ..NewAudit::act(now, &name, "retry", &detail, through)
+        };
+        audit::append(tx, &act)
+    })
+    .await
 }

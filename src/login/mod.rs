@@ -1,5 +1,7 @@
-//! People who log in. At the seat: see [`sign_on`]. The login hook: a person is about to enter a product. Reads that one person from the domain, lets the engine bring
-//! it in step ahead of everything else, and says whether to let it in; all of it within a deadline.
+//! People who log in: administrators at the seat (see [`sign_on`]), and everybody at the products, by the login hook.
+//!
+//! The hook: a person is about to enter a product. Reads that one person from the domain, lets the engine bring it in
+//! step ahead of everything else, and says whether to let it in; all of it within a deadline.
 //!
 //! There is no path of its own to a target: the mirror changes through the intake, work is hurried, and the outcome
 //! is read from the queue. When the domain or a product is slow, the mirror answers. A thousand logins at once are
@@ -16,6 +18,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use self::sign_on::SignOn;
 use self::tokens::Tokens;
 use crate::auth::domain_token::{Refused, TokenKind};
 use crate::auth::{self, Caller};
@@ -24,6 +27,7 @@ use crate::domain::{Connection, ConnectionId, LoginFallback, UserId};
 use crate::intake::{self, Intake};
 use crate::reconcile::{self, Reconciler, Who};
 use crate::store::{self, AnyConn, Store, users, work};
+use crate::vault::Vault;
 
 /// How many people are read from the domains at the same time.
 const AT_ONCE: usize = 16;
@@ -143,6 +147,11 @@ impl Login {
             flights: Arc::default(),
             quiet: Arc::default(),
         }
+    }
+
+    /// Signs administrators in with the same domains.
+    pub fn sign_on(&self, vault: Vault) -> SignOn {
+        SignOn::new(self, vault)
     }
 
     /// Who an ID or access token of a domain speaks of.

@@ -9,8 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::tokens::Tokens;
-use crate::auth::domain_token::{Refused, TokenKind};
-use crate::auth::{new_secret, pkce};
+use crate::auth::authorization::{self, Answer};
+use crate::auth::domain_token::{Claims, Refused, TokenKind};
+use crate::auth::new_secret;
 use crate::clock::{Clock, Micros};
 use crate::domain::Connection;
 use crate::idcs;
@@ -30,11 +31,6 @@ pub enum Error {
     /// Nobody signs in there.
     #[error("nobody is signed in with the domain of a connection {0:?}: use your password")]
     NoConnection(String),
-    /// Never begun here, too old, or the answer to another one.
-    #[error(
-        "this sign-in was not begun in this browser, or more than ten minutes ago: begin again"
-    )]
-    Unknown,
     /// The domain says no.
     #[error("the domain did not sign you in: {0}")]
     Refused(String),
@@ -79,17 +75,6 @@ pub struct Begun {
     pub kept: SecretString,
 }
 
-/// What a domain sends back.
-#[derive(Debug, Default)]
-pub struct Answer {
-    /// What the sign-in is known again by.
-    pub state: Option<SecretString>,
-    /// The authorization code.
-    pub code: Option<SecretString>,
-    /// Why not, in the domain's words.
-    pub error: Option<String>,
-}
-
 /// Somebody has proved who they are.
 #[derive(Debug)]
 pub struct Proved {
@@ -99,9 +84,9 @@ pub struct Proved {
     pub next: String,
 }
 
-/// What the browser keeps, encrypted.
+/// A sign-in that was begun in a browser, which keeps it, encrypted.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+pub struct Pending {
     connection: String,
     state: String,
     nonce: String,
@@ -128,14 +113,14 @@ impl std::fmt::Debug for SignOn {
 }
 
 impl SignOn {
-    /// Asks domains through `reconciler`.
-    pub fn new(store: Store, clock: Clock, vault: Vault, reconciler: Reconciler) -> Self {
+    /// Shares what the hook knows of the domains.
+    pub(super) fn new(login: &super::Login, vault: Vault) -> Self {
         Self {
-            tokens: Tokens::new(store.clone(), clock.clone(), reconciler.clone()),
-            store,
-            clock,
+            store: login.store.clone(),
+            clock: login.clock.clone(),
             vault,
-            reconciler,
+            reconciler: login.reconciler.clone(),
+            tokens: login.tokens.clone(),
         }
     }
 
@@ -156,15 +141,15 @@ impl SignOn {
             return Err(Error::NoConnection(name.to_owned()));
         }
         let client = self.client(&self.connection(name).await?).await?;
-        let (state, nonce, verifier) = (new_secret(), new_secret(), pkce::verifier());
-        let challenge = pkce::challenge(&verifier);
+        let (state, nonce, verifier) = (new_secret(), new_secret(), authorization::verifier());
+        let challenge = authorization::challenge(&verifier);
         let url = client.sign_in_url(
             redirect_uri,
             state.expose_secret(),
             &challenge,
             nonce.expose_secret(),
         );
-        let kept = Kept {
+        let kept = Pending {
             connection: name.to_owned(),
             state: state.expose_secret().to_owned(),
             nonce: nonce.expose_secret().to_owned(),
@@ -173,32 +158,28 @@ impl SignOn {
             next: next.to_owned(),
             ends_at: self.clock.now() + LIFETIME,
         };
-        let text = serde_json::to_vec(&kept).map_err(|_| Error::Unknown)?;
+        let text = serde_json::to_string(&kept).unwrap_or_default();
         Ok(Begun {
             url,
-            kept: SecretString::from(self.vault.seal(ROW, &text)?),
+            kept: SecretString::from(self.vault.seal(ROW, text.as_bytes())?),
         })
     }
 
-    /// Whether an answer belongs to what a browser keeps.
-    pub fn is_for(&self, kept: &SecretString, answer: &Answer) -> bool {
-        self.opened(kept)
-            .zip(answer.state.as_ref())
-            .is_some_and(|(kept, state)| kept.state == state.expose_secret())
+    /// The sign-in that a browser keeps, if this is the answer to it and comes in time.
+    pub fn pending(&self, kept: &SecretString, answer: &Answer) -> Option<Pending> {
+        let text = self.vault.unseal(ROW, kept.expose_secret()).ok()?;
+        let pending: Pending = serde_json::from_slice(text.expose_secret()).ok()?;
+        let is_its_own = answer.state.as_ref()?.expose_secret() == pending.state;
+        (is_its_own && self.clock.now() < pending.ends_at).then_some(pending)
     }
 
     /// Ends one with what the domain sent back.
     ///
     /// # Errors
     /// [`Error`] says why nobody is signed in.
-    pub async fn end(&self, kept: &SecretString, answer: Answer) -> Result<Proved, Error> {
-        if !self.is_for(kept, &answer) {
-            return Err(Error::Unknown);
-        }
-        let kept = self.opened(kept).ok_or(Error::Unknown)?;
-        if let Some(words) = answer.error {
-            // Shown to people, and from outside.
-            return Err(Error::Refused(words.chars().take(300).collect()));
+    pub async fn end(&self, kept: Pending, answer: Answer) -> Result<Proved, Error> {
+        if let Some(words) = answer.refusal() {
+            return Err(Error::Refused(words));
         }
         let code = answer.code.ok_or(Error::NoAnswer)?;
         let connection = self.connection(&kept.connection).await?;
@@ -254,12 +235,6 @@ impl SignOn {
             .await?
     }
 
-    fn opened(&self, kept: &SecretString) -> Option<Kept> {
-        let text = self.vault.unseal(ROW, kept.expose_secret()).ok()?;
-        let kept: Kept = serde_json::from_slice(text.expose_secret()).ok()?;
-        (self.clock.now() < kept.ends_at).then_some(kept)
-    }
-
     async fn client(&self, connection: &Connection) -> Result<idcs::Idcs, Error> {
         let client = self.reconciler.client(connection).await;
         client.map_err(|e: reconcile::Error| Error::Domain(e.to_string()))
@@ -281,11 +256,7 @@ impl SignOn {
 
 impl Tokens {
     /// What an ID token of this domain says, given to the application that reads it.
-    async fn identity(
-        &self,
-        connection: &Connection,
-        token: &str,
-    ) -> Result<crate::auth::domain_token::Claims, super::Error> {
+    async fn identity(&self, connection: &Connection, token: &str) -> Result<Claims, super::Error> {
         let Some(pull) = &connection.settings.pull else {
             return Err(Refused::Audience.into());
         };

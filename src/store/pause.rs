@@ -22,6 +22,22 @@ pub struct Pause {
     pub reason: Option<String>,
 }
 
+/// Writes a pause into a row of `$table`, or takes it out; only where `paused_at` was as `$before` says. Whether it was.
+macro_rules! set {
+    ($table:ident, $tx:ident, $id:ident, $before:ident, $pause:expr) => {{
+        let pause: Option<&Pause> = $pause;
+        let changed = diesel::update($table::table.find($id.as_str()))
+            .filter($table::paused_at.$before())
+            .set((
+                $table::paused_at.eq(pause.map(|it| it.at)),
+                $table::paused_by.eq(pause.map(|it| it.by.as_str())),
+                $table::pause_reason.eq(pause.and_then(|it| it.reason.as_deref())),
+            ))
+            .execute($tx.conn())?;
+        changed > 0
+    }};
+}
+
 /// The targets that are stopped.
 pub fn paused(conn: &mut AnyConn) -> Result<Vec<(TargetId, Pause)>, Error> {
     type Row = (String, Option<Micros>, Option<String>, Option<String>);
@@ -53,18 +69,7 @@ pub fn paused(conn: &mut AnyConn) -> Result<Vec<(TargetId, Pause)>, Error> {
 /// Stops a target, and says so in the audit. False: it is stopped already; the first one's word stands.
 /// `through`: what the order came in by, such as `usher pause`.
 pub fn pause(tx: &mut Tx<'_>, id: &TargetId, pause: &Pause, through: &str) -> Result<bool, Error> {
-    let paused = diesel::update(
-        target::table
-            .find(id.as_str())
-            .filter(target::paused_at.is_null()),
-    )
-    .set((
-        target::paused_at.eq(pause.at),
-        target::paused_by.eq(&pause.by),
-        target::pause_reason.eq(pause.reason.as_deref()),
-    ))
-    .execute(tx.conn())?
-        > 0;
+    let paused = set!(target, tx, id, is_null, Some(pause));
     if paused {
         record(tx, id, "pause", pause, through)?;
     }
@@ -73,18 +78,7 @@ pub fn pause(tx: &mut Tx<'_>, id: &TargetId, pause: &Pause, through: &str) -> Re
 
 /// Lets a target go on, and says so in the audit; `act` is who, when and why. False: it was not stopped.
 pub fn resume(tx: &mut Tx<'_>, id: &TargetId, act: &Pause, through: &str) -> Result<bool, Error> {
-    let resumed = diesel::update(
-        target::table
-            .find(id.as_str())
-            .filter(target::paused_at.is_not_null()),
-    )
-    .set((
-        target::paused_at.eq(None::<i64>),
-        target::paused_by.eq(None::<String>),
-        target::pause_reason.eq(None::<String>),
-    ))
-    .execute(tx.conn())?
-        > 0;
+    let resumed = set!(target, tx, id, is_not_null, None);
     if resumed {
         record(tx, id, "resume", act, through)?;
     }
@@ -114,18 +108,7 @@ pub fn pause_user(
     pause: &Pause,
     through: &str,
 ) -> Result<bool, Error> {
-    let paused = diesel::update(
-        scim_user::table
-            .find(user.as_str())
-            .filter(scim_user::paused_at.is_null()),
-    )
-    .set((
-        scim_user::paused_at.eq(pause.at),
-        scim_user::paused_by.eq(&pause.by),
-        scim_user::pause_reason.eq(pause.reason.as_deref()),
-    ))
-    .execute(tx.conn())?
-        > 0;
+    let paused = set!(scim_user, tx, user, is_null, Some(pause));
     if paused {
         record_of_user(tx, user, "pause_user", pause, through)?;
     }
@@ -139,18 +122,7 @@ pub fn resume_user(
     act: &Pause,
     through: &str,
 ) -> Result<bool, Error> {
-    let resumed = diesel::update(
-        scim_user::table
-            .find(user.as_str())
-            .filter(scim_user::paused_at.is_not_null()),
-    )
-    .set((
-        scim_user::paused_at.eq(None::<i64>),
-        scim_user::paused_by.eq(None::<String>),
-        scim_user::pause_reason.eq(None::<String>),
-    ))
-    .execute(tx.conn())?
-        > 0;
+    let resumed = set!(scim_user, tx, user, is_not_null, None);
     if resumed {
         let connection = record_of_user(tx, user, "resume_user", act, through)?;
         let cause = format!("{} let it go on", act.by);

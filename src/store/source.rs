@@ -261,6 +261,22 @@ pub fn forget_user(
     Ok(())
 }
 
+/// Notes in `$table` that a run saw these as they are known.
+macro_rules! see {
+    ($table:ident, $tx:ident, $connection:ident, $source_ids:ident, $run:ident) => {{
+        for some in $source_ids.chunks(CHUNK) {
+            diesel::update(
+                $table::table
+                    .filter($table::connection_id.eq($connection.as_str()))
+                    .filter($table::source_id.eq_any(some)),
+            )
+            .set($table::seen_run.eq($run))
+            .execute($tx.conn())?;
+        }
+        Ok(())
+    }};
+}
+
 /// Notes that a run saw these users as they are known.
 pub fn see_users(
     tx: &mut Tx<'_>,
@@ -268,16 +284,7 @@ pub fn see_users(
     source_ids: &[String],
     run: i64,
 ) -> Result<(), Error> {
-    for some in source_ids.chunks(CHUNK) {
-        diesel::update(
-            source_user::table
-                .filter(source_user::connection_id.eq(connection.as_str()))
-                .filter(source_user::source_id.eq_any(some)),
-        )
-        .set(source_user::seen_run.eq(run))
-        .execute(tx.conn())?;
-    }
-    Ok(())
+    see!(source_user, tx, connection, source_ids, run)
 }
 
 /// How many users or groups are known, and how many of them a run saw.
@@ -455,16 +462,7 @@ pub fn see_groups(
     source_ids: &[String],
     run: i64,
 ) -> Result<(), Error> {
-    for some in source_ids.chunks(CHUNK) {
-        diesel::update(
-            source_group::table
-                .filter(source_group::connection_id.eq(connection.as_str()))
-                .filter(source_group::source_id.eq_any(some)),
-        )
-        .set(source_group::seen_run.eq(run))
-        .execute(tx.conn())?;
-    }
-    Ok(())
+    see!(source_group, tx, connection, source_ids, run)
 }
 
 /// Remembers that the members of a group are what the domain lists.

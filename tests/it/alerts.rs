@@ -161,7 +161,7 @@ fn watch(app: &App) -> Watch {
         app.store().clone(),
         app.clock.clone(),
         app.parts.engine.metrics().clone(),
-        usher::app::alert_secrets(app.parts.state.vault.clone()),
+        usher::configure::secrets(app.parts.state.vault.clone()),
     )
 }
 

@@ -70,6 +70,11 @@ async fn nothing_is_lost_or_done_twice_when_either_of_two_servers_is_killed() {
     }
 }
 
+/// What the environment asks for.
+fn number_of(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 /// Everything that goes wrong with a Jira, a few percent each; what is slow is slower than the time-out.
 fn bad_days(seed: u64) -> Chaos {
     Chaos {
@@ -141,10 +146,8 @@ impl Trial {
     }
 
     async fn with_servers(database: Database, number: u64, kills: usize, servers: usize) -> Self {
-        let seed = std::env::var("USHER_TEST_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| rand::rng().random::<u64>() ^ number);
+        let seed =
+            number_of("USHER_TEST_SEED").unwrap_or_else(|| rand::rng().random::<u64>() ^ number);
         eprintln!("{}: USHER_TEST_SEED={seed}", database.name);
         let jira = Jira::start(JiraOptions {
             // Requests are under way when the server dies.

@@ -9,9 +9,10 @@ use super::super::State;
 use super::super::alerts as shared;
 use super::super::edit::{AlertsWish, Edit, MailWish, WebhookWish};
 use super::configuration::Outcome;
+use super::connections::span;
 use super::{Answer, Problem, THROUGH};
 use crate::auth::seat::Actor;
-use crate::config::{span_of_time, span_text};
+use crate::config::span_text;
 use crate::domain::{AlertSettings, MailTls};
 
 /// Of what administrators are told, and how; without secrets.
@@ -126,12 +127,8 @@ pub(super) async fn put(
     body: web::Json<Wish>,
 ) -> Answer<Outcome> {
     let wish = body.into_inner();
-    let span = |field: &str, text: Option<String>| match text.as_deref() {
-        None => Ok(None),
-        Some(text) => span_of_time(text).map(Some).ok_or_else(|| {
-            let detail = format!("{field} should be a span of time such as 30m, 6h or 1d");
-            super::super::edit::missing(field, &detail)
-        }),
+    let after = |field: &str, text: Option<String>| {
+        text.map(|text| span(field, Some(&text), 0)).transpose()
     };
     let mail = wish.mail.map(|mail| MailWish {
         server: mail.server,
@@ -143,9 +140,9 @@ pub(super) async fn put(
         to: mail.to,
     });
     let wish = AlertsWish {
-        no_push_s: span("no_push", wish.no_push)?,
-        backlog_s: span("backlog", wish.backlog)?,
-        unreachable_s: span("unreachable", wish.unreachable)?,
+        no_push_s: after("no_push", wish.no_push)?,
+        backlog_s: after("backlog", wish.backlog)?,
+        unreachable_s: after("unreachable", wish.unreachable)?,
         webhook: wish.webhook.map(|webhook| WebhookWish {
             url: webhook.url,
             token: webhook.token,

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::State;
-use super::super::people::{Wanted, look_again, place, search as search_people, set_paused};
+use super::super::people::{self, Wanted};
 use super::{Answer, Limit, Page, Problem, THROUGH};
 use crate::auth::seat::Actor;
 use crate::clock::rfc3339;
@@ -67,9 +67,9 @@ pub(super) async fn search(
         text: q,
         connection,
         paused,
-        after: place(&cursor)?,
+        after: people::place(&cursor)?,
     };
-    let found = search_people(&state, wanted, limit.get()).await?;
+    let found = people::search(&state, wanted, limit.get()).await?;
     Ok(web::Json(Page {
         next: found.next,
         items: found
@@ -107,12 +107,12 @@ pub(super) async fn retry(
     actor: Actor,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    look_again(&state, &actor, UserId(id.into_inner()), THROUGH).await?;
+    people::look_again(&state, &actor, UserId(id.into_inner()), THROUGH).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// Why.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reason {
     /// For everybody who looks at this person.
@@ -127,15 +127,7 @@ pub(super) async fn pause(
     body: web::Json<Reason>,
 ) -> Result<HttpResponse, Problem> {
     let reason = body.into_inner().reason;
-    set_paused(
-        &state,
-        &actor,
-        UserId(id.into_inner()),
-        true,
-        reason,
-        THROUGH,
-    )
-    .await?;
+    people::pause(&state, &actor, UserId(id.into_inner()), reason, THROUGH).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -145,14 +137,6 @@ pub(super) async fn resume(
     actor: Actor,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    set_paused(
-        &state,
-        &actor,
-        UserId(id.into_inner()),
-        false,
-        None,
-        THROUGH,
-    )
-    .await?;
+    people::resume(&state, &actor, UserId(id.into_inner()), THROUGH).await?;
     Ok(HttpResponse::NoContent().finish())
 }

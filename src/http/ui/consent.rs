@@ -1,18 +1,16 @@
 //! Consents at identity domains: the way there, and the answer that comes back.
 
-use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::super::State;
 use super::super::problem::Problem;
+use super::kept::For;
 use super::{Frame, html, see_other, sign_in};
+use crate::auth::authorization::Answer;
 use crate::auth::seat::Actor;
-use crate::consent::{Answer, CALLBACK, Consents, Error, LIFETIME};
-use crate::login::sign_on;
+use crate::consent::{Consents, Error, LIFETIME};
 
 #[derive(Template)]
 #[template(path = "consent.html", config = "src/http/ui/askama.toml")]
@@ -43,55 +41,26 @@ pub(super) async fn begin(
         .map_err(problem)?;
     let mut response = see_other(&begun.url);
     if let Some(browser) = &begun.browser {
-        // Sent along from another site, unlike the session's: that is where the answer comes from.
-        let cookie = cookie(&state, &request, browser.expose_secret())
-            .max_age(actix_web::cookie::time::Duration::microseconds(LIFETIME))
-            .finish();
-        response.add_cookie(&cookie).map_err(|_| {
-            Problem::new(500, "the browser cannot be given its part of the consent")
-        })?;
+        For::Consent.keep(&state, &request, &mut response, browser, LIFETIME)?;
     }
     Ok(response)
-}
-
-#[derive(Deserialize)]
-pub(super) struct Returned {
-    state: Option<SecretString>,
-    code: Option<SecretString>,
-    error: Option<String>,
-    error_description: Option<String>,
 }
 
 /// `GET /oauth/callback`: what the domain answers.
 pub(super) async fn end(
     state: web::Data<State>,
     request: HttpRequest,
-    returned: web::Query<Returned>,
+    answer: web::Query<Answer>,
 ) -> Result<HttpResponse, Problem> {
-    let returned = returned.into_inner();
+    let answer = answer.into_inner();
     // The application in the domain may have one address to send answers to: those to a sign-in come here, too.
-    let words = [&returned.error, &returned.error_description];
-    let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
-    let answer = sign_on::Answer {
-        state: returned.state.clone(),
-        code: returned.code.clone(),
-        error: (!words.is_empty()).then(|| words.join(" ")),
+    let answer = match sign_in::answered(&state, &request, answer).await? {
+        Ok(response) => return Ok(response),
+        Err(answer) => answer,
     };
-    if let Some(response) = sign_in::answered(&state, &request, answer).await? {
-        return Ok(response);
-    }
     let consents = consents(&state)?;
-    let name = cookie_name(state.is_secure(&request));
-    let answer = Answer {
-        state: returned.state,
-        code: returned.code,
-        error: returned.error,
-        error_description: returned.error_description,
-        browser: request
-            .cookie(name)
-            .map(|cookie| SecretString::from(cookie.value())),
-    };
-    let (status, page) = match consents.end(answer).await {
+    let browser = For::Consent.shown(&state, &request);
+    let (status, page) = match consents.end(answer, browser).await {
         Ok(connection) => (
             200,
             Page {
@@ -112,42 +81,13 @@ pub(super) async fn end(
         }
     };
     let mut response = html(status, &page);
-    let mut over = cookie(&state, &request, "").finish();
-    over.make_removal();
-    response
-        .add_cookie(&over)
-        .map_err(|_| Problem::new(500, "the browser's part of the consent cannot be ended"))?;
-    response.headers_mut().insert(
-        header::REFERRER_POLICY,
-        header::HeaderValue::from_static("no-referrer"),
-    );
+    For::Consent.end(&state, &request, &mut response)?;
     Ok(response)
 }
 
 fn consents(state: &State) -> Result<&Consents, Problem> {
     let consents = state.consents.as_ref();
     consents.ok_or_else(|| Problem::new(404, "this server reads no domains"))
-}
-
-fn cookie_name(secure: bool) -> &'static str {
-    if secure {
-        "__Secure-usher-consent"
-    } else {
-        "usher-consent"
-    }
-}
-
-fn cookie(
-    state: &State,
-    request: &HttpRequest,
-    value: &str,
-) -> actix_web::cookie::CookieBuilder<'static> {
-    let secure = state.is_secure(request);
-    Cookie::build(cookie_name(secure), value.to_owned())
-        .path(CALLBACK)
-        .http_only(true)
-        .secure(secure)
-        .same_site(SameSite::Lax)
 }
 
 fn problem(error: Error) -> Problem {

@@ -2,6 +2,7 @@
 //!
 //! No inline script or style, nothing from other hosts: the content-security policy allows neither.
 
+mod alert_form;
 mod assets;
 mod audit;
 mod configuration;
@@ -13,6 +14,7 @@ mod failed;
 mod form;
 mod groups;
 mod held;
+mod kept;
 mod mapping;
 mod people;
 mod runs;

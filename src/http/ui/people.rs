@@ -14,6 +14,8 @@ use crate::domain::{Role, UserId};
 use crate::http::encoded;
 use crate::store::people::Person;
 
+/// As the audit names this page.
+const THROUGH: &str = "the page of the person";
 /// People on a page.
 const PAGE: usize = 50;
 
@@ -139,9 +141,6 @@ pub(super) struct Reason {
     reason: String,
 }
 
-/// As the audit names this page.
-const THROUGH: &str = "the page of the person";
-
 /// `POST /people/{id}/pause`
 pub(super) async fn pause(
     state: web::Data<State>,
@@ -151,7 +150,7 @@ pub(super) async fn pause(
 ) -> Result<HttpResponse, Problem> {
     let (id, reason) = (id.into_inner(), form.into_inner().reason);
     let reason = Some(reason.trim().to_owned());
-    people::set_paused(&state, &actor, UserId(id.clone()), true, reason, THROUGH).await?;
+    people::pause(&state, &actor, UserId(id.clone()), reason, THROUGH).await?;
     Ok(see_other(&format!("/people/{id}?said=paused")))
 }
 
@@ -162,6 +161,6 @@ pub(super) async fn resume(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    people::set_paused(&state, &actor, UserId(id.clone()), false, None, THROUGH).await?;
+    people::resume(&state, &actor, UserId(id.clone()), THROUGH).await?;
     Ok(see_other(&format!("/people/{id}?said=resumed")))
 }

@@ -8,14 +8,15 @@ use serde::Deserialize;
 use super::super::State;
 use super::super::accounts::{self, Changing, Making};
 use super::super::alerts;
-use super::super::edit::{self, AlertsWish, Edit, MailWish, WebhookWish};
+use super::super::edit::Edit;
 use super::super::problem::Problem;
+use super::alert_form::{self, AlertForm};
 use super::form::{self, Fields};
 use super::{Frame, html, see_other, when};
 use crate::auth::seat::Actor;
 use crate::config::span_text;
 use crate::consent::CALLBACK;
-use crate::domain::{AlertSettings, Role};
+use crate::domain::Role;
 use crate::store::admins::{self, Admin, ApiToken, DomainLogin, Session};
 use crate::store::{self, settings};
 
@@ -38,116 +39,6 @@ struct Page {
     kept: String,
 }
 
-/// The fields of the form for alerts, as text.
-#[derive(Default)]
-struct AlertForm {
-    no_push: String,
-    backlog: String,
-    unreachable: String,
-    webhook: bool,
-    /// Where the present secrets are; empty: there are none.
-    webhook_url: String,
-    webhook_token: String,
-    mail: bool,
-    mail_server: String,
-    mail_port: String,
-    mail_tls: String,
-    mail_username: String,
-    mail_password: String,
-    mail_from: String,
-    mail_to: String,
-    mistakes: Vec<String>,
-}
-
-impl AlertForm {
-    fn of(settings: &AlertSettings) -> Self {
-        let span = |seconds: Option<u64>| seconds.map(span_text).unwrap_or_default();
-        let mut form = Self {
-            no_push: span(settings.no_push_s),
-            backlog: span(settings.backlog_s),
-            unreachable: span(settings.unreachable_s),
-            mail_tls: "starttls".to_owned(),
-            ..Self::default()
-        };
-        if let Some(webhook) = &settings.webhook {
-            form.webhook = true;
-            form.webhook_url = edit::secret_in_words(&webhook.url);
-            form.webhook_token = webhook
-                .token
-                .as_ref()
-                .map_or_else(String::new, edit::secret_in_words);
-        }
-        if let Some(mail) = &settings.mail {
-            form.mail = true;
-            form.mail_server.clone_from(&mail.server);
-            form.mail_port = mail.port.to_string();
-            form.mail_tls = form::word(&mail.tls);
-            if let Some((name, password)) = &mail.login {
-                form.mail_username.clone_from(name);
-                form.mail_password = edit::secret_in_words(password);
-            }
-            form.mail_from.clone_from(&mail.from);
-            form.mail_to = mail.to.join("\n");
-        }
-        form
-    }
-
-    /// What somebody typed, to be shown again with what is wrong with it.
-    fn typed(fields: &Fields, settings: &AlertSettings, mistakes: Vec<String>) -> Self {
-        let text = |name| fields.get(name).to_owned();
-        Self {
-            no_push: text("no_push"),
-            backlog: text("backlog"),
-            unreachable: text("unreachable"),
-            webhook: fields.ticked("webhook"),
-            mail: fields.ticked("mail"),
-            mail_server: text("mail_server"),
-            mail_port: text("mail_port"),
-            mail_tls: text("mail_tls"),
-            mail_username: text("mail_username"),
-            mail_from: text("mail_from"),
-            mail_to: text("mail_to"),
-            mistakes,
-            ..Self::of(settings)
-        }
-    }
-}
-
-fn wish(fields: &Fields) -> Result<AlertsWish, Problem> {
-    let span = |name| match fields.get(name) {
-        "" => Ok(None),
-        _ => fields.seconds(name, 0).map(Some),
-    };
-    let mail = match fields.ticked("mail") {
-        false => None,
-        true => Some(MailWish {
-            server: fields.get("mail_server").to_owned(),
-            port: match fields.number("mail_port", 0)? {
-                0 => None,
-                port => Some(
-                    u16::try_from(port)
-                        .map_err(|_| form::wrong("mail_port", "should be at most 65535"))?,
-                ),
-            },
-            tls: fields.word("mail_tls")?,
-            username: fields.text("mail_username"),
-            password: fields.secret("mail_password"),
-            from: fields.get("mail_from").to_owned(),
-            to: fields.lines("mail_to"),
-        }),
-    };
-    Ok(AlertsWish {
-        no_push_s: span("no_push")?,
-        backlog_s: span("backlog")?,
-        unreachable_s: span("unreachable")?,
-        webhook: fields.ticked("webhook").then(|| WebhookWish {
-            url: fields.secret("webhook_url"),
-            token: fields.secret("webhook_token"),
-        }),
-        mail,
-    })
-}
-
 /// `POST /settings/alerts`
 pub(super) async fn save_alerts(
     state: web::Data<State>,
@@ -156,7 +47,7 @@ pub(super) async fn save_alerts(
 ) -> Result<HttpResponse, Problem> {
     let fields = fields.into_inner();
     let mut edit = Edit::begin(&state).await?;
-    let outcome = match wish(&fields).and_then(|wish| edit.put_alerts(wish)) {
+    let outcome = match alert_form::wish(&fields).and_then(|wish| edit.put_alerts(wish)) {
         Ok(()) => edit
             .apply(&state, &actor, "the settings page", false)
             .await

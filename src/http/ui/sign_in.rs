@@ -10,7 +10,9 @@ use serde::Deserialize;
 use super::super::State;
 use super::super::access::cookie_name;
 use super::super::problem::Problem;
+use super::kept::{For, add};
 use super::{Frame, html, see_other};
+use crate::auth::authorization;
 use crate::auth::seat::{Actor, SetUpError, SignInError};
 use crate::consent::CALLBACK;
 use crate::login::sign_on;
@@ -149,35 +151,27 @@ pub(super) async fn with_domain(
     {
         Ok(begun) => {
             let mut response = see_other(&begun.url);
-            // Sent along from another site, unlike the session's: that is where the answer comes from.
-            let cookie = kept(&state, &request, begun.kept.expose_secret())
-                .max_age(actix_web::cookie::time::Duration::microseconds(
-                    sign_on::LIFETIME,
-                ))
-                .finish();
-            add(&mut response, &cookie)?;
+            let kept = &begun.kept;
+            For::SignIn.keep(&state, &request, &mut response, kept, sign_on::LIFETIME)?;
             Ok(response)
         }
         Err(error) => refusal(&state, error, next).await,
     }
 }
 
-/// What a domain answers, if that is to a sign-in that was begun in this browser.
+/// What a domain answers, if that is to a sign-in that was begun in this browser; else the answer again.
 pub(super) async fn answered(
     state: &State,
     request: &HttpRequest,
-    answer: sign_on::Answer,
-) -> Result<Option<HttpResponse>, Problem> {
-    let cookie = request.cookie(kept_name(state.is_secure(request)));
-    let begun = state.sign_on.as_ref().zip(cookie);
-    let Some((sign_on, cookie)) = begun else {
-        return Ok(None);
+    answer: authorization::Answer,
+) -> Result<Result<HttpResponse, authorization::Answer>, Problem> {
+    let kept = For::SignIn.shown(state, request);
+    let begun = state.sign_on.as_ref().zip(kept);
+    let begun = begun.and_then(|(sign_on, kept)| Some((sign_on, sign_on.pending(&kept, &answer)?)));
+    let Some((sign_on, pending)) = begun else {
+        return Ok(Err(answer));
     };
-    let cookie = SecretString::from(cookie.value());
-    if !sign_on.is_for(&cookie, &answer) {
-        return Ok(None);
-    }
-    let mut response = match sign_on.end(&cookie, answer).await {
+    let mut response = match sign_on.end(pending, answer).await {
         Ok(proved) => {
             let session = state
                 .seat
@@ -195,14 +189,8 @@ pub(super) async fn answered(
         }
         Err(error) => refusal(state, error, String::new()).await?,
     };
-    let mut over = kept(state, request, "").finish();
-    over.make_removal();
-    add(&mut response, &over)?;
-    response.headers_mut().insert(
-        header::REFERRER_POLICY,
-        header::HeaderValue::from_static("no-referrer"),
-    );
-    Ok(Some(response))
+    For::SignIn.end(state, request, &mut response)?;
+    Ok(Ok(response))
 }
 
 async fn refusal(state: &State, error: sign_on::Error, next: String) -> Answer {
@@ -214,7 +202,7 @@ async fn refusal(state: &State, error: sign_on::Error, next: String) -> Answer {
         }
         Error::Domain(_) => 502,
         Error::NoConnection(_) => 404,
-        Error::Unknown | Error::NoAnswer => 400,
+        Error::NoAnswer => 400,
         Error::Refused(_)
         | Error::Token(_)
         | Error::Nobody(_)
@@ -224,28 +212,6 @@ async fn refusal(state: &State, error: sign_on::Error, next: String) -> Answer {
     tracing::warn!(%error, "a sign-in with a domain failed");
     let frame = Frame::outside("Sign in").saying("bad", error.to_string());
     page(state, status, frame, String::new(), next).await
-}
-
-fn kept_name(secure: bool) -> &'static str {
-    if secure {
-        "__Secure-usher-sign-in"
-    } else {
-        "usher-sign-in"
-    }
-}
-
-/// What a browser keeps while somebody is at the domain.
-fn kept(
-    state: &State,
-    request: &HttpRequest,
-    value: &str,
-) -> actix_web::cookie::CookieBuilder<'static> {
-    let secure = state.is_secure(request);
-    Cookie::build(kept_name(secure), value.to_owned())
-        .path(CALLBACK)
-        .http_only(true)
-        .secure(secure)
-        .same_site(SameSite::Lax)
 }
 
 /// `POST /sign-out`
@@ -347,12 +313,6 @@ fn set_cookie(
         cookie.make_removal();
     }
     add(response, &cookie)
-}
-
-fn add(response: &mut HttpResponse, cookie: &Cookie<'_>) -> Result<(), Problem> {
-    response
-        .add_cookie(cookie)
-        .map_err(|_| Problem::new(500, "the browser cannot be handed its part of the sign-in"))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use usher::targets;
 use usher_emulators::Fault;
@@ -57,6 +58,13 @@ impl Products {
         "[[connection]]\nname = \"corp\"\nkind = \"scim\"\n".to_owned() + &parts.collect::<String>()
     }
 
+    /// What a server needs to reach them, and to take over soon.
+    pub(super) fn environment(&self) -> Vec<(String, String)> {
+        let lease = ("USHER_LEASE".to_owned(), LEASE_S.to_owned());
+        let all = self.all.iter().map(Product::environment);
+        all.chain([lease]).collect()
+    }
+
     fn dead(&self) -> &Product {
         &self.all[self.down]
     }
@@ -66,6 +74,49 @@ impl Products {
         let fault = Fault::once(FaultKind::Hang(SILENCE));
         self.dead().server().fault(fault.times(usize::MAX));
     }
+}
+
+pub(super) fn borrowed(environment: &[(String, String)]) -> Vec<(&str, &str)> {
+    let all = environment.iter();
+    all.map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
+}
+
+/// Two sources of changes.
+pub(super) fn push(
+    seed: u64,
+    client: &Client,
+    shared: &str,
+    stop: &Arc<AtomicBool>,
+) -> Vec<JoinHandle<Pushed>> {
+    (0..2)
+        .map(|number| {
+            let pusher = Pusher {
+                // Confluence cannot rename, and would keep the old names.
+                renames: false,
+                ..Pusher::new(number, seed, client, ("jira-all", shared))
+            };
+            tokio::spawn(pusher.push(stop.clone()))
+        })
+        .collect()
+}
+
+/// Whom they left behind, by login name.
+pub(super) async fn pushed(
+    pushers: Vec<JoinHandle<Pushed>>,
+    server: &Process,
+) -> BTreeMap<String, Person> {
+    let mut people = BTreeMap::new();
+    for pusher in pushers {
+        let pushed = pusher.await.unwrap_or_else(|failed| {
+            let log = server.log();
+            let told: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
+            panic!("{failed}\n{}", told.join("\n"));
+        });
+        let pushed = pushed.people.into_iter();
+        people.extend(pushed.map(|person| (person.name.to_lowercase(), person)));
+    }
+    people
 }
 
 /// Whether all of these targets are in step.
@@ -113,10 +164,7 @@ pub(super) fn is_as_pushed(seed: u64, product: &Product, people: &BTreeMap<Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_at_any_product_while_one_is_down() {
-    let seed = std::env::var("USHER_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| rand::rng().random::<u64>());
+    let seed = number_of("USHER_TEST_SEED").unwrap_or_else(|| rand::rng().random());
     let mut random = StdRng::seed_from_u64(seed);
     let products = Products::start(random.random_range(0..5));
     let (dead, is_silent) = (products.dead().name(), random.random_bool(0.5));
@@ -132,40 +180,22 @@ async fn nothing_is_lost_at_any_product_while_one_is_down() {
     apply(&database, &products.configuration(limits, MAPPING));
     let token = Process::run(&database, &["token", "create", "corp"]);
     let port = free_port();
-    let mut environment: Vec<(String, String)> =
-        products.all.iter().map(Product::environment).collect();
-    environment.push(("USHER_LEASE".to_owned(), LEASE_S.to_owned()));
-    let environment: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let environment = products.environment();
+    let environment = borrowed(&environment);
     let mut server = Process::serve(&database, port, &environment).await;
     let stop = Arc::new(AtomicBool::new(false));
     let client = Client::new(&[port], token.trim(), Arc::default());
     let shared = client
         .create("/Groups", &group("jira-all"), "displayName")
         .await;
-    let pushers: Vec<_> = (0..2)
-        .map(|number| {
-            let pusher = Pusher {
-                // Confluence cannot rename, and would keep the old names.
-                renames: false,
-                ..Pusher::new(number, seed, &client, ("jira-all", &shared))
-            };
-            tokio::spawn(pusher.push(stop.clone()))
-        })
-        .collect();
+    let pushers = push(seed, &client, &shared, &stop);
     for _ in 0..KILLS {
         tokio::time::sleep(Duration::from_millis(random.random_range(1..600))).await;
         server.kill();
         server = Process::serve(&database, port, &environment).await;
     }
     stop.store(true, Ordering::SeqCst);
-    let mut people: BTreeMap<String, Person> = BTreeMap::new();
-    for pusher in pushers {
-        let pushed = pusher.await.unwrap().people.into_iter();
-        people.extend(pushed.map(|person| (person.name.to_lowercase(), person)));
-    }
+    let people = pushed(pushers, &server).await;
     let store = database.open();
     settle(seed, &store, |name| name != dead).await;
     for product in products.all.iter().filter(|it| it.name() != dead) {

@@ -13,10 +13,10 @@ use usher_emulators::Recorded;
 use usher_emulators::idcs::Person as DomainPerson;
 use usher_emulators::idcs_domain::{DomainOptions, IdcsDomain};
 
-use super::products::{MAPPING, Products, is_as_pushed, settle};
+use super::products::{MAPPING, Products, borrowed, is_as_pushed, push, pushed, settle};
 use super::*;
 
-const KILLS: usize = 8;
+const KILLS: u64 = 8;
 /// One in so many times a server is cut off from the database instead of killed.
 const CUTS: usize = 4;
 /// How often the domain is read.
@@ -92,14 +92,8 @@ fn port_of(url: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_lose_nothing_at_five_products_killed_and_cut_off() {
     let Some(database) = postgres() else { return };
-    let seed = std::env::var("USHER_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| rand::rng().random::<u64>());
-    let kills = std::env::var("USHER_KILLS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(KILLS);
+    let seed = number_of("USHER_TEST_SEED").unwrap_or_else(|| rand::rng().random());
+    let kills = number_of("USHER_KILLS").unwrap_or(KILLS);
     eprintln!("two servers, five products: USHER_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let products = Products::start(0);
@@ -123,12 +117,7 @@ async fn two_servers_lose_nothing_at_five_products_killed_and_cut_off() {
         .text
         .replace(&format!(":{port}/"), &format!(":{}/", cable.port));
     let environment = |which: usize| {
-        let mut all: Vec<(String, String)> = products
-            .all
-            .iter()
-            .map(super::super::harness::Product::environment)
-            .collect();
-        all.push(("USHER_LEASE".to_owned(), LEASE_S.to_owned()));
+        let mut all = products.environment();
         all.push(("IDCS_SECRET".to_owned(), "usher-client-secret".to_owned()));
         if which == 1 {
             all.push(("USHER_DATABASE_URL".to_owned(), through.clone()));
@@ -138,8 +127,7 @@ async fn two_servers_lose_nothing_at_five_products_killed_and_cut_off() {
     let ports = [free_port(), free_port()];
     let serve = async |which: usize| {
         let all = environment(which);
-        let all: Vec<(&str, &str)> = all.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        Process::serve(&database, ports[which], &all).await
+        Process::serve(&database, ports[which], &borrowed(&all)).await
     };
     let mut servers = vec![serve(0).await, serve(1).await];
 
@@ -149,16 +137,7 @@ async fn two_servers_lose_nothing_at_five_products_killed_and_cut_off() {
     let shared = client
         .create("/Groups", &group("jira-all"), "displayName")
         .await;
-    let pushers: Vec<_> = (0..2)
-        .map(|number| {
-            let pusher = Pusher {
-                // Confluence cannot rename, and would keep the old names.
-                renames: false,
-                ..Pusher::new(number, seed, &client, ("jira-all", &shared))
-            };
-            tokio::spawn(pusher.push(stop.clone()))
-        })
-        .collect();
+    let pushers = push(seed, &client, &shared, &stop);
     let (mut cuts, mut longest) = (0, Duration::ZERO);
     let mut moved = (requests(&products), Instant::now());
     for _ in 0..kills {
@@ -188,16 +167,7 @@ async fn two_servers_lose_nothing_at_five_products_killed_and_cut_off() {
         }
     }
     stop.store(true, Ordering::SeqCst);
-    let mut people: BTreeMap<String, Person> = BTreeMap::new();
-    for pusher in pushers {
-        let pushed = pusher.await.unwrap_or_else(|failed| {
-            let log = servers[0].log();
-            let told: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
-            panic!("seed {seed}: {failed}\n{}", told.join("\n"));
-        });
-        let pushed = pushed.people.into_iter();
-        people.extend(pushed.map(|person| (person.name.to_lowercase(), person)));
-    }
+    let people = pushed(pushers, &servers[0]).await;
     eprintln!(
         "{kills} kills, {cuts} cuts, {} acknowledged requests; the longest wait for an answer {} ms, without any \
          request to a product {} ms",
