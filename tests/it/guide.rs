@@ -116,22 +116,63 @@ fn every_promise_without_a_setting_has_tests_that_exist() {
 
 /// All of our Rust.
 fn sources() -> Vec<String> {
-    let mut folders = vec![
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"),
-    ];
-    let mut sources = Vec::new();
+    read_below(&["src", "tests"], &["rs"])
+}
+
+/// The files of these kinds in and below folders.
+fn read_below(folders: &[&str], kinds: &[&str]) -> Vec<String> {
+    let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<_> = folders.iter().map(|folder| top.join(folder)).collect();
+    let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                sources.push(std::fs::read_to_string(path).unwrap());
+            } else if path
+                .extension()
+                .is_some_and(|e| kinds.iter().any(|kind| e == *kind))
+            {
+                found.push(std::fs::read_to_string(path).unwrap());
             }
         }
     }
-    sources
+    found
+}
+
+/// The table of where each setting stands names what pages, API and file have.
+#[test]
+fn every_setting_stands_where_the_guide_says() {
+    let (_, page) = HELP_PAGES.iter().find(|(name, _)| *name == "seat").unwrap();
+    let (_, table) = page.split_once("\n## Where each setting stands\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let pages = read_below(&["src/http/ui"], &["rs", "html"]).concat();
+    let endpoints = usher::http::document()["paths"].clone();
+    let keys = usher::config::keys();
+    let quoted = |cell: &'static str, mark| cell.split(mark).skip(1).step_by(2);
+    let mut rows = 0;
+    for line in table.lines().filter(|line| line.starts_with("| ")).skip(2) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+        assert_eq!(cells.len(), 4, "{line}");
+        for label in quoted(cells[1], '*') {
+            assert!(pages.contains(label), "no page says {label:?}: {line}");
+        }
+        for endpoint in quoted(cells[2], '`').filter(|it| it.contains(" /")) {
+            let (method, path) = endpoint.split_once(' ').unwrap();
+            let known = &endpoints[format!("/api/v1{path}")][method.to_lowercase()];
+            assert!(known.is_object(), "the API has no {endpoint}: {line}");
+        }
+        for key in quoted(cells[3], '`').filter(|it| !it.starts_with("usher ")) {
+            let is_key = |(header, known): &(&str, String)| *header == key || known == key;
+            let is_table = |(header, _): &(&str, String)| {
+                header.trim_matches(['[', ']']) == key.trim_matches(['[', ']'])
+            };
+            let there = keys.iter().any(|it| is_key(it) || is_table(it));
+            assert!(there, "the file has no {key}: {line}");
+        }
+        rows += 1;
+    }
+    assert!(rows >= 25, "{rows}");
 }
 
 #[test]
