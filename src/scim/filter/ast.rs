@@ -198,6 +198,9 @@ pub(crate) mod tests {
             // The parser refuses U+0000, as no database takes it.
             4 => "[^\\x00]{0,12}".prop_map(Literal::String),
             1 => any::<i64>().prop_map(|n| Literal::Number(n.into())),
+            1 => prop::num::f64::NORMAL
+                .prop_filter_map("finite", serde_json::Number::from_f64)
+                .prop_map(Literal::Number),
             1 => any::<bool>().prop_map(Literal::Bool),
             1 => Just(Literal::Null),
         ]

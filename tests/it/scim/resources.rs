@@ -447,7 +447,7 @@ async fn what_is_not_known_is_kept() {
             let mut body = user("ada");
             body["favouriteColour"] = json!(["red", {"hex": "#f00"}]);
             body["urn:ietf:params:scim:schemas:oracle:idcs:extension:user:User"] =
-                json!({"isFederatedUser": true, "nested": [{"a": [1, 2.5, null, "x"]}]});
+                json!({"isFederatedUser": true, "nested": [{"a": [1, 2.5, 3.4e45, null, "x"]}]});
             body[schema::ENTERPRISE_USER] = json!({"department": "R&D", "Shoe": 42});
             let made = app.send(&token, "POST", "/Users", Some(body.clone())).await;
             assert_eq!(made.status, 201, "{}", made.json);
