@@ -71,7 +71,7 @@ pub(super) fn read(
         .seconds(reader, "full_every", 0..31 * 24 * 3600)
         .unwrap_or(DEFAULT_FULL_EVERY_S);
     let requests_per_second = section
-        .number(reader, "requests_per_second", 1..1001)
+        .number(reader, "requests_per_second", 1..10_001)
         .unwrap_or(DEFAULT_REQUESTS_PER_SECOND);
     Some(PullSettings {
         base_url: base_url?,

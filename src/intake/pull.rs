@@ -189,8 +189,8 @@ impl Intake {
         pass: &Pass,
         page: Vec<PulledUser>,
     ) -> Result<Vec<TookUser>, Error> {
-        let mut took = Vec::with_capacity(page.len());
-        for some in page.chunks(AT_ONCE) {
+        let (mut took, rest) = self.see_same(source, pass, page).await?;
+        for some in rest.chunks(AT_ONCE) {
             match self.take_some(source, pass, some.to_vec()).await {
                 Ok(these) => took.extend(these),
                 // A push made one of them meanwhile: only that one waits for another reading.
@@ -199,7 +199,7 @@ impl Intake {
                         took.extend(
                             match self.take_some(source, pass, vec![one.clone()]).await {
                                 Err(Error::Scim(_)) => vec![TookUser {
-                                    source_id: one.source_id.clone(),
+                                    source_id: one.user.source_id.clone(),
                                     user_id: None,
                                     took: Took::Stale,
                                     missed_push: false,
@@ -221,34 +221,66 @@ impl Intake {
         Ok(took)
     }
 
-    async fn take_some(
+    /// Notes that those who are as they were have been seen, and returns the rest: most of a page is the same, and
+    /// then one short transaction is all that pushes have to wait for.
+    async fn see_same(
         &self,
         source: &Source,
         pass: &Pass,
         page: Vec<PulledUser>,
+    ) -> Result<(Vec<TookUser>, Vec<Digested>), Error> {
+        let (connection, number) = (source.connection.clone(), pass.number);
+        let ids: Vec<String> = page.iter().map(|user| user.source_id.clone()).collect();
+        let known = self
+            .store
+            .read(move |conn| source::users(conn, &connection, &ids))
+            .await?;
+        let known: HashMap<&str, &KnownUser> =
+            known.iter().map(|it| (it.source_id.as_str(), it)).collect();
+        let (mut same, mut rest) = (Vec::new(), Vec::new());
+        for user in page {
+            let digest = digest(&user);
+            match known.get(user.source_id.as_str()) {
+                Some(known) if is_same(known, &digest) => same.push(TookUser {
+                    source_id: user.source_id,
+                    user_id: Some(known.mirrored.id.clone()),
+                    took: Took::Unchanged,
+                    missed_push: false,
+                }),
+                _ => rest.push(Digested { user, digest }),
+            }
+        }
+        if !same.is_empty() {
+            let ids: Vec<String> = same.iter().map(|it| it.source_id.clone()).collect();
+            let connection = source.connection.clone();
+            self.store
+                .write(move |tx| source::see_users(tx, &connection, &ids, number))
+                .await?;
+        }
+        Ok((same, rest))
+    }
+
+    async fn take_some(
+        &self,
+        source: &Source,
+        pass: &Pass,
+        page: Vec<Digested>,
     ) -> Result<Vec<TookUser>, Error> {
         let (source, pass, now) = (source.clone(), pass.clone(), self.now());
-        let page: Vec<(PulledUser, String)> = page
-            .into_iter()
-            .map(|user| {
-                let digest = digest(&user);
-                (user, digest)
-            })
-            .collect();
         self.store
             .write(move |tx| -> Result<Vec<TookUser>, Error> {
                 let mut taking = Taking::begin(tx, &source, &pass, &page, now)?;
                 let mut took = Vec::with_capacity(page.len());
-                for (user, digest) in &page {
-                    let (user_id, what, missed_push) = taking.one(tx, user, digest)?;
+                for it in &page {
+                    let (user_id, what, missed_push) = taking.one(tx, it)?;
                     took.push(TookUser {
-                        source_id: user.source_id.clone(),
+                        source_id: it.user.source_id.clone(),
                         user_id,
                         took: what,
                         missed_push,
                     });
                 }
-                source::see_users(tx, &source.connection, &taking.same, pass.number)?;
+                source::see_users(tx, &source.connection, &taking.revoked, pass.number)?;
                 Ok(took)
             })
             .await
@@ -425,6 +457,13 @@ impl Intake {
     }
 }
 
+/// A user as it was read, and what stands for that.
+#[derive(Debug, Clone)]
+struct Digested {
+    user: PulledUser,
+    digest: String,
+}
+
 /// A page of users while it is being written.
 struct Taking<'a> {
     source: &'a Source,
@@ -432,8 +471,8 @@ struct Taking<'a> {
     now: Micros,
     known: HashMap<String, KnownUser>,
     candidates: Vec<Mirrored>,
-    /// Those that are as they were.
-    same: Vec<String>,
+    /// Those whom a push took away.
+    revoked: Vec<String>,
 }
 
 impl<'a> Taking<'a> {
@@ -441,27 +480,19 @@ impl<'a> Taking<'a> {
         tx: &mut Tx<'_>,
         source: &'a Source,
         pass: &'a Pass,
-        page: &[(PulledUser, String)],
+        page: &[Digested],
         now: Micros,
     ) -> Result<Self, Error> {
-        let ids: Vec<String> = page
-            .iter()
-            .map(|(user, _)| user.source_id.clone())
-            .collect();
+        let ids: Vec<String> = page.iter().map(|it| it.user.source_id.clone()).collect();
         let known: HashMap<String, KnownUser> = source::users(tx.conn(), &source.connection, &ids)?
             .into_iter()
             .map(|it| (it.source_id.clone(), it))
             .collect();
         let (mut names, mut external) = (Vec::new(), Vec::new());
-        for (user, digest) in page {
-            if known
-                .get(&user.source_id)
-                .is_none_or(|it| !is_same(it, digest))
-            {
-                names.push(scim::fold::fold_text(&user.user_name));
-                external.push(user.source_id.clone());
-                external.extend(user.external_id.clone());
-            }
+        for Digested { user, .. } in page {
+            names.push(scim::fold::fold_text(&user.user_name));
+            external.push(user.source_id.clone());
+            external.extend(user.external_id.clone());
         }
         let candidates = source::candidates(tx.conn(), &source.connection, &names, &external)?;
         Ok(Self {
@@ -470,23 +501,16 @@ impl<'a> Taking<'a> {
             now,
             known,
             candidates,
-            same: Vec::new(),
+            revoked: Vec::new(),
         })
     }
 
     fn one(
         &mut self,
         tx: &mut Tx<'_>,
-        user: &PulledUser,
-        digest: &str,
+        Digested { user, digest }: &Digested,
     ) -> Result<(Option<String>, Took, bool), Error> {
         let known = self.known.get(&user.source_id);
-        if let Some(known) = known
-            && is_same(known, digest)
-        {
-            self.same.push(user.source_id.clone());
-            return Ok((Some(known.mirrored.id.clone()), Took::Unchanged, false));
-        }
         let name_ci = scim::fold::fold_text(&user.user_name);
         let row = pick(
             &user.source_id,
@@ -503,7 +527,7 @@ impl<'a> Taking<'a> {
                 return Ok((None, Took::Stale, false));
             }
             if row.revoked && !self.pass.revive {
-                self.same.push(user.source_id.clone());
+                self.revoked.push(user.source_id.clone());
                 return Ok((None, Took::Revoked, false));
             }
             return self.create(tx, user, digest);
@@ -903,6 +927,7 @@ fn remove_user(
 fn is_same(known: &KnownUser, digest: &str) -> bool {
     known.mirrored.deleted_at.is_none()
         && known.digest == digest
+        && !digest.is_empty()
         && known.version == known.mirrored.version
 }
 
@@ -928,10 +953,13 @@ fn refs(ids: &[String]) -> Vec<MemberRef> {
         .collect()
 }
 
-/// Stands for what was read, so that the same is known without comparing.
+/// Stands for what was read, so that the same is known without comparing. Empty, which is never the same, if it
+/// cannot be told.
 fn digest(user: &PulledUser) -> String {
-    let text = json!([user.external_id, user.doc]).to_string();
-    let hash = Sha256::digest(text.as_bytes());
+    let Ok(text) = serde_json::to_vec(&(&user.external_id, &user.doc)) else {
+        return String::new();
+    };
+    let hash = Sha256::digest(&text);
     hash.iter()
         .take(16)
         .map(|byte| format!("{byte:02x}"))

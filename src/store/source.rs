@@ -302,18 +302,23 @@ pub fn users_covered(
     connection: &ConnectionId,
     run: i64,
 ) -> Result<Coverage, Error> {
-    let mine = || {
-        source_user::table
-            .inner_join(scim_user::table)
-            .filter(source_user::connection_id.eq(connection.as_str().to_owned()))
-            .filter(scim_user::deleted_at.is_null())
+    let mine =
+        || source_user::table.filter(source_user::connection_id.eq(connection.as_str().to_owned()));
+    // From the few that are gone, not through the documents of everybody.
+    let gone = || {
+        scim_user::table
+            .inner_join(source_user::table)
+            .filter(scim_user::connection_id.eq(connection.as_str().to_owned()))
+            .filter(scim_user::deleted_at.is_not_null())
     };
+    let seen = source_user::seen_run.eq(run);
+    let known: i64 = mine().count().get_result(conn)?;
+    let known_gone: i64 = gone().count().get_result(conn)?;
+    let all_seen: i64 = mine().filter(seen).count().get_result(conn)?;
+    let gone_seen: i64 = gone().filter(seen).count().get_result(conn)?;
     Ok(Coverage {
-        known: mine().count().get_result(conn)?,
-        seen: mine()
-            .filter(source_user::seen_run.eq(run))
-            .count()
-            .get_result(conn)?,
+        known: known - known_gone,
+        seen: all_seen - gone_seen,
     })
 }
 
@@ -735,7 +740,8 @@ pub fn not_granted(
 ) -> Result<Vec<GrantChange>, Error> {
     let rows: Vec<(String, String, bool)> = scim_user::table
         .filter(scim_user::connection_id.eq(connection.as_str()))
-        .filter(scim_user::granted.eq(false))
+        // As the index has it, which is of these few only.
+        .filter(diesel::dsl::not(scim_user::granted))
         .filter(scim_user::deleted_at.is_null())
         .order(scim_user::id)
         .limit(limit)

@@ -15,9 +15,6 @@ use crate::process;
 
 /// How old what is in a domain is, in microseconds.
 const AGE_US: i64 = 30 * 60 * 1_000_000;
-/// Most rows on a page.
-const PAGE: usize = 1000;
-
 /// How large a domain is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
@@ -44,11 +41,7 @@ pub(crate) struct Reading {
 impl Reading {
     /// Fills a domain and applies a connection that reads it.
     pub(crate) fn new(folder: &Path, database: &str, size: Size) -> anyhow::Result<Self> {
-        let options = DomainOptions {
-            keep_requests: 1,
-            ..DomainOptions::default()
-        };
-        let domain = IdcsDomain::start(options)?;
+        let domain = IdcsDomain::start(DomainOptions::default())?;
         // What is there has not changed for so long that a run of what changed lately does not see it.
         let now = Clock::System.now();
         domain.set_now(now - AGE_US);
@@ -79,7 +72,7 @@ impl Reading {
             format!(
                 "[[connection]]\nname = \"bench\"\nkind = \"oracle-idcs\"\nbase_url = \"{}\"\n\
                  client_id = \"usher-client\"\nclient_secret = {{ env = \"BENCH_SECRET\" }}\n\
-                 requests_per_second = 1000\n",
+                 requests_per_second = 10000\n",
                 domain.url()
             ),
         )?;
@@ -104,6 +97,7 @@ impl Reading {
         reason = "the child is looked at now and then; nothing else runs here"
     )]
     pub(crate) fn sync(&self, full: bool) -> anyhow::Result<Sync> {
+        self.domain.clear_requests();
         let mut arguments = vec!["sync", "bench", "--json"];
         if full {
             arguments.push("--full");
@@ -131,12 +125,13 @@ impl Reading {
         })
     }
 
-    /// Fetches and parses what a full run reads.
+    /// Fetches and parses the very pages that the last run read, one after the other.
     #[expect(
         clippy::disallowed_methods,
         reason = "a client without limits is the baseline"
     )]
     pub(crate) async fn bare(&self) -> anyhow::Result<Duration> {
+        let requests = self.domain.requests();
         let started = Instant::now();
         let client = reqwest::Client::new();
         let url = self.domain.url();
@@ -150,55 +145,14 @@ impl Reading {
             .json()
             .await?;
         let token = token["access_token"].as_str().context("no token")?;
-        let get = async |path: String| -> anyhow::Result<Value> {
+        for request in requests.iter().filter(|it| it.method == "GET") {
             let answer = client
-                .get(format!("{url}{path}"))
+                .get(format!("{url}{}", request.path))
+                .query(&request.query)
                 .bearer_auth(token)
                 .send()
                 .await?;
-            Ok(answer.json().await?)
-        };
-        let mut groups = Vec::new();
-        for list in ["Users", "Groups"] {
-            let mut start = 1;
-            loop {
-                let attributes = if list == "Users" {
-                    "userName,displayName,active,name,emails,meta"
-                } else {
-                    "displayName,meta"
-                };
-                let path = format!(
-                    "/admin/v1/{list}?attributes={attributes}&startIndex={start}&count={PAGE}"
-                );
-                let page = get(path).await?;
-                let rows = page["Resources"].as_array().map_or(&[][..], Vec::as_slice);
-                if list == "Groups" {
-                    groups.extend(
-                        rows.iter()
-                            .filter_map(|it| it["id"].as_str())
-                            .map(ToOwned::to_owned),
-                    );
-                }
-                start += rows.len();
-                if rows.is_empty() || start > page["totalResults"].as_u64().unwrap_or(0) as usize {
-                    break;
-                }
-            }
-        }
-        for group in groups.iter().skip(1) {
-            let mut start = 1;
-            loop {
-                let path = format!(
-                    "/admin/v1/Groups/{group}?attributes=displayName,members[startIndex={start}%26count={PAGE}]"
-                );
-                let page = get(path).await?;
-                let rows = page["members"].as_array().map_or(0, Vec::len);
-                start += rows;
-                // As many requests as usher sends: a page shorter than the first, or than 50, ends the list.
-                if rows == 0 || rows < 50 || (start > rows + 1 && rows < PAGE) {
-                    break;
-                }
-            }
+            answer.error_for_status()?.json::<Value>().await?;
         }
         Ok(started.elapsed())
     }

@@ -8,6 +8,9 @@ import json
 import pathlib
 import sys
 
+# Bytes: enough for some thousand short inputs, which are most of what there is to reach.
+LIMIT = 1_000_000
+
 
 def unpack(file, folder):
     folder.mkdir(parents=True, exist_ok=True)
@@ -24,7 +27,13 @@ def pack(folder, file):
         except UnicodeDecodeError:
             # No parser gets to see it.
             continue
-    file.write_text("".join(json.dumps(text) + "\n" for text in sorted(kept)))
+    lines, size = [], 0
+    for text in sorted(kept, key=lambda text: (len(text), text)):
+        lines.append(json.dumps(text) + "\n")
+        size += len(lines[-1])
+        if size > LIMIT:
+            break
+    file.write_text("".join(sorted(lines)))
 
 
 action, one, other = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])

@@ -156,6 +156,7 @@ CREATE INDEX scim_user_tombstone ON scim_user (connection_id, id) WHERE deleted_
 CREATE INDEX scim_user_external ON scim_user (connection_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX scim_user_display ON scim_user (connection_id, display_name_ci);
 CREATE INDEX scim_user_modified ON scim_user (connection_id, modified_at);
+CREATE INDEX scim_user_not_granted ON scim_user (connection_id, id) WHERE NOT granted;
 
 -- For `emails.value` filters.
 CREATE TABLE user_email (
