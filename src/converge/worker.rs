@@ -427,7 +427,7 @@ impl Engine {
             if self.is_paused(&target.id) {
                 return Err(Stop::Later(PAUSED.to_owned()));
             }
-            self.begin(&mut job).await?;
+            self.begin(&mut job, client.capabilities()).await?;
         }
         let mut done: Vec<(Action, Applied)> = Vec::new();
         let mut failed: Option<(Action, Failure)> = None;
@@ -613,7 +613,7 @@ impl Engine {
 
     /// One transaction: the lease is still ours, the account is marked, and what is about to be made is
     /// written down as ours. After a crash the target is read before this row is trusted.
-    async fn begin(&self, job: &mut Work<'_>) -> Result<(), Stop> {
+    async fn begin(&self, job: &mut Work<'_>, can: &Capabilities) -> Result<(), Stop> {
         let now = self.clock.now();
         let account = match &job.account {
             Some(account) => Account {
@@ -642,6 +642,12 @@ impl Engine {
                 owner: Owner::Created,
                 standing: Standing::Expected,
                 remote_id: None,
+                ..account
+            },
+            // Should the answer never come, nobody can tell which address is there, and one that was wanted before
+            // may be wanted again: it is unknown until one was sent and taken.
+            _ if !can.reads_email && job.plan.actions.iter().any(sends_email) => Account {
+                email: String::new(),
                 ..account
             },
             _ => account,
@@ -698,6 +704,11 @@ impl Engine {
             })
             .await?
     }
+}
+
+/// Whether this changes the address of an account that is there.
+fn sends_email(action: &Action) -> bool {
+    matches!(action, Action::UpdateUser { email: Some(_), .. })
 }
 
 /// Whether this says that the account cannot be made: because there is one, perhaps.

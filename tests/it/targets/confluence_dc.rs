@@ -908,6 +908,42 @@ async fn a_pushed_person_appears_changes_leaves_and_comes_back() {
     }
 }
 
+/// Confluence shows no addresses, so what was sent without an answer can only be sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_whose_answer_was_lost_does_not_stay_when_the_former_one_is_wanted_again() {
+    let (f, confluence) = fixture(ConfluenceOptions::default());
+    let target = Arc::clone(&f.target);
+    let connect = Arc::new(move |_: &_| Ok(Arc::clone(&target)));
+    let app = App::connected(&sqlite(), connect).await;
+    app.apply(CONFIGURATION).await;
+    let token = app.token("corp").await;
+    let person = |address: &str| {
+        Some(json!({
+            "userName": "ada", "displayName": "Ada", "emails": [{"value": address, "primary": true}],
+        }))
+    };
+    let ada = app
+        .send(&token, "POST", "/Users", person("ada@example.com"))
+        .await;
+    let path = format!("/Users/{}", ada.id());
+    app.drain().await;
+    let lost = Fault::once(FaultKind::DropAfter).only(Only::path("/admin/user/ada"));
+    confluence.fault(lost);
+    app.send(&token, "PUT", &path, person("ada@example.org"))
+        .await;
+    app.drain().await;
+    let email = || confluence.user("ada").unwrap().email;
+    assert_eq!(email(), "ada@example.org");
+    app.send(&token, "PUT", &path, person("ada@example.com"))
+        .await;
+    app.pass(Duration::from_secs(60), 5).await;
+    assert_eq!(email(), "ada@example.com");
+    let writes = confluence.writes();
+    app.pass(Duration::from_secs(600), 2).await;
+    assert_eq!(confluence.writes(), writes);
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_fits_the_vendors_description() {
     let file = description("USHER_OPENAPI_CONFLUENCE", "confluence-dc-10.0.3.json");
