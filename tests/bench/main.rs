@@ -333,14 +333,14 @@ impl Bench {
             );
             // In turns, because the machine is not the same from one second to the next.
             let (mut again, mut bare) = (Vec::new(), Vec::new());
-            for _ in 0..if size.users > 100_000 { 1 } else { 3 } {
+            let turns = if size.users > 100_000 { 1 } else { 3 };
+            for _ in 0..turns {
                 again.push(reading.sync(true)?);
                 bare.push(self.runtime.block_on(reading.bare())?.as_secs_f64());
             }
             again.sort_by_key(|it| it.took);
             bare.sort_by(f64::total_cmp);
-            let middle = again.len() / 2;
-            let (again, bare) = (&again[middle], bare[middle]);
+            let (again, bare) = (&again[turns / 2], bare[turns / 2]);
             println!(
                 "  without a change: {:.2} s, {}",
                 again.took.as_secs_f64(),

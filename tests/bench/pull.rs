@@ -15,6 +15,7 @@ use crate::process;
 
 /// How old what is in a domain is, in microseconds.
 const AGE_US: i64 = 30 * 60 * 1_000_000;
+
 /// How large a domain is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {

@@ -4,6 +4,8 @@ use usher::config::file;
 use usher::http::HELP_PAGES;
 use usher::mapping::Rules;
 
+use super::harness::files_below;
+
 const README: &str = include_str!("../../README.md");
 
 /// The fenced blocks of one language.
@@ -119,25 +121,15 @@ fn sources() -> Vec<String> {
     read_below(&["src", "tests"], &["rs"])
 }
 
-/// The files of these kinds in and below folders.
+/// What is in the files of these kinds in and below folders.
 fn read_below(folders: &[&str], kinds: &[&str]) -> Vec<String> {
     let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders: Vec<_> = folders.iter().map(|folder| top.join(folder)).collect();
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|e| kinds.iter().any(|kind| e == *kind))
-            {
-                found.push(std::fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    found
+    let files = folders
+        .iter()
+        .flat_map(|folder| files_below(&top.join(folder), kinds));
+    files
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect()
 }
 
 /// The table of where each setting stands names what pages, API and file have.

@@ -396,9 +396,14 @@ async fn whom_a_push_took_away_stays_away_until_a_push_or_a_person_says_otherwis
         world.app.drain().await;
         push.revoke(&first).await;
         world.later(600);
-        for _ in 0..2 {
+        for number in [2, 3] {
             let report = world.run(Extent::Full).await;
             assert_eq!(report.counts.revoked, 1, "{report:?}");
+            // Who is gone here counts neither as known nor as seen, although the domain shows it.
+            let id = world.connection().await.id;
+            let covered = move |conn: &mut _| source::users_covered(conn, &id, number);
+            let covered = world.app.store().read(covered).await.unwrap();
+            assert_eq!((covered.known, covered.seen), (1, 1));
             world.app.drain().await;
             assert_eq!(world.mirror().await.len(), 1);
             assert!(!world.memory.user("ada@example.com").unwrap().active);

@@ -1,7 +1,9 @@
 //! The rules of the house, read from the sources: who imports whom, what names what, how files begin.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::harness::files_below;
 
 /// Who may import whom. `src/lib.rs` shows the same table to people.
 const LAYERS: &[(u8, &str, &str)] = &[
@@ -73,8 +75,7 @@ struct Source {
 }
 
 fn sources() -> Vec<Source> {
-    let mut files = Vec::new();
-    collect(&root().join("src"), &mut files);
+    let mut files = files_below(&root().join("src"), &["rs"]);
     files.sort();
     assert!(files.len() > 50, "only {} files", files.len());
     let all: Vec<Source> = files
@@ -129,17 +130,6 @@ fn sources() -> Vec<Source> {
             source
         })
         .collect()
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            files.push(path);
-        }
-    }
 }
 
 /// The names of `#[cfg(test)] mod name;`.
@@ -442,9 +432,7 @@ fn every_file_says_why_it_exists() {
             source.name
         );
     }
-    let mut tests = Vec::new();
-    collect(&root().join("tests/it"), &mut tests);
-    for path in tests {
+    for path in files_below(&root().join("tests/it"), &["rs"]) {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("//! "), "{}", path.display());
     }

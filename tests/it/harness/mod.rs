@@ -94,6 +94,24 @@ pub fn skip(what: &str) {
     eprintln!("SKIPPED: {what}");
 }
 
+/// The files of these kinds in a folder and below it.
+pub fn files_below(folder: &std::path::Path, kinds: &[&str]) -> Vec<PathBuf> {
+    let mut folders = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = path.extension().and_then(std::ffi::OsStr::to_str);
+            if path.is_dir() {
+                folders.push(path);
+            } else if kind.is_some_and(|kind| kinds.contains(&kind)) {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
 /// The Python that has the packages of `tests/python/requirements.txt`, if there is one.
 pub fn python() -> Option<PathBuf> {
     let python = std::env::var_os("USHER_PYTHON").map(PathBuf::from);
