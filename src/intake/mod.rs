@@ -18,7 +18,8 @@ use self::members::Affected;
 use crate::clock::{Clock, Micros};
 use crate::domain::{ConnectionId, ConnectionKind, UserId};
 use crate::scim::patch::PatchOp;
-use crate::scim::{self, Dialect, ResourceType};
+use crate::scim::resource::Change;
+use crate::scim::{self, Dialect, Doc, ResourceType};
 use crate::store::bell::Bell;
 use crate::store::work::Priority;
 use crate::store::{Store, Stored, Tx, groups, users, work};
@@ -51,6 +52,12 @@ pub enum Edit {
     Put(Value),
     /// RFC 7644 section 3.5.2.
     Patch(Vec<PatchOp>),
+}
+
+/// A resource that is to be stored.
+enum New {
+    User(users::Prepared),
+    Group(Doc),
 }
 
 /// What a write made of a resource.
@@ -134,40 +141,35 @@ impl Intake {
         rt: ResourceType,
         body: Value,
     ) -> Result<Written, Error> {
-        let change = scim::resource::parse_create(rt, source.dialect, body)?;
-        let may_have_links = !change.members.is_empty();
-        let user = match rt {
-            ResourceType::User => Some(users::prepare(&change.doc)?),
-            ResourceType::Group => None,
+        let Change { doc, members } = scim::resource::parse_create(rt, source.dialect, body)?;
+        let may_have_links = !members.is_empty();
+        // Made here, and taken apart here: what the writing thread is given costs every other write time.
+        let new = match rt {
+            ResourceType::User => New::User(users::prepare(&doc)?),
+            ResourceType::Group => New::Group(doc),
         };
         let now = self.now();
         let stored = self
             .store
             .write(move |tx| -> Result<Stored<String>, Error> {
                 let mut affected = Affected::default();
-                let stored = match &user {
-                    Some(user) => {
+                let stored = match &new {
+                    New::User(user) => {
                         let stored = users::insert(tx, &source.connection, user, now)?;
                         members::edit_groups_of(
                             tx,
                             &source,
                             &stored.id,
-                            &change.members,
+                            &members,
                             now,
                             &mut affected,
                         )?;
                         affected.user(&stored.id);
                         stored
                     }
-                    None => {
-                        let stored = groups::insert(tx, &source.connection, &change.doc, now)?;
-                        members::edit_members_of(
-                            tx,
-                            &source,
-                            &stored.id,
-                            &change.members,
-                            &mut affected,
-                        )?;
+                    New::Group(doc) => {
+                        let stored = groups::insert(tx, &source.connection, doc, now)?;
+                        members::edit_members_of(tx, &source, &stored.id, &members, &mut affected)?;
                         stored
                     }
                 };

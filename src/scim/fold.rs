@@ -5,11 +5,16 @@
 //! text is lower-cased unless the schema says that its case matters; instants are written in one form. Two
 //! texts are then equal if their bytes are, in memory and in either database alike.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::convert::Infallible;
+
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde_json::Value;
 
 use super::schema::{self, Attribute, Kind};
-use super::{Doc, ResourceType};
+use super::{Doc, ResourceType, resource};
 
 /// Lower case by Unicode, without regard to language: what the user directories of the Atlassian products do.
 pub fn fold_text(text: &str) -> String {
@@ -24,83 +29,182 @@ pub fn fold_instant(text: &str) -> Option<String> {
 
 /// Folds a resource or any part of its top level.
 pub fn fold(rt: ResourceType, doc: &Doc) -> Value {
-    let mut folded = Map::new();
-    for (name, value) in doc {
-        let elements = if name.to_ascii_lowercase().starts_with("urn:") {
-            let known = schema::extension(name);
-            elements(value, &mut |element| extension(element, known))
+    value_of(&parts(doc, |name| Rule::of_top(rt, name)))
+}
+
+/// The text of what [`fold`] makes, without making it first: it is part of every push.
+pub fn fold_to_text(rt: ResourceType, doc: &Doc) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Parts(&parts(doc, |name| Rule::of_top(rt, name))))
+}
+
+/// How a value is folded.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// As one of this attribute.
+    Attribute(Option<&'static Attribute>),
+    /// As an extension with these attributes.
+    Extension(Option<&'static [Attribute]>),
+}
+
+impl Rule {
+    fn of_top(rt: ResourceType, name: &str) -> Self {
+        if resource::is_urn(name) {
+            Self::Extension(schema::extension(name))
         } else {
-            of_attribute(schema::attribute(rt, name), value)
-        };
-        put(&mut folded, name, elements);
-    }
-    Value::Object(folded)
-}
-
-fn extension(value: &Value, known: Option<&'static [Attribute]>) -> Option<Value> {
-    match value {
-        Value::Object(object) => {
-            let mut folded = Map::new();
-            for (name, value) in object {
-                let attribute = known.and_then(|known| schema::find(known, name));
-                put(&mut folded, name, of_attribute(attribute, value));
-            }
-            (!folded.is_empty()).then_some(Value::Object(folded))
+            Self::Attribute(schema::attribute(rt, name))
         }
-        other => scalar(None, other),
     }
-}
 
-fn of_attribute(attribute: Option<&'static Attribute>, value: &Value) -> Vec<Value> {
-    elements(value, &mut |element| match element {
-        Value::Object(object) => {
-            let mut folded = Map::new();
-            for (name, value) in object {
-                put(
-                    &mut folded,
-                    name,
-                    of_attribute(attribute.and_then(|a| a.sub(name)), value),
-                );
+    fn of_part(self, name: &str) -> Self {
+        Self::Attribute(match self {
+            Self::Attribute(attribute) => attribute.and_then(|a| a.sub(name)),
+            Self::Extension(known) => known.and_then(|known| schema::find(known, name)),
+        })
+    }
+
+    fn text(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::Attribute(Some(a)) if a.kind == Kind::DateTime => {
+                fold_instant(text).map_or_else(|| lower(text), Cow::Owned)
             }
-            (!folded.is_empty()).then_some(Value::Object(folded))
+            Self::Attribute(Some(a)) if a.case_exact => Cow::Borrowed(text),
+            _ => lower(text),
         }
-        other => scalar(attribute, other),
-    })
-}
-
-/// The elements of a value, arrays in arrays flattened.
-fn elements(value: &Value, each: &mut dyn FnMut(&Value) -> Option<Value>) -> Vec<Value> {
-    match value {
-        Value::Array(values) => values.iter().flat_map(|v| elements(v, each)).collect(),
-        other => each(other).into_iter().collect(),
     }
 }
 
-fn scalar(attribute: Option<&'static Attribute>, value: &Value) -> Option<Value> {
+/// A named value that is not empty.
+struct Part<'a> {
+    name: Cow<'a, str>,
+    rule: Rule,
+    value: &'a Value,
+}
+
+/// The parts of an object. Two spellings of one name are one attribute with the values of both, so those of one name
+/// stand side by side.
+fn parts<'a>(object: &'a Doc, rule: impl Fn(&str) -> Rule) -> Vec<Part<'a>> {
+    let mut parts: Vec<Part<'a>> = object
+        .iter()
+        .filter(|(_, value)| !is_blank(value))
+        .map(|(name, value)| Part {
+            name: lower(name),
+            rule: rule(name),
+            value,
+        })
+        .collect();
+    let mut names: Vec<&str> = parts.iter().map(|part| &*part.name).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|two| two[0] == two[1]) {
+        let mut first: HashMap<String, usize> = HashMap::new();
+        for (index, part) in parts.iter().enumerate() {
+            first.entry(part.name.to_string()).or_insert(index);
+        }
+        parts.sort_by_key(|part| first.get(&*part.name).copied());
+    }
+    parts
+}
+
+fn is_same_name(a: &Part<'_>, b: &Part<'_>) -> bool {
+    a.name == b.name
+}
+
+/// Whether nothing is left of a value.
+fn is_blank(value: &Value) -> bool {
     match value {
-        Value::Null => None,
-        Value::String(text) if text.is_empty() => None,
-        Value::String(text) => Some(Value::String(match attribute {
-            Some(a) if a.kind == Kind::DateTime => {
-                fold_instant(text).unwrap_or_else(|| fold_text(text))
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.iter().all(is_blank),
+        Value::Object(object) => object.values().all(is_blank),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Calls `each` for the elements of a value, arrays in arrays flattened.
+fn elements<'a, E>(
+    value: &'a Value,
+    each: &mut dyn FnMut(&'a Value) -> Result<(), E>,
+) -> Result<(), E> {
+    match value {
+        Value::Array(values) => values.iter().try_for_each(|v| elements(v, each)),
+        other if is_blank(other) => Ok(()),
+        other => each(other),
+    }
+}
+
+fn lower(text: &str) -> Cow<'_, str> {
+    // What most values are, and nothing needs to be made of it.
+    if text
+        .bytes()
+        .all(|b| b.is_ascii() && !b.is_ascii_uppercase())
+    {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(fold_text(text))
+    }
+}
+
+fn value_of(parts: &[Part<'_>]) -> Value {
+    let folded = parts.chunk_by(is_same_name).map(|same| {
+        let mut values = Vec::new();
+        for part in same {
+            let Ok(()) = elements::<Infallible>(part.value, &mut |element| {
+                values.push(element_of(part.rule, element));
+                Ok(())
+            });
+        }
+        (same[0].name.to_string(), Value::Array(values))
+    });
+    Value::Object(folded.collect())
+}
+
+fn element_of(rule: Rule, element: &Value) -> Value {
+    match element {
+        Value::Object(object) => value_of(&parts(object, |name| rule.of_part(name))),
+        Value::String(text) => Value::String(rule.text(text).into_owned()),
+        other => other.clone(),
+    }
+}
+
+/// Writes what [`value_of`] makes.
+struct Parts<'a>(&'a [Part<'a>]);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for same in self.0.chunk_by(is_same_name) {
+            map.serialize_entry(&same[0].name, &Values(same))?;
+        }
+        map.end()
+    }
+}
+
+/// The values of one name.
+struct Values<'a>(&'a [Part<'a>]);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = serializer.serialize_seq(None)?;
+        for part in self.0 {
+            elements(part.value, &mut |element| {
+                all.serialize_element(&Element(part.rule, element))
+            })?;
+        }
+        all.end()
+    }
+}
+
+/// Writes what [`element_of`] makes.
+struct Element<'a>(Rule, &'a Value);
+
+impl Serialize for Element<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.1 {
+            Value::Object(object) => {
+                Parts(&parts(object, |name| self.0.of_part(name))).serialize(serializer)
             }
-            Some(a) if a.case_exact => text.clone(),
-            _ => fold_text(text),
-        })),
-        other => Some(other.clone()),
-    }
-}
-
-/// Two spellings of one name are one attribute with the values of both.
-fn put(folded: &mut Map<String, Value>, name: &str, values: Vec<Value>) {
-    if values.is_empty() {
-        return;
-    }
-    let entry = folded
-        .entry(fold_text(name))
-        .or_insert_with(|| Value::Array(Vec::new()));
-    if let Value::Array(all) = entry {
-        all.extend(values);
+            Value::String(text) => serializer.serialize_str(&self.0.text(text)),
+            other => other.serialize(serializer),
+        }
     }
 }
 
@@ -110,6 +214,30 @@ mod tests {
 
     use super::*;
 
+    /// Both ways of folding, which have to agree.
+    fn folded(doc: &Value) -> Value {
+        let Value::Object(doc) = doc else { panic!() };
+        let value = fold(ResourceType::User, doc);
+        let text = fold_to_text(ResourceType::User, doc).unwrap();
+        assert_eq!(text, value.to_string());
+        value
+    }
+
+    #[test]
+    fn two_spellings_of_one_name_are_one_attribute() {
+        let doc = json!({
+            "userName": "ada", "Level": 1, "title": "X", "LEVEL": [2, [3]], "name": {"a": "B", "A": "C"},
+            "level": {"Deep": null}, "TITLE": "Y",
+        });
+        assert_eq!(
+            folded(&doc).to_string(),
+            json!({
+                "username": ["ada"], "level": [1, 2, 3], "title": ["x", "y"], "name": [{"a": ["b", "c"]}],
+            })
+            .to_string()
+        );
+    }
+
     #[test]
     fn everything_is_an_array_and_nothing_is_empty() {
         let doc = json!({
@@ -118,9 +246,8 @@ mod tests {
             "emails": [{"value": "Ada@Example.com", "type": "work"}, {}],
             "URN:x:User": {"Level": 3},
         });
-        let Value::Object(doc) = doc else { panic!() };
         assert_eq!(
-            fold(ResourceType::User, &doc),
+            folded(&doc),
             json!({
                 "username": ["ada"], "externalid": ["X1"],
                 "name": [{"givenname": ["ada"]}],

@@ -55,7 +55,7 @@ const READERS: u32 = 6;
 const BATCH: usize = 256;
 /// How long a commit waits for as many writes as the last one had. Writers that wait for their answers send the
 /// next ones together, a moment after the last commit; without this they would be committed in ones and twos.
-const GATHERING: Duration = Duration::from_micros(200);
+const GATHERING: Duration = Duration::from_micros(100);
 /// How often a write is repeated on PostgreSQL before it is refused as busy.
 const ATTEMPTS: u32 = 12;
 
@@ -120,7 +120,7 @@ pub(super) fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
             // such as `usher apply` beside a running server.
             conn.batch_execute(
                 "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; \
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY; \
                  PRAGMA wal_autocheckpoint = 4000;",
             )
             .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;

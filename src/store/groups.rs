@@ -60,7 +60,7 @@ pub fn insert(
             scim_group::display_name_ci.eq(scim::fold::fold_text(&keys.name)),
             scim_group::external_id.eq(keys.external_id.as_deref()),
             scim_group::doc.eq(&text),
-            scim_group::search.eq(search_text(ResourceType::Group, doc)),
+            scim_group::search.eq(search_text(ResourceType::Group, doc)?),
             scim_group::version.eq(1),
             scim_group::created_at.eq(now),
             scim_group::modified_at.eq(now),
@@ -120,7 +120,7 @@ pub fn save(
                 scim_group::display_name_ci.eq(scim::fold::fold_text(&keys.name)),
                 scim_group::external_id.eq(keys.external_id.as_deref()),
                 scim_group::doc.eq(&text),
-                scim_group::search.eq(search_text(ResourceType::Group, doc)),
+                scim_group::search.eq(search_text(ResourceType::Group, doc)?),
                 scim_group::modified_at.eq(now),
             ))
             .execute(tx.conn())?;

@@ -113,8 +113,8 @@ pub(super) fn doc_text(doc: &Doc) -> Result<String, Error> {
 }
 
 /// The folded form for filters.
-pub(super) fn search_text(rt: ResourceType, doc: &Doc) -> String {
-    scim::fold::fold(rt, doc).to_string()
+pub(super) fn search_text(rt: ResourceType, doc: &Doc) -> Result<String, Error> {
+    scim::fold::fold_to_text(rt, doc).map_err(|e| Error::Corrupt(e.to_string()))
 }
 
 /// What a document becomes in the table. Making it takes longer than storing it, and needs no transaction.
@@ -140,7 +140,7 @@ pub fn prepare(doc: &Doc) -> Result<Prepared, Error> {
         display_name_ci: keys.display_name.as_deref().map(scim::fold::fold_text),
         active: keys.active,
         doc: doc_text(doc)?,
-        search: search_text(ResourceType::User, doc),
+        search: search_text(ResourceType::User, doc)?,
         emails_ci: folded(&keys.emails),
     })
 }

@@ -37,6 +37,10 @@ use people::People;
 use process::Server;
 use raw::Raw;
 
+// What the `usher` program has, for the servers that are started from here and their baselines alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How fast the SCIM server is, in ratios to baselines of the same run.
 #[derive(Parser)]
 #[command(name = "cargo bench --")]

@@ -112,7 +112,7 @@ impl Raw {
                 Ok(Rows {
                     id: new_id(),
                     doc: serde_json::to_string(&change.doc)?,
-                    search: fold::fold(ResourceType::User, &change.doc).to_string(),
+                    search: fold::fold_to_text(ResourceType::User, &change.doc)?,
                     name,
                 })
             })

@@ -83,7 +83,8 @@ fn bodies(text: &str) {
     for dialect in DIALECTS {
         for rt in TYPES {
             if let Ok(change) = resource::parse_create(rt, dialect, body.clone()) {
-                fold::fold(rt, &change.doc);
+                let folded = fold::fold(rt, &change.doc).to_string();
+                assert_eq!(fold::fold_to_text(rt, &change.doc).ok(), Some(folded));
                 resource::keys(rt, &change.doc);
             }
             let _ = resource::apply_put(rt, dialect, &document(rt), body.clone());
