@@ -378,9 +378,10 @@ impl Usher {
             return Ok(());
         };
         let asked = Instant::now();
-        // Ctrl-C on a terminal has reached it already; then this one comes too late, which is fine.
-        let _ = Command::new("kill")
-            .arg(child.id().to_string())
+        // Ctrl-C on a terminal has reached it already; then this one comes too late, which is fine. The shell's own
+        // `kill`: the program of that name is no part of a small Debian.
+        let _ = Command::new("sh")
+            .args(["-c", "kill $0", &child.id().to_string()])
             .stderr(Stdio::null())
             .status();
         while self.ended()?.is_none() {

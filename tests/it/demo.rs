@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::harness::skip;
+use super::harness::{signal, skip};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -66,7 +66,7 @@ async fn what_the_demo_leaves_running_answers_as_printed() {
     } else {
         skip("curl is not installed");
     }
-    assert!(demo.end("-INT").await.success(), "{}", demo.text());
+    assert!(demo.end("INT").await.success(), "{}", demo.text());
     let scim = turn
         .lines()
         .find_map(|it| it.trim().strip_prefix("Usher's SCIM URL"));
@@ -99,9 +99,8 @@ impl Demo {
         }
     }
 
-    async fn end(&mut self, signal: &str) -> ExitStatus {
-        let id = self.child.id().to_string();
-        Command::new("kill").args([signal, &id]).status().unwrap();
+    async fn end(&mut self, name: &str) -> ExitStatus {
+        signal(self.child.id(), name);
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -116,9 +115,8 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            // Not `kill`, which would leave its Usher behind.
-            let id = self.child.id().to_string();
-            let _ = Command::new("kill").arg(id).status();
+            // Not SIGKILL, which would leave its Usher behind.
+            signal(self.child.id(), "TERM");
             let _ = self.child.wait();
         }
     }

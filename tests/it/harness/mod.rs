@@ -14,7 +14,7 @@ use usher::store::Store;
 
 pub use products::{Account, Product, credential};
 pub use receiver::Receiver;
-pub use server::{App, Process, Reply, form, get, get_text, kind_of, reachable, status};
+pub use server::{App, Process, Reply, form, get, get_text, kind_of, reachable, signal, status};
 
 /// A port that nobody has at the moment.
 pub fn free_port() -> u16 {

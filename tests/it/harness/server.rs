@@ -369,8 +369,7 @@ impl Process {
 
     /// SIGTERM, and its exit status.
     pub fn terminate(mut self) -> std::process::ExitStatus {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").arg(&id).status().unwrap().success());
+        signal(self.child.id(), "TERM");
         self.child.wait().unwrap()
     }
 
@@ -385,6 +384,13 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal to a process that runs. By the shell's own `kill`: the program of that name is no part of a small
+/// Debian.
+pub fn signal(process: u32, name: &str) {
+    let kill = ["-c", "kill -s $0 $1", name, &process.to_string()];
+    assert!(Command::new("sh").args(kill).status().unwrap().success());
 }
 
 /// Gets a URL.
