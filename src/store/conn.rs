@@ -120,7 +120,7 @@ pub(super) fn open(url: &DatabaseUrl) -> ConnectionResult<AnyConn> {
             // such as `usher apply` beside a running server.
             conn.batch_execute(
                 "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY; \
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY; \
                  PRAGMA wal_autocheckpoint = 4000;",
             )
             .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
@@ -179,6 +179,7 @@ pub struct Pool {
 #[derive(Clone)]
 pub struct Store {
     readers: diesel::r2d2::Pool<Manager>,
+    threads: Arc<Threads>,
     permits: Arc<Semaphore>,
     slow: Arc<SlowDisk>,
     population: Arc<AtomicU64>,
@@ -217,6 +218,7 @@ impl Store {
             .transpose()?;
         Ok(Self {
             readers,
+            threads: Arc::new(Threads::new()?),
             permits: Arc::new(Semaphore::new(READERS as usize)),
             slow: Arc::new(SlowDisk::new()),
             population: Arc::default(),
@@ -261,14 +263,14 @@ impl Store {
             .await
             .map_err(|_| Error::Closed)?;
         let pool = self.readers.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut conn = checkout(&pool)?;
-            let result = f(&mut conn);
-            drop(permit);
-            result
-        })
-        .await
-        .map_err(|_| Error::Panicked)?
+        self.threads
+            .run(move || {
+                let mut conn = checkout(&pool)?;
+                let result = f(&mut conn);
+                drop(permit);
+                result
+            })
+            .await?
     }
 
     /// Runs queries that find a few rows by an index, and change nothing.
@@ -331,16 +333,15 @@ impl Store {
                 .await
                 .map_err(|_| Error::Closed)?;
             let pool = self.readers.clone();
-            let (back, outcome) = tokio::task::spawn_blocking(move || {
+            let outcome = self.threads.run(move || {
                 let outcome = match checkout(&pool) {
                     Ok(mut conn) => one_transaction(&mut conn, &mut f),
                     Err(e) => Outcome::Failed(E::from(e)),
                 };
                 drop(permit);
                 (f, outcome)
-            })
-            .await
-            .map_err(|_| Error::Panicked)?;
+            });
+            let (back, outcome) = outcome.await?;
             f = back;
             match outcome {
                 Outcome::Done(value) => return Ok(value),
@@ -350,6 +351,40 @@ impl Store {
             }
             let wait_ms = rand::random_range(1..=(2u64 << attempt.min(7)));
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+}
+
+/// The threads that wait for the database: as many as there are connections, for all of the server. Each thread of
+/// the server would otherwise make its own, and dozens in a burst of requests; and whatever else waits, such as a
+/// name server that does not answer, is in nobody's way here.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Threads {
+    fn new() -> Result<Self, Error> {
+        // No task runs on it, so nothing needs to drive it.
+        tokio::runtime::Builder::new_current_thread()
+            .thread_name("store-reader")
+            .max_blocking_threads(READERS as usize)
+            .build()
+            .map(|runtime| Self(Some(runtime)))
+            .map_err(|e| Error::Open(format!("cannot start the threads of the database: {e}")))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let runtime = self.0.as_ref().ok_or(Error::Closed)?;
+        runtime.spawn_blocking(f).await.map_err(|_| Error::Panicked)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // A runtime that is dropped waits for its threads, which a task must not do.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }
@@ -550,6 +585,8 @@ fn depth(conn: &mut AnyConn) -> Option<u32> {
 
 /// Starts the thread that writes to SQLite. It ends when the last [`Store`] is dropped.
 fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, Error> {
+    // It alone keeps its pages from one write to the next: readers start anew after each commit of another.
+    conn.batch_execute("PRAGMA cache_size = -4096")?;
     let (sender, queue) = std::sync::mpsc::sync_channel::<Job>(1024);
     std::thread::Builder::new()
         .name("store-writer".to_owned())
