@@ -111,6 +111,9 @@ kind = "oracle-idcs"
 base_url = {domain}
 client_id = "usher-client"
 client_secret = {{ file = {secret_file} }}
+# Whoever signs in waits for an account no longer than this; 2 s without it, which may be little where five products
+# run on one slow machine.
+login_deadline = "10s"
 
 [[target]]
 name = "jira"
