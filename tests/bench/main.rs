@@ -37,7 +37,7 @@ use people::People;
 use process::Server;
 use raw::Raw;
 
-// What the `usher` program has, for the servers that are started from here and their baselines alike.
+// What the `usher` program has: the baselines are given it, too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -83,23 +83,12 @@ const ASKED: usize = 100;
 const MANY: usize = 16;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let mut arguments = std::env::args_os();
-    let program = arguments.next().unwrap_or_default();
-    let role = std::env::args().nth(1);
-    match role.as_deref() {
-        Some(process::AS_USHER) => {
-            return Ok(usher::cli::run(
-                std::iter::once(program).chain(arguments.skip(1)),
-            ));
-        }
-        Some(process::AS_BARE) => {
-            let rest: Vec<String> = std::env::args().skip(2).collect();
-            let [address, body] = rest.as_slice() else {
-                anyhow::bail!("{} takes an address and a file", process::AS_BARE);
-            };
-            return process::serve_bare(address, Path::new(body));
-        }
-        _ => {}
+    if std::env::args().nth(1).as_deref() == Some(process::AS_BARE) {
+        let rest: Vec<String> = std::env::args().skip(2).collect();
+        let [address, body] = rest.as_slice() else {
+            anyhow::bail!("{} takes an address and a file", process::AS_BARE);
+        };
+        return process::serve_bare(address, Path::new(body));
     }
     let options = Options::parse();
     // One thread: the client must leave the processors to the server.

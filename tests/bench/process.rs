@@ -1,5 +1,5 @@
-//! Servers as child processes: this program starts itself again, so that a server's processor time and memory
-//! are its own and can be read from the system.
+//! Servers as child processes, so that a server's processor time and memory are its own and can be read from the
+//! system: the `usher` program, and this program once more as the server that only answers.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -14,26 +14,23 @@ use usher::config::server::DatabaseUrl;
 
 use crate::http::{self, Call};
 
-/// The first argument of a child that is to be the `usher` program.
-pub(crate) const AS_USHER: &str = "as-usher";
 /// The first argument of a child that is to be a server which only answers.
 pub(crate) const AS_BARE: &str = "as-bare";
 
 /// `usher` with these arguments, on a database.
-pub(crate) fn usher(database: &str, arguments: &[&str]) -> anyhow::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+pub(crate) fn usher(database: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_usher"));
     command
-        .arg(AS_USHER)
         .args(arguments)
         .env("USHER_DATABASE_URL", database)
         .env_remove("USHER_LOG")
         .stdin(Stdio::null());
-    Ok(command)
+    command
 }
 
 /// Runs `usher` to its end and returns what it printed.
 pub(crate) fn run(database: &str, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = usher(database, arguments)?.output()?;
+    let output = usher(database, arguments).output()?;
     if !output.status.success() {
         bail!(
             "usher {arguments:?}: {}",
@@ -54,7 +51,7 @@ impl Server {
     pub(crate) async fn usher(database: &str, folder: &Path) -> anyhow::Result<Self> {
         let address = free_address()?;
         let log = folder.join("usher.log");
-        let child = usher(database, &["serve", "--listen", &address.to_string()])?
+        let child = usher(database, &["serve", "--listen", &address.to_string()])
             .stderr(File::create(&log)?)
             .spawn()?;
         let server = Self { child, address };

@@ -104,7 +104,7 @@ impl Reading {
             arguments.push("--full");
         }
         let started = Instant::now();
-        let mut child = process::usher(&self.database, &arguments)?
+        let mut child = process::usher(&self.database, &arguments)
             .env("BENCH_SECRET", "usher-client-secret")
             .stdout(Stdio::piped())
             .spawn()?;
