@@ -40,6 +40,7 @@ const STYLE: &str = "\
     pre { background: light-dark(#f0f2f5, #222a35); padding: .8rem 1rem; overflow-x: auto; border-radius: 5px; } \
     pre code { padding: 0; overflow-wrap: normal; } \
     .table { overflow-x: auto; } \
+    td + td code { overflow-wrap: anywhere; } \
     table { border-collapse: collapse; width: 100%; } \
     th, td { text-align: left; vertical-align: top; padding: .35rem .7rem .35rem 0; \
         border-bottom: 1px solid light-dark(#d5dae1, #343c48); }";
