@@ -140,17 +140,26 @@ pub(super) fn page(conn: &mut AnyConn, rt: ResourceType, query: &PageQuery) -> R
         // One more at the front, so that the same place is found at once the next time. Only by id is it found.
         let more = if query.sort.is_some() { 0 } else { skip.min(1) };
         let limit = sql.integer(i64::try_from(query.count + more).unwrap_or(i64::MAX));
-        let offset = sql.integer(i64::try_from(skip - more).unwrap_or(i64::MAX));
-        let range = format!("LIMIT {limit} OFFSET {offset}");
+        let offset = i64::try_from(skip - more).unwrap_or(i64::MAX);
         let text = match (&query.sort, &query.after) {
-            (Some(sort), after) => sql.sorted(sort, after.as_ref(), &condition, &range),
+            (Some(sort), after) => {
+                let range = format!("LIMIT {limit} OFFSET {}", sql.integer(offset));
+                sql.sorted(sort, after.as_ref(), &condition, &range)
+            }
             (None, after) => {
-                let onwards = after.as_ref().map_or_else(String::new, |after| {
-                    format!(" AND r.id > {}", sql.text(after.id.clone()))
-                });
+                let onwards = match after {
+                    Some(after) => format!(" AND r.id > {}", sql.text(after.id.clone())),
+                    // What is passed over is counted in the index: PostgreSQL would read the rows themselves.
+                    None if offset > 0 => format!(
+                        " AND r.id >= (SELECT r.id FROM {table} r WHERE {condition} ORDER BY r.id \
+                         LIMIT 1 OFFSET {})",
+                        sql.integer(offset)
+                    ),
+                    None => String::new(),
+                };
                 format!(
                     "SELECT r.id, r.doc, r.version, r.created_at, r.modified_at, NULL FROM {table} r \
-                     WHERE {condition}{onwards} ORDER BY r.id {range}"
+                     WHERE {condition}{onwards} ORDER BY r.id LIMIT {limit}"
                 )
             }
         };
