@@ -143,7 +143,8 @@ impl Intake {
     ) -> Result<Written, Error> {
         let Change { doc, members } = scim::resource::parse_create(rt, source.dialect, body)?;
         let may_have_links = !members.is_empty();
-        // Made here, and taken apart here: what the writing thread is given costs every other write time.
+        // A user's columns are made here, and its document is dropped here: what the writing thread does costs every
+        // other write time.
         let new = match rt {
             ResourceType::User => New::User(users::prepare(&doc)?),
             ResourceType::Group => New::Group(doc),

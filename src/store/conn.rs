@@ -256,21 +256,24 @@ impl Store {
         E: From<Error> + Send + 'static,
         F: FnOnce(&mut AnyConn) -> Result<T, E> + Send + 'static,
     {
-        let permit = self
-            .permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Closed)?;
+        self.with_connection(f).await?
+    }
+
+    /// Runs `f` where it may wait for the database, as soon as a connection is free.
+    async fn with_connection<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut AnyConn) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.permits.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| Error::Closed)?;
         let pool = self.readers.clone();
-        self.threads
-            .run(move || {
-                let mut conn = checkout(&pool)?;
-                let result = f(&mut conn);
-                drop(permit);
-                result
-            })
-            .await?
+        let work = move || {
+            // Given up after the connection, so that whoever comes next finds one.
+            let _permit = permit;
+            let mut conn = checkout(&pool)?;
+            Ok(f(&mut conn))
+        };
+        self.threads.run(work).await?
     }
 
     /// Runs queries that find a few rows by an index, and change nothing.
@@ -326,22 +329,11 @@ impl Store {
     {
         let mut attempt = 0;
         loop {
-            let permit = self
-                .permits
-                .clone()
-                .acquire_owned()
-                .await
-                .map_err(|_| Error::Closed)?;
-            let pool = self.readers.clone();
-            let outcome = self.threads.run(move || {
-                let outcome = match checkout(&pool) {
-                    Ok(mut conn) => one_transaction(&mut conn, &mut f),
-                    Err(e) => Outcome::Failed(E::from(e)),
-                };
-                drop(permit);
+            let attempted = self.with_connection(move |conn| {
+                let outcome = one_transaction(conn, &mut f);
                 (f, outcome)
             });
-            let (back, outcome) = outcome.await?;
+            let (back, outcome) = attempted.await?;
             f = back;
             match outcome {
                 Outcome::Done(value) => return Ok(value),
