@@ -203,11 +203,15 @@ impl Engine {
             )));
         }
         let (id, remote) = (job.item.target_id.clone(), observed.remote_id.clone());
-        let own = job.item.user_id.clone();
+        let (own, name) = (job.item.user_id.clone(), observed.username.clone());
         let owner = self
             .store
             .read(move |conn| -> Result<_, store::Error> {
-                let owner = ledger::by_remote(conn, &id, &remote)?;
+                let owner = match ledger::by_remote(conn, &id, &remote)? {
+                    // Made for somebody else a moment ago, perhaps, and not recorded yet.
+                    None => ledger::expected_by_another(conn, &id, &name, &own)?,
+                    known => known,
+                };
                 let Some((account, is_former)) = owner.filter(|(it, _)| it.user_id != own) else {
                     return Ok(None);
                 };

@@ -288,6 +288,27 @@ pub fn expected_by_tombstone(
         .transpose()
 }
 
+/// An account of another user than `except` that was about to be made under this name, and whether its user is a
+/// tombstone. Whether it was made is unknown, so what is found there may be it.
+pub fn expected_by_another(
+    conn: &mut AnyConn,
+    target: &TargetId,
+    username: &str,
+    except: &UserId,
+) -> Result<Option<(Account, bool)>, Error> {
+    let row: Option<(Row, Option<i64>)> = account::table
+        .inner_join(scim_user::table)
+        .filter(account::target_id.eq(target.as_str()))
+        .filter(account::username_ci.eq(fold_text(username)))
+        .filter(account::standing.eq(standing_text(Standing::Expected)))
+        .filter(account::user_id.ne(except.as_str()))
+        .select((COLUMNS, scim_user::deleted_at))
+        .first(conn)
+        .optional()?;
+    row.map(|(row, deleted)| Ok((read(row)?, deleted.is_some())))
+        .transpose()
+}
+
 /// Another user than `except` whose account has this name, as far as is known.
 pub fn holder_of_name(
     conn: &mut AnyConn,

@@ -1,7 +1,8 @@
 //! What is not Usher's stays as it is, and what came from somebody who left goes to who came back.
 
 use serde_json::json;
-use usher::domain::Observed;
+use usher::domain::{Observed, UserId};
+use usher::store::{self, users, work};
 use usher::targets::Protected;
 
 use super::{World, account, configuration, databases, person};
@@ -194,6 +195,54 @@ async fn a_name_that_is_given_up_goes_to_the_next_one() {
             let status = world.status().await;
             assert_eq!((status.held, status.failed), (0, 0));
         }
+    }
+}
+
+/// Between the request that makes an account and the record of it, a successor of the name meets an account that the
+/// ledger does not know by its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_being_made_is_nobody_elses_to_be_held_for() {
+    for database in databases() {
+        let world = World::new(&database).await;
+        let ada = world.create(person("ada")).await;
+        world.memory.fail_after_apply(super::transient());
+        world.app.drain().await;
+        assert!(world.memory.user("ada").is_some());
+        world.set(&ada, "userName", json!("countess")).await;
+        // Another worker is at it.
+        let (target, now) = (world.status().await.target_id, world.app.clock.now());
+        let user = UserId(ada.clone());
+        let claimed = world
+            .app
+            .store()
+            .write(move |tx| -> Result<_, store::Error> {
+                let found = users::find(tx.conn(), &user)?;
+                let wanted = work::Wanted {
+                    target: target.clone(),
+                    connections: found.into_iter().map(|(it, _)| it.0).collect(),
+                    owner: "another".to_owned(),
+                    now,
+                    lease_until: now + 20_000_000,
+                    limit: 1,
+                    probe: false,
+                    leavers_only: false,
+                };
+                work::claim(tx, &wanted)
+            })
+            .await
+            .unwrap();
+        assert_eq!(claimed.len(), 1);
+        let mut successor = person("ada");
+        successor["emails"][0]["value"] = json!("other@example.com");
+        let successor = world.create(successor).await;
+        world.app.drain().await;
+        assert_eq!(world.state(&successor).await.0, "pending");
+        world.after(30).await;
+        world.settle().await;
+        let email = |name: &str| world.memory.user(name).unwrap().email.unwrap();
+        assert_eq!(email("countess"), "ada@example.com", "{}", database.name);
+        assert_eq!(email("ada"), "other@example.com", "{}", database.name);
+        assert_eq!(world.times("create_user"), 2);
     }
 }
 
