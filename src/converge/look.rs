@@ -154,13 +154,13 @@ impl Engine {
             return Ok(());
         }
         // The same person under a former SCIM id, whose account was about to be made: that row knows more.
-        let (target, name) = (job.item.target_id.clone(), wanted.username.clone());
-        let former = self
+        let (target, own) = (job.item.target_id.clone(), job.item.user_id.clone());
+        let name = wanted.username.clone();
+        let others = self
             .store
-            .read(move |conn| ledger::expected_by_tombstone(conn, &target, &name))
-            .await?
-            .filter(|account| account.user_id != job.item.user_id);
-        if let Some(former) = former {
+            .read(move |conn| ledger::expected_by_others(conn, &target, &name, &own))
+            .await?;
+        if let Some((former, _)) = others.into_iter().find(|(_, is_tombstone)| *is_tombstone) {
             return Err(Obstacle::Former(former));
         }
         if self
@@ -209,7 +209,9 @@ impl Engine {
             .read(move |conn| -> Result<_, store::Error> {
                 let owner = match ledger::by_remote(conn, &id, &remote)? {
                     // Made for somebody else a moment ago, perhaps, and not recorded yet.
-                    None => ledger::expected_by_another(conn, &id, &name, &own)?,
+                    None => ledger::expected_by_others(conn, &id, &name, &own)?
+                        .into_iter()
+                        .next(),
                     known => known,
                 };
                 let Some((account, is_former)) = owner.filter(|(it, _)| it.user_id != own) else {

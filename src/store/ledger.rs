@@ -268,45 +268,26 @@ pub fn give_group(tx: &mut Tx<'_>, account_id: &str, group: &str) -> Result<(), 
     Ok(())
 }
 
-/// The account of a tombstone that may exist under this name at the target: it was about to be made, and
-/// whether it was is unknown.
-pub fn expected_by_tombstone(
-    conn: &mut AnyConn,
-    target: &TargetId,
-    username: &str,
-) -> Result<Option<Account>, Error> {
-    account::table
-        .inner_join(scim_user::table)
-        .filter(account::target_id.eq(target.as_str()))
-        .filter(account::username_ci.eq(fold_text(username)))
-        .filter(account::standing.eq(standing_text(Standing::Expected)))
-        .filter(scim_user::deleted_at.is_not_null())
-        .select(COLUMNS)
-        .first::<Row>(conn)
-        .optional()?
-        .map(read)
-        .transpose()
-}
-
-/// An account of another user than `except` that was about to be made under this name, and whether its user is a
-/// tombstone. Whether it was made is unknown, so what is found there may be it.
-pub fn expected_by_another(
+/// The accounts of other users than `except` that were about to be made under this name, and whether their users are
+/// tombstones. Whether they were made is unknown, so what is found there may be one of them.
+pub fn expected_by_others(
     conn: &mut AnyConn,
     target: &TargetId,
     username: &str,
     except: &UserId,
-) -> Result<Option<(Account, bool)>, Error> {
-    let row: Option<(Row, Option<i64>)> = account::table
+) -> Result<Vec<(Account, bool)>, Error> {
+    let rows: Vec<(Row, Option<i64>)> = account::table
         .inner_join(scim_user::table)
         .filter(account::target_id.eq(target.as_str()))
         .filter(account::username_ci.eq(fold_text(username)))
         .filter(account::standing.eq(standing_text(Standing::Expected)))
         .filter(account::user_id.ne(except.as_str()))
         .select((COLUMNS, scim_user::deleted_at))
-        .first(conn)
-        .optional()?;
-    row.map(|(row, deleted)| Ok((read(row)?, deleted.is_some())))
-        .transpose()
+        .order(account::id)
+        .load(conn)?;
+    rows.into_iter()
+        .map(|(row, deleted)| Ok((read(row)?, deleted.is_some())))
+        .collect()
 }
 
 /// Another user than `except` whose account has this name, as far as is known.
