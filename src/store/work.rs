@@ -6,16 +6,18 @@
 
 use std::collections::BTreeMap;
 
+use diesel::backend::Backend;
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer, Text, Untyped};
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use serde::{Deserialize, Serialize};
 
 use super::conn::{AnyConn, Tx, on_each};
 use super::error::Error;
 use super::pause::{self, Pause};
 use super::schema::{account, hold, scim_user, target, work_item};
-use super::statement::Binds;
 use crate::clock::Micros;
 use crate::domain::{ConnectionId, TargetId, UserId};
 
@@ -161,23 +163,61 @@ pub fn mark(
     cause: &str,
     now: Micros,
 ) -> Result<(), Error> {
-    let mut binds = Binds::default();
-    let user = binds.text(user.0.clone());
-    let priority = binds.integer(priority as i64);
-    let now = binds.integer(now);
-    let cause = binds.text(cause.to_owned());
-    let connection = binds.text(connection.0.clone());
-    let sql = format!(
-        "INSERT INTO work_item (user_id, priority, due_at, marked_at, cause, target_id, connection_id, state, \
-         generation, attempts) \
-         SELECT {user}, {priority}, {now}, {now}, {cause}, m.target_id, m.connection_id, 'pending', 1, 0 \
-         FROM mapping m WHERE m.connection_id = {connection}{ON_CONFLICT}"
-    );
-    // Part of every push.
-    on_each!(tx.conn(), |c| binds
-        .statement::<Untyped>(&sql, true)
-        .execute(c))?;
+    let mark = Mark {
+        user: user.as_str(),
+        priority: priority as i32,
+        now,
+        cause,
+        connection: connection.as_str(),
+    };
+    on_each!(tx.conn(), |c| mark.execute(c))?;
     Ok(())
+}
+
+/// The statement of [`mark`]. It is part of every push: as a type of its own it is found prepared without its text being
+/// made each time.
+struct Mark<'a> {
+    user: &'a str,
+    priority: i32,
+    now: Micros,
+    cause: &'a str,
+    connection: &'a str,
+}
+
+impl QueryId for Mark<'_> {
+    type QueryId = Mark<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<Conn> RunQueryDsl<Conn> for Mark<'_> {}
+
+impl<DB: Backend> QueryFragment<DB> for Mark<'_>
+where
+    str: ToSql<Text, DB>,
+    i32: ToSql<Integer, DB>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(
+            "INSERT INTO work_item (user_id, priority, due_at, marked_at, cause, target_id, connection_id, state, \
+             generation, attempts) SELECT ",
+        );
+        out.push_bind_param::<Text, _>(self.user)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Integer, _>(&self.priority)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.now)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.now)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(self.cause)?;
+        out.push_sql(
+            ", m.target_id, m.connection_id, 'pending', 1, 0 FROM mapping m WHERE m.connection_id = ",
+        );
+        out.push_bind_param::<Text, _>(self.connection)?;
+        out.push_sql(ON_CONFLICT);
+        Ok(())
+    }
 }
 
 /// Puts what is pending of a user ahead of everything else. Returns how many items that are.
