@@ -75,7 +75,7 @@ fn start() -> Option<Cluster> {
     let port = super::free_port();
     let server = format!(
         "{} -D {} -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
-         -c max_connections=300 -c log_min_messages=fatal & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid; rm -rf '{}'",
+         -c max_connections=300 -c deadlock_timeout=100ms -c log_min_messages=fatal & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid; rm -rf '{}'",
         bin.join("postgres").display(),
         data.display(),
         folder.display(),
