@@ -8,6 +8,22 @@ use serde_json::Value;
 use super::trace::with_request_id;
 use crate::{auth, intake, scim, store};
 
+/// What the caller is told when only the log may say more: the words of the database are not for strangers. The answer
+/// has the id of the request.
+pub(super) const UNKNOWN: &str = "the server could not do this; its log says why";
+
+/// Logs that the database did not do what was asked. If it may do so later: what to tell the caller, and after how many
+/// seconds to ask again.
+pub(super) fn refused(error: &store::Error) -> Option<(&'static str, u32)> {
+    let passing = error.passing();
+    if passing.is_some() && *error != store::Error::Full {
+        tracing::warn!(%error, "the database did not take a request");
+    } else {
+        tracing::error!(%error, "a request failed");
+    }
+    passing
+}
+
 /// An error as a SCIM client sees it (RFC 7644 section 3.12).
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -70,18 +86,13 @@ impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Filter(detail) => scim::Error::invalid_filter(detail).into(),
-            passing if passing.is_passing() => {
-                tracing::warn!(error = %passing, "the database did not take a request");
-                Self {
-                    error: scim::Error::unavailable("the database is busy; try again in a moment"),
-                    retry_after_s: Some(1),
-                }
-            }
-            other => {
-                // The words of the database are for the log; the caller gets the request id in the header.
-                tracing::error!(error = %other, "a request failed");
-                scim::Error::internal("the server could not do this; its log says why").into()
-            }
+            other => match refused(&other) {
+                Some((detail, retry_after_s)) => Self {
+                    error: scim::Error::unavailable(detail),
+                    retry_after_s: Some(retry_after_s),
+                },
+                None => scim::Error::internal(UNKNOWN).into(),
+            },
         }
     }
 }

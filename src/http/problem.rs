@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, ResponseError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::error::{UNKNOWN, refused};
 use super::trace::with_request_id;
 use crate::store;
 
@@ -94,14 +95,10 @@ impl From<store::Error> for Problem {
             store::Error::Conflict { constraint } => {
                 Self::new(409, format!("there is such a thing already ({constraint})"))
             }
-            passing if passing.is_passing() => {
-                tracing::warn!(error = %passing, "the database did not take a request");
-                Self::new(503, "the database is busy; try again in a moment")
-            }
-            other => {
-                tracing::error!(error = %other, "a request failed");
-                Self::new(500, "the server could not do this; its log says why")
-            }
+            other => match refused(&other) {
+                Some((detail, _)) => Self::new(503, detail),
+                None => Self::new(500, UNKNOWN),
+            },
         }
     }
 }

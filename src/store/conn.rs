@@ -1,9 +1,7 @@
 //! Connections: one enum for both databases, the pools, and the two doors `read` and `write`.
 //!
-//! On SQLite one thread writes. It takes every write that is waiting, runs each in a savepoint of one
-//! transaction and commits them together, so that `synchronous=FULL` costs one sync for all of them, and
-//! answers only after the commit. On PostgreSQL every write has a transaction of its own, repeated when the
-//! database asks for it (deadlock, serialisation failure).
+//! On SQLite one thread writes (see `writer`). On PostgreSQL every write has a transaction of its own, repeated
+//! when the database asks for it (deadlock, serialisation failure).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -11,17 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::connection::{
-    AnsiTransactionManager, SimpleConnection, TransactionManager, TransactionManagerStatus,
-};
+use diesel::connection::{SimpleConnection, TransactionManager, TransactionManagerStatus};
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ManageConnection, PooledConnection};
 use diesel::sqlite::SqliteConnection;
 use diesel::{Connection, ConnectionResult};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::Error;
+use super::writer::Writer;
 use crate::config::server::DatabaseUrl;
 
 /// A connection to either database. The same query text serves both; see `on_each!` for what the enum
@@ -47,15 +44,10 @@ macro_rules! on_each {
 pub(super) use on_each;
 
 /// Begins, nests and ends transactions on the enum.
-type Transactions = <AnyConn as Connection>::TransactionManager;
+pub(super) type Transactions = <AnyConn as Connection>::TransactionManager;
 
 /// How many connections read at the same time, for each database.
 const READERS: u32 = 6;
-/// How many writes share one commit at the most: bounds how long the first of them waits.
-const BATCH: usize = 256;
-/// How long a commit waits for as many writes as the last one had. Writers that wait for their answers send the
-/// next ones together, a moment after the last commit; without this they would be committed in ones and twos.
-const GATHERING: Duration = Duration::from_micros(100);
 /// How often a write is repeated on PostgreSQL before it is refused as busy.
 const ATTEMPTS: u32 = 12;
 
@@ -67,11 +59,22 @@ const SLOW_FOR: Duration = Duration::from_secs(1);
 /// A writing transaction.
 pub struct Tx<'a> {
     conn: &'a mut AnyConn,
-    discard: bool,
-    population: bool,
+    /// It is to be rolled back although nothing failed.
+    pub(super) discard: bool,
+    /// There are more or fewer users or groups than before.
+    pub(super) population: bool,
 }
 
-impl Tx<'_> {
+impl<'a> Tx<'a> {
+    /// On a connection that is in a transaction.
+    pub(super) fn new(conn: &'a mut AnyConn) -> Self {
+        Self {
+            conn,
+            discard: false,
+            population: false,
+        }
+    }
+
     /// The connection, for the query functions of this layer.
     pub fn conn(&mut self) -> &mut AnyConn {
         self.conn
@@ -158,12 +161,6 @@ fn watched(url: &str) -> String {
     watched
 }
 
-/// What the writer does for one caller: run inside the transaction, then tell the caller how it ended.
-/// `None`: the transaction could not begin.
-type Job = Box<dyn FnOnce(Option<&mut AnyConn>) -> Ended + Send>;
-/// Called after the commit, or with the error that kept it from happening.
-type Ended = Box<dyn FnOnce(Result<(), Error>) + Send>;
-
 /// The connections of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool {
@@ -183,7 +180,7 @@ pub struct Store {
     permits: Arc<Semaphore>,
     slow: Arc<SlowDisk>,
     population: Arc<AtomicU64>,
-    writer: Option<std::sync::mpsc::SyncSender<Job>>,
+    writer: Option<Writer>,
 }
 
 impl std::fmt::Debug for Store {
@@ -214,7 +211,7 @@ impl Store {
             .build(Manager(url.clone()))
             .map_err(|e| Error::Open(masked(url, &e.to_string())))?;
         let writer = matches!(url, DatabaseUrl::Sqlite(_))
-            .then(|| start_writer(first))
+            .then(|| Writer::start(url, first))
             .transpose()?;
         Ok(Self {
             readers,
@@ -307,7 +304,8 @@ impl Store {
 
     /// Runs `f` in a writing transaction; what it did is on disk when this returns `Ok`.
     ///
-    /// `f` may run more than once (PostgreSQL may ask for a repetition), so it must do nothing but SQL.
+    /// `f` may run more than once (PostgreSQL may ask for a repetition, and on SQLite another write that shares the
+    /// transaction may have to be undone), so it must do nothing but SQL.
     /// An error of `f` rolls back everything it did.
     pub async fn write<T, E, F>(&self, f: F) -> Result<T, E>
     where
@@ -316,7 +314,7 @@ impl Store {
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         match &self.writer {
-            Some(writer) => write_sqlite(writer.clone(), self.population.clone(), f).await,
+            Some(writer) => writer.write(self.population.clone(), f).await,
             None => self.write_postgres(f).await,
         }
     }
@@ -429,11 +427,7 @@ pub(super) fn exclusively<T>(
     f: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     Transactions::begin_transaction(conn)?;
-    let mut tx = Tx {
-        conn,
-        discard: false,
-        population: false,
-    };
+    let mut tx = Tx::new(conn);
     match f(&mut tx) {
         Ok(value) => {
             Transactions::commit_transaction(conn)?;
@@ -455,11 +449,7 @@ fn one_transaction<T, E: From<Error>>(
     if let Err(e) = Transactions::begin_transaction(conn) {
         return Outcome::Failed(Error::from(e).into());
     }
-    let mut tx = Tx {
-        conn,
-        discard: false,
-        population: false,
-    };
+    let mut tx = Tx::new(conn);
     let result = f(&mut tx);
     let discard = tx.discard;
     // A statement that failed for a passing reason poisons the transaction; the database tells it by
@@ -492,142 +482,8 @@ fn one_transaction<T, E: From<Error>>(
     }
 }
 
-async fn write_sqlite<T, E, F>(
-    writer: std::sync::mpsc::SyncSender<Job>,
-    population: Arc<AtomicU64>,
-    mut f: F,
-) -> Result<T, E>
-where
-    T: Send + 'static,
-    E: From<Error> + Send + 'static,
-    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-{
-    let (reply, answer) = oneshot::channel::<Result<T, E>>();
-    let job: Job = Box::new(move |conn| {
-        let (result, changed) = match conn {
-            Some(conn) => in_savepoint(conn, &mut f),
-            None => (Err(Error::Busy.into()), false),
-        };
-        Box::new(move |committed| {
-            // Before the answer: whoever was told of a new user must not be shown the old total.
-            if changed {
-                population.fetch_add(1, Ordering::Release);
-            }
-            let _ = reply.send(match committed {
-                Ok(()) => result,
-                Err(e) => Err(e.into()),
-            });
-        })
-    });
-    match writer.try_send(job) {
-        Ok(()) => {}
-        // Full: the queue is bounded so that memory is; wait for a place off the async threads.
-        Err(std::sync::mpsc::TrySendError::Full(job)) => {
-            tokio::task::spawn_blocking(move || writer.send(job))
-                .await
-                .map_err(|_| Error::Closed)?
-                .map_err(|_| Error::Closed)?;
-        }
-        Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(Error::Closed.into()),
-    }
-    answer.await.map_err(|_| Error::Closed)?
-}
-
-/// Runs `f` in a savepoint of the shared transaction. Also returns whether the population may have changed.
-fn in_savepoint<T, E: From<Error>>(
-    conn: &mut AnyConn,
-    f: &mut impl FnMut(&mut Tx<'_>) -> Result<T, E>,
-) -> (Result<T, E>, bool) {
-    let depth = depth(conn);
-    if let Err(e) = Transactions::begin_transaction(conn) {
-        return (Err(Error::from(e).into()), false);
-    }
-    let mut tx = Tx {
-        conn,
-        discard: false,
-        population: false,
-    };
-    let result = catch_unwind(AssertUnwindSafe(|| f(&mut tx)))
-        .unwrap_or_else(|_| Err(Error::Panicked.into()));
-    let undo = tx.discard || result.is_err();
-    let changed = tx.population && !undo;
-    let ended = if undo {
-        Transactions::rollback_transaction(conn)
-    } else {
-        Transactions::commit_transaction(conn)
-    };
-    debug_assert_eq!(depth, self::depth(conn), "a savepoint was left open");
-    match ended {
-        Ok(()) => (result, changed),
-        Err(e) => (Err(Error::from(e).into()), changed),
-    }
-}
-
-fn status(conn: &mut AnyConn) -> &mut TransactionManagerStatus {
+pub(super) fn status(conn: &mut AnyConn) -> &mut TransactionManagerStatus {
     Transactions::transaction_manager_status_mut(conn)
-}
-
-fn depth(conn: &mut AnyConn) -> Option<u32> {
-    status(conn)
-        .transaction_depth()
-        .ok()
-        .flatten()
-        .map(std::num::NonZeroU32::get)
-}
-
-/// Starts the thread that writes to SQLite. It ends when the last [`Store`] is dropped.
-fn start_writer(mut conn: AnyConn) -> Result<std::sync::mpsc::SyncSender<Job>, Error> {
-    // It alone keeps its pages from one write to the next: readers start anew after each commit of another.
-    conn.batch_execute("PRAGMA cache_size = -4096")?;
-    let (sender, queue) = std::sync::mpsc::sync_channel::<Job>(1024);
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || {
-            // How many writes the last commit had.
-            let mut expected = 1;
-            while let Ok(first) = queue.recv() {
-                let begun = match &mut conn {
-                    // IMMEDIATE: a deferred transaction that reads before it writes fails at once when
-                    // another process writes, whatever the busy time-out says.
-                    AnyConn::Sqlite(c) => {
-                        AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")
-                    }
-                    AnyConn::Postgres(c) => AnsiTransactionManager::begin_transaction(c),
-                };
-                if let Err(e) = begun {
-                    first(None)(Err(Error::from(e)));
-                    continue;
-                }
-                let begun = Instant::now();
-                let mut batch = vec![first(Some(&mut conn))];
-                while batch.len() < BATCH {
-                    let next = queue.try_recv().ok().or_else(|| {
-                        let left = GATHERING.checked_sub(begun.elapsed())?;
-                        (batch.len() < expected)
-                            .then(|| queue.recv_timeout(left).ok())
-                            .flatten()
-                    });
-                    match next {
-                        Some(job) => batch.push(job(Some(&mut conn))),
-                        None => break,
-                    }
-                }
-                expected = batch.len();
-                let committed = Transactions::commit_transaction(&mut conn);
-                if committed.is_err() {
-                    let _ = Transactions::rollback_transaction(&mut conn);
-                }
-                let failed = committed.err().map(|e| Error::from(e).to_string());
-                for ended in batch {
-                    ended(match &failed {
-                        None => Ok(()),
-                        Some(text) => Err(Error::Database(text.clone())),
-                    });
-                }
-            }
-        })
-        .map_err(|e| Error::Open(format!("cannot start the writer thread: {e}")))?;
-    Ok(sender)
 }
 
 fn checkout(pool: &diesel::r2d2::Pool<Manager>) -> Result<PooledConnection<Manager>, Error> {

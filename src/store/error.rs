@@ -19,6 +19,9 @@ pub enum Error {
     /// The database cannot be reached: try again.
     #[error("{0}")]
     Unavailable(String),
+    /// There is no room for what is to be written; nothing of it was.
+    #[error("the disk of the database is full")]
+    Full,
     /// The database cannot be opened at all.
     #[error("{0}")]
     Open(String),
@@ -84,14 +87,48 @@ impl From<DieselError> for Error {
             {
                 Self::Busy
             }
+            // SQLite ("SQLITE_FULL") and PostgreSQL (what the system says about a file).
+            DieselError::DatabaseError(_, info)
+                if info.message().contains("database or disk is full")
+                    || info.message().contains("No space left on device") =>
+            {
+                Self::Full
+            }
             other => Self::Database(other.to_string()),
         }
     }
 }
 
 impl Error {
-    /// Whether the same call may succeed in a moment.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Busy | Self::Unavailable(_) | Self::Closed)
+    /// If the same call may succeed later: what to tell the caller, and after how many seconds it is worth asking again.
+    pub fn passing(&self) -> Option<(&'static str, u32)> {
+        match self {
+            Self::Busy | Self::Unavailable(_) | Self::Closed => {
+                Some(("the database is busy; try again in a moment", 1))
+            }
+            Self::Full => Some((
+                "the disk of the database is full; nothing of this was stored",
+                60,
+            )),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_by_what_either_database_says() {
+        for said in [
+            "database or disk is full",
+            "could not extend file \"base/16384/16397\": No space left on device",
+            "could not write to file \"pg_wal/xlogtemp.29\": No space left on device",
+        ] {
+            let error =
+                DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(said.to_owned()));
+            assert_eq!(Error::from(error), Error::Full, "{said}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod filter_sql;
 mod schema;
 mod sort_sql;
 mod statement;
+mod writer;
 
 pub mod admins;
 pub mod alerts;

@@ -5,8 +5,8 @@ use usher::domain::ConnectionKind;
 use usher::scim::schema;
 use usher::targets::memory::Memory;
 
-use super::super::harness::{App, databases};
-use super::super::store::number;
+use super::super::harness::{App, databases, sqlite};
+use super::super::store::{limit, number};
 use super::{encoded, group, operations, patch, raw, user};
 
 /// Words that only the inside knows.
@@ -49,6 +49,27 @@ fn check(what: &str, status: u16, scim_type: Option<&str>, answer: (u16, &Value)
     for word in INTERNALS {
         assert!(!detail.contains(word), "{what}: {detail}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_and_is_over_when_there_is_room() {
+    let app = App::start(&sqlite(), &Memory::new()).await;
+    let token = app.connection("corp", ConnectionKind::Scim).await;
+    limit(app.store(), 1).await;
+    let mut large = user("eve");
+    for attribute in ["title", "nickName"] {
+        large[attribute] = json!("x".repeat(9_000));
+    }
+    let send = || app.send(&token, "POST", "/Users", Some(large.clone()));
+    for _ in 0..2 {
+        let refused = send().await;
+        check("a full disk", 503, None, (refused.status, &refused.json));
+        let detail = refused.json["detail"].as_str().unwrap();
+        assert!(detail.contains("disk of the database is full"), "{detail}");
+        assert_eq!(refused.headers["retry-after"], "60");
+    }
+    limit(app.store(), 1_000_000).await;
+    assert_eq!(send().await.status, 201);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,11 @@
 //! Transactions: all or nothing, durable, and a failure is nobody else's.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::task::Poll;
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -11,7 +15,7 @@ use usher::scim::Doc;
 use usher::store::{self, Store, Tx, groups, users};
 
 use super::super::harness::databases;
-use super::{connection, number};
+use super::{connection, limit, lines, number};
 
 fn user(name: &str) -> users::Prepared {
     let doc: Doc = serde_json::from_value(json!({"userName": name, "active": true})).unwrap();
@@ -76,14 +80,17 @@ async fn what_is_discarded_is_not_stored() {
     for database in databases() {
         let store = database.open();
         let connection = connection(&store, "corp").await;
+        let mut runs = 0;
         let answer = store
             .write(move |tx| -> Result<u8, store::Error> {
+                runs += 1;
                 users::insert(tx, &connection, &user("ada"), 0)?;
                 tx.discard();
-                Ok(7)
+                Ok(runs)
             })
             .await;
-        assert_eq!(answer, Ok(7));
+        // It was alone, so there was no need to do anything again.
+        assert_eq!(answer, Ok(1));
         assert_eq!(users_in(&store).await, 0, "{}", database.name);
     }
 }
@@ -124,6 +131,142 @@ async fn a_panic_harms_only_itself() {
         assert_eq!(read, Err(store::Error::Panicked));
         assert_eq!(users_in(&store).await, 20, "{}", database.name);
     }
+}
+
+/// What a write ends with.
+type Ending<'a> = Pin<Box<dyn Future<Output = Result<u32, store::Error>> + 'a>>;
+
+/// Begins writes that on SQLite share one transaction: while the first of them is at work, the others queue up.
+async fn together<'a>(store: &'a Store, writes: Vec<Ending<'a>>) -> Vec<Result<u32, store::Error>> {
+    let (release, released) = mpsc::channel::<()>();
+    let first: Ending<'a> = Box::pin(store.write(move |_| {
+        // Closed the second time, if there is one.
+        let _ = released.recv();
+        Ok(0)
+    }));
+    let mut all = vec![first];
+    all.extend(writes);
+    let mut early = Vec::new();
+    for write in &mut all {
+        early.push(poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await);
+    }
+    drop(release);
+    let mut ended = Vec::new();
+    for (write, early) in all.into_iter().zip(early) {
+        ended.push(match early {
+            Poll::Ready(ending) => ending,
+            Poll::Pending => write.await,
+        });
+    }
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_shares_a_commit_is_not_harmed_by_a_write_that_is_undone() {
+    for database in databases() {
+        let store = database.open();
+        let connection = connection(&store, "corp").await;
+        insert(&store, &connection, "ada".to_owned()).await.unwrap();
+        for turn in 0..2 {
+            let runs = Arc::new(AtomicU32::new(0));
+            let write = |names: [String; 2], end: fn(&mut Tx<'_>) -> Result<(), store::Error>| {
+                let (connection, runs) = (connection.clone(), runs.clone());
+                let mut own = 0;
+                let ending: Ending<'_> = Box::pin(store.write(move |tx| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    own += 1;
+                    for name in &names {
+                        users::insert(tx, &connection, &user(name), 0)?;
+                    }
+                    end(tx).map(|()| own)
+                }));
+                ending
+            };
+            let names = |name: &str| [format!("{name}-{turn}-1"), format!("{name}-{turn}-2")];
+            let writes = vec![
+                write(names("a"), |_| Ok(())),
+                write(
+                    ["b".to_owned() + &turn.to_string(), "ADA".to_owned()],
+                    |_| Ok(()),
+                ),
+                write(names("c"), |_| Ok(())),
+                write(names("d"), |tx| {
+                    tx.discard();
+                    Ok(())
+                }),
+                write(names("e"), |_| panic!("on purpose")),
+                write(names("f"), |_| Ok(())),
+            ];
+            let ended = together(&store, writes).await;
+            let conflict = matches!(ended[2], Err(store::Error::Conflict { .. }));
+            assert!(conflict, "{}: {ended:?}", database.name);
+            assert_eq!(ended[5], Err(store::Error::Panicked), "{}", database.name);
+            for done in [1, 3, 4, 6] {
+                assert!(ended[done].is_ok(), "{}: {ended:?}", database.name);
+            }
+            let stored = lines(
+                &store,
+                "SELECT user_name AS line FROM scim_user ORDER BY user_name",
+            )
+            .await;
+            let mut expected = vec!["ada".to_owned()];
+            for done in 0..=turn {
+                for name in ["a", "c", "f"] {
+                    expected.extend([format!("{name}-{done}-1"), format!("{name}-{done}-2")]);
+                }
+            }
+            expected.sort();
+            assert_eq!(stored, expected, "{}", database.name);
+            // The first time the first two of the six are done twice; after that there are savepoints.
+            let repeated = u32::from(turn == 0 && !store.is_shared()) * 2;
+            assert_eq!(
+                runs.load(Ordering::SeqCst),
+                6 + repeated,
+                "{}",
+                database.name
+            );
+        }
+        // The total is known again although writes were undone.
+        assert_eq!(users_in(&store).await, 13, "{}", database.name);
+    }
+}
+
+/// SQLite ends a transaction by itself when it finds no room in the middle of a statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_and_ends_nothing_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = DatabaseUrl::Sqlite(folder.path().join("usher.db"));
+    let store = Store::open(&url).unwrap();
+    let connection = connection(&store, "corp").await;
+    limit(&store, 1).await;
+    let write = |name: &str, size: usize| {
+        let (name, connection) = (name.to_owned(), connection.clone());
+        let ending: Ending<'_> = Box::pin(store.write(move |tx| {
+            let doc = json!({"userName": &name, "active": true, "title": "x".repeat(size)});
+            let doc: Doc = serde_json::from_value(doc).unwrap();
+            users::insert(tx, &connection, &users::prepare(&doc)?, 0).map(|_| 1)
+        }));
+        ending
+    };
+    for turn in 0..2 {
+        let [before, after] = ["before", "after"].map(|name| format!("{name} {turn}"));
+        let writes = vec![
+            write(&before, 1),
+            write("large", 1_000_000),
+            write(&after, 1),
+        ];
+        let ended = together(&store, writes).await;
+        assert_eq!(ended[2], Err(store::Error::Full));
+        // Nobody was told anything else than what is so.
+        for (name, ending) in [(before, &ended[1]), (after, &ended[3])] {
+            let sql = format!("SELECT count(*) AS n FROM scim_user WHERE user_name = '{name}'");
+            let stored = number(&store, &sql).await;
+            assert_eq!(stored, i64::from(ending.is_ok()), "{name}: {ended:?}");
+        }
+    }
+    limit(&store, 1_000_000).await;
+    write("large", 1_000_000).await.unwrap();
+    write("c", 1).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod race;
 mod schema;
 
 use diesel::RunQueryDsl;
+use diesel::connection::SimpleConnection;
 use diesel::sql_types::{BigInt, Text};
 use usher::domain::{ConnectionId, ConnectionKind, ConnectionSettings};
 use usher::store::{self, Store, settings};
@@ -43,6 +44,18 @@ pub(crate) async fn lines(store: &Store, sql: &str) -> Vec<String> {
         })
         .await
         .unwrap()
+}
+
+/// Lets a SQLite file have so many pages, or as many as it has if that is more: as if the disk were full.
+pub(crate) async fn limit(store: &Store, pages: u32) {
+    let pragma = format!("PRAGMA max_page_count = {pages}");
+    let set: Result<(), store::Error> = store
+        .write(move |tx| {
+            tx.conn().batch_execute(&pragma)?;
+            Ok(())
+        })
+        .await;
+    set.unwrap();
 }
 
 /// Makes a connection.
