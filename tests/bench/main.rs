@@ -18,6 +18,7 @@ mod process;
 mod pull;
 mod raw;
 mod rules;
+mod storing;
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -83,12 +84,13 @@ const ASKED: usize = 100;
 const MANY: usize = 16;
 
 fn main() -> anyhow::Result<ExitCode> {
-    if std::env::args().nth(1).as_deref() == Some(process::AS_BARE) {
-        let rest: Vec<String> = std::env::args().skip(2).collect();
-        let [address, body] = rest.as_slice() else {
-            anyhow::bail!("{} takes an address and a file", process::AS_BARE);
-        };
-        return process::serve_bare(address, Path::new(body));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, address, file] = arguments.as_slice() {
+        match role.as_str() {
+            process::AS_BARE => return process::serve_bare(address, Path::new(file)),
+            storing::AS_STORING => return storing::serve(address, Path::new(file)),
+            _ => {}
+        }
     }
     let options = Options::parse();
     // One thread: the client must leave the processors to the server.
@@ -606,38 +608,60 @@ impl Bench {
         Ok(())
     }
 
-    /// Durable creates beside SQLite itself.
+    /// Durable creates beside SQLite itself, and beside a server that does nothing but store.
     fn creates(&self, usher: &Server, people: &People) -> anyhow::Result<()> {
-        let raw = if self.options.postgres.is_none() {
-            let folder = self.folder.path();
-            self.apply(&process::sqlite_url(folder, "raw.db"), CONNECTION)?;
-            let mut raw = Raw::open(&folder.join("raw.db"))?;
-            raw.fill_up(SMALL)?;
-            Some(RefCell::new(raw))
-        } else {
-            None
+        let baselines = match &self.options.postgres {
+            Some(_) => None,
+            None => Some((self.raw("raw.db")?, self.storing("storing.db")?)),
         };
         let mut entrants = vec![
             self.created("create of a user", usher, people, MANY),
             self.created("create of a user", usher, people, 1),
         ];
-        if let Some(raw) = &raw {
+        if let Some((raw, storing)) = &baselines {
             let limit = Duration::from_secs_f64(self.options.seconds);
             entrants.push(Entrant {
                 name: "SQLite alone, 50 creates a commit".to_owned(),
                 connections: 1,
                 slice: Box::new(move |_| raw.borrow_mut().measure(limit)),
             });
+            entrants.push(self.created("bare server, the same rows stored", storing, people, MANY));
         }
         let figures = self.measure(entrants)?;
-        if let [many, _, raw] = figures.as_slice() {
-            self.report.borrow_mut().at_least(
+        if let [many, _, raw, storing] = figures.as_slice() {
+            println!(
+                "  a bare server that stores the same rows, beside SQLite alone: {}",
+                rate_ratio(storing, raw)
+            );
+            let mut report = self.report.borrow_mut();
+            report.at_least(
                 &format!("durable creates at {MANY} connections beside SQLite alone"),
                 rate_ratio(many, raw),
                 0.5,
             );
+            report.at_least(
+                &format!("durable creates at {MANY} connections beside a bare server that stores the same rows"),
+                rate_ratio(many, storing),
+                0.5,
+            );
         }
         Ok(())
+    }
+
+    /// SQLite without a server, with as many users as the small measurement has.
+    fn raw(&self, name: &str) -> anyhow::Result<RefCell<Raw>> {
+        let folder = self.folder.path();
+        self.apply(&process::sqlite_url(folder, name), CONNECTION)?;
+        let mut raw = Raw::open(&folder.join(name))?;
+        raw.fill_up(SMALL)?;
+        Ok(RefCell::new(raw))
+    }
+
+    /// The server that only stores, with as many users.
+    fn storing(&self, name: &str) -> anyhow::Result<Server> {
+        drop(self.raw(name)?);
+        self.runtime
+            .block_on(Server::storing(&self.folder.path().join(name)))
     }
 
     /// Member adds by the size of the group, and a large group without its members.

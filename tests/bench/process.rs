@@ -1,5 +1,5 @@
 //! Servers as child processes, so that a server's processor time and memory are its own and can be read from the
-//! system: the `usher` program, and this program once more as the server that only answers.
+//! system: the `usher` program, and this program once more as the servers that only answer or only store.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use usher::config::server::DatabaseUrl;
 
 use crate::http::{self, Call};
+use crate::storing::AS_STORING;
 
 /// The first argument of a child that is to be a server which only answers.
 pub(crate) const AS_BARE: &str = "as-bare";
@@ -63,13 +64,23 @@ impl Server {
 
     /// Starts a server that answers every request with `body`.
     pub(crate) async fn bare(body: &[u8], folder: &Path) -> anyhow::Result<Self> {
-        let address = free_address()?;
         let file = folder.join("body.json");
         std::fs::write(&file, body)?;
+        Self::this(AS_BARE, &file).await
+    }
+
+    /// Starts a server that only stores what is pushed.
+    pub(crate) async fn storing(database: &Path) -> anyhow::Result<Self> {
+        Self::this(AS_STORING, database).await
+    }
+
+    /// Starts this program as another server.
+    async fn this(role: &str, file: &Path) -> anyhow::Result<Self> {
+        let address = free_address()?;
         let child = Command::new(std::env::current_exe()?)
-            .arg(AS_BARE)
+            .arg(role)
             .arg(address.to_string())
-            .arg(&file)
+            .arg(file)
             .stdin(Stdio::null())
             .spawn()?;
         let server = Self { child, address };

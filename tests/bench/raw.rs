@@ -46,11 +46,11 @@ diesel::table! {
 }
 
 /// The rows of one create.
-struct Rows {
-    id: String,
-    name: String,
-    doc: String,
-    search: String,
+pub(crate) struct Rows {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) doc: String,
+    pub(crate) search: String,
 }
 
 /// A database with the server's own schema, written to without the server.
@@ -120,32 +120,49 @@ impl Raw {
     }
 
     fn insert(&mut self, batch: &[Rows]) -> anyhow::Result<()> {
-        self.conn.batch_execute("BEGIN IMMEDIATE")?;
+        self.begin()?;
         for rows in batch {
-            let users = diesel::insert_into(scim_user::table)
-                .values((
-                    scim_user::id.eq(&rows.id),
-                    scim_user::connection_id.eq(&self.connection),
-                    scim_user::user_name.eq(&rows.name),
-                    scim_user::user_name_ci.eq(&rows.name),
-                    scim_user::external_id.eq(Some(format!("ext-{}", rows.name))),
-                    scim_user::display_name_ci.eq(Some("ada byron")),
-                    scim_user::active.eq(true),
-                    scim_user::doc.eq(&rows.doc),
-                    scim_user::search.eq(&rows.search),
-                    scim_user::version.eq(1),
-                    scim_user::created_at.eq(1_750_000_000_000_000),
-                    scim_user::modified_at.eq(1_750_000_000_000_000),
-                ))
-                .execute(&mut self.conn)?;
-            let emails = diesel::insert_into(user_email::table)
-                .values((
-                    user_email::user_id.eq(&rows.id),
-                    user_email::value_ci.eq(&rows.name),
-                ))
-                .execute(&mut self.conn)?;
-            ensure!(users == 1 && emails == 1, "a row was not inserted");
+            self.put(rows)?;
         }
+        self.commit()
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
+        self.conn.batch_execute("BEGIN IMMEDIATE")?;
+        Ok(())
+    }
+
+    /// Inserts the rows of one create.
+    pub(crate) fn put(&mut self, rows: &Rows) -> anyhow::Result<()> {
+        let users = diesel::insert_into(scim_user::table)
+            .values((
+                scim_user::id.eq(&rows.id),
+                scim_user::connection_id.eq(&self.connection),
+                scim_user::user_name.eq(&rows.name),
+                scim_user::user_name_ci.eq(&rows.name),
+                scim_user::external_id.eq(Some(format!("ext-{}", rows.name))),
+                scim_user::display_name_ci.eq(Some("ada byron")),
+                scim_user::active.eq(true),
+                scim_user::doc.eq(&rows.doc),
+                scim_user::search.eq(&rows.search),
+                scim_user::version.eq(1),
+                scim_user::created_at.eq(1_750_000_000_000_000),
+                scim_user::modified_at.eq(1_750_000_000_000_000),
+            ))
+            .execute(&mut self.conn)?;
+        let emails = diesel::insert_into(user_email::table)
+            .values((
+                user_email::user_id.eq(&rows.id),
+                user_email::value_ci.eq(&rows.name),
+            ))
+            .execute(&mut self.conn)?;
+        ensure!(users == 1 && emails == 1, "a row was not inserted");
+        Ok(())
+    }
+
+    /// Commits what was put.
+    pub(crate) fn commit(&mut self) -> anyhow::Result<()> {
         self.conn.batch_execute("COMMIT")?;
         Ok(())
     }
