@@ -46,6 +46,13 @@ thread_local! {
     // Set when a statement failed for a reason that a repetition of the transaction cures. A thread works
     // on one transaction at a time, and whoever ends it takes the flag.
     static PASSING: Cell<bool> = const { Cell::new(false) };
+    // Set when a statement found no room, of which SQLite ends the whole transaction.
+    static FULL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a statement of this thread found no room since the last call.
+pub(super) fn take_full() -> bool {
+    FULL.with(Cell::take)
 }
 
 /// Whether a statement of this thread failed for a passing reason since the last call.
@@ -92,6 +99,7 @@ impl From<DieselError> for Error {
                 if info.message().contains("database or disk is full")
                     || info.message().contains("No space left on device") =>
             {
+                FULL.with(|f| f.set(true));
                 Self::Full
             }
             other => Self::Database(other.to_string()),

@@ -18,7 +18,7 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use tokio::sync::oneshot;
 
 use super::conn::{AnyConn, Transactions, Tx, open, status};
-use super::error::Error;
+use super::error::{Error, take_full};
 use crate::config::server::DatabaseUrl;
 
 /// How many writes may wait; whoever comes after them waits for a place.
@@ -71,10 +71,10 @@ where
         if self.population_changed {
             self.population.fetch_add(1, Ordering::Release);
         }
+        // What came of it may rest on writes before it: a name that was taken by one of them is not, if nothing was
+        // committed.
         let result = match (self.result, committed) {
-            // Its own error says most.
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(value)), Ok(())) => Ok(value),
+            (Some(result), Ok(())) => result,
             (_, Err(error)) => Err(error.into()),
             (None, Ok(())) => Err(Error::Closed.into()),
         };
@@ -251,6 +251,7 @@ impl Thread {
 /// more. SQLite itself ends it when the disk is full or fails; whatever came after that would be committed by itself.
 fn in_savepoint(conn: &mut AnyConn, job: &mut dyn Job) -> Result<bool, Error> {
     Transactions::begin_transaction(conn)?;
+    take_full();
     let stays = job.run(conn);
     let ended = if stays {
         Transactions::commit_transaction(conn)
@@ -259,6 +260,7 @@ fn in_savepoint(conn: &mut AnyConn, job: &mut dyn Job) -> Result<bool, Error> {
     };
     match ended {
         Ok(()) => Ok(stays),
+        Err(_) if take_full() => Err(Error::Full),
         Err(error) => Err(Error::Unavailable(format!(
             "another write ended the transaction that this one was part of: {error}"
         ))),
