@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use diesel::backend::Backend;
 use diesel::connection::{SimpleConnection, TransactionManager, TransactionManagerStatus};
 use diesel::pg::PgConnection;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::r2d2::{ManageConnection, PooledConnection};
 use diesel::sqlite::SqliteConnection;
-use diesel::{Connection, ConnectionResult};
+use diesel::{Connection, ConnectionResult, QueryResult, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -286,8 +288,7 @@ impl Store {
     {
         if let Some((_permit, mut conn)) = self.at_once() {
             let started = Instant::now();
-            let result = catch_unwind(AssertUnwindSafe(|| f(&mut conn)))
-                .unwrap_or_else(|_| Err(Error::Panicked.into()));
+            let result = locked_once(&mut conn, f);
             self.slow.note(started.elapsed());
             return result;
         }
@@ -376,6 +377,40 @@ impl Drop for Threads {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Runs queries in one transaction. Without it each of them locks and unlocks a SQLite file by itself, which takes
+/// longer than to find a row.
+fn locked_once<T, E: From<Error>>(
+    conn: &mut AnyConn,
+    f: impl FnOnce(&mut AnyConn) -> Result<T, E>,
+) -> Result<T, E> {
+    on_each!(&mut *conn, |c| Snapshot::<true>.execute(c)).map_err(Error::from)?;
+    let result =
+        catch_unwind(AssertUnwindSafe(|| f(conn))).unwrap_or_else(|_| Err(Error::Panicked.into()));
+    if on_each!(&mut *conn, |c| Snapshot::<false>.execute(c)).is_err() {
+        // The next one must not find it in a transaction: the pool opens another.
+        status(conn).set_in_error();
+    }
+    result
+}
+
+/// The begin and the end of a transaction, kept prepared. The transaction manager of diesel has them prepared each
+/// time, for more than they save.
+struct Snapshot<const BEGINS: bool>;
+
+impl<const BEGINS: bool> QueryId for Snapshot<BEGINS> {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<const BEGINS: bool, Conn> RunQueryDsl<Conn> for Snapshot<BEGINS> {}
+
+impl<const BEGINS: bool, DB: Backend> QueryFragment<DB> for Snapshot<BEGINS> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(if BEGINS { "BEGIN" } else { "COMMIT" });
+        Ok(())
     }
 }
 
@@ -525,6 +560,7 @@ fn masked(url: &DatabaseUrl, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings;
     use super::*;
 
     #[test]
@@ -557,7 +593,24 @@ mod tests {
                 .await;
             assert_eq!(result, Err(Error::Panicked));
         }
-        let ready = store.look_up(super::super::settings::generation).await;
+        let ready = store.look_up(settings::generation).await;
         assert_eq!(ready, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_look_up_on_sqlite_is_of_one_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("usher.db"));
+        let store = Store::open(&url).unwrap();
+        let mut other = open(&url).unwrap();
+        let seen = store
+            .look_up(move |conn| -> Result<_, Error> {
+                let before = settings::generation(conn)?;
+                exclusively(&mut other, settings::bump)?;
+                Ok((before, settings::generation(conn)?))
+            })
+            .await;
+        assert_eq!(seen, Ok((0, 0)));
+        assert_eq!(store.look_up(settings::generation).await, Ok(1));
     }
 }
