@@ -24,6 +24,11 @@ pub(super) fn refused(error: &store::Error) -> Option<(&'static str, u32)> {
     passing
 }
 
+/// The same for a caller who has to ask again whatever it was: to decide nothing is no decision.
+pub(super) fn unanswered(error: &store::Error) -> (&'static str, u32) {
+    refused(error).unwrap_or((UNKNOWN, 1))
+}
+
 /// An error as a SCIM client sees it (RFC 7644 section 3.12).
 #[derive(Debug)]
 pub(super) struct Failure {

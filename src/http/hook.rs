@@ -1,15 +1,17 @@
 //! The login hook over HTTP: `POST /hooks/login` for integrations, `GET /hooks/forward-auth` for nginx and Traefik.
 
-use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::State;
+use super::error::{UNKNOWN, unanswered};
 use super::trace::{RequestId, with_request_id};
-use crate::auth;
 use crate::domain::Connection;
 use crate::login::{Error, Login, Person, Verdict};
+use crate::{auth, intake};
 
 /// The largest body, in bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -141,22 +143,65 @@ async fn person(
 }
 
 fn refused(error: &Error) -> HttpResponse {
-    let body = json!({"error": with_request_id(&error.to_string())});
+    let answer = |status: StatusCode, words: &str| {
+        HttpResponseBuilder::new(status).json(json!({"error": with_request_id(words)}))
+    };
+    let later = |words: &str, after_s: u32| {
+        let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, words);
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, after_s.into());
+        response
+    };
     match error {
-        Error::Credential(auth::Error::Store(_)) | Error::Store(_) | Error::Intake(_) => {
-            tracing::error!(%error, "a login could not be judged");
-            HttpResponse::ServiceUnavailable()
-                .insert_header((header::RETRY_AFTER, "1"))
-                .json(json!({
-                    "error": with_request_id("the server cannot answer now; its log says why")
-                }))
+        Error::Credential(auth::Error::Store(error))
+        | Error::Store(error)
+        | Error::Intake(intake::Error::Store(error)) => {
+            let (words, after_s) = unanswered(error);
+            later(words, after_s)
         }
-        Error::NoTarget(_) => HttpResponse::BadRequest().json(body),
-        Error::NoKeys => HttpResponse::ServiceUnavailable()
-            .insert_header((header::RETRY_AFTER, "5"))
-            .json(body),
-        Error::Token(_) | Error::Credential(_) => HttpResponse::Unauthorized()
-            .insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"usher\""))
-            .json(body),
+        Error::Intake(intake::Error::Scim(error)) => {
+            tracing::error!(
+                error = error.detail(),
+                "the mirror did not take who logs in"
+            );
+            later(UNKNOWN, 1)
+        }
+        Error::NoKeys => later(&error.to_string(), 5),
+        Error::NoTarget(_) => answer(StatusCode::BAD_REQUEST, &error.to_string()),
+        Error::Token(_) | Error::Credential(_) => {
+            let mut response = answer(StatusCode::UNAUTHORIZED, &error.to_string());
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"usher\""),
+            );
+            response
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store;
+
+    #[test]
+    fn a_login_that_is_not_judged_says_when_to_ask_again() {
+        for (error, after_s) in [
+            (Error::Store(store::Error::Full), "60"),
+            (Error::Intake(intake::Error::Store(store::Error::Busy)), "1"),
+            (
+                Error::Credential(auth::Error::Store(store::Error::Corrupt("x".to_owned()))),
+                "1",
+            ),
+        ] {
+            let response = refused(&error);
+            assert_eq!(response.status(), 503, "{error}");
+            assert_eq!(
+                response.headers().get(header::RETRY_AFTER).unwrap(),
+                after_s,
+                "{error}"
+            );
+        }
     }
 }

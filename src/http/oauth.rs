@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::State;
+use super::error::unanswered;
 use super::trace::with_request_id;
 use crate::auth::{self, Client, Grant, Refused};
 
@@ -176,14 +177,10 @@ impl From<Refused> for Problem {
                 ..Self::new(429, "temporarily_unavailable", words)
             },
             Refused::Failed(auth::Error::Store(error)) => {
-                tracing::error!(%error, "no access token could be made");
+                let (words, after_s) = unanswered(&error);
                 Self {
-                    retry_after_s: Some(1),
-                    ..Self::new(
-                        503,
-                        "temporarily_unavailable",
-                        "the server cannot answer now; its log says why",
-                    )
+                    retry_after_s: Some(after_s),
+                    ..Self::new(503, "temporarily_unavailable", words)
                 }
             }
             Refused::Failed(_) => Self::new(503, "temporarily_unavailable", words),
@@ -196,4 +193,23 @@ fn private(response: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
     response
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::PRAGMA, "no-cache"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store;
+
+    #[test]
+    fn a_token_that_cannot_be_made_now_says_when_to_ask_again() {
+        for (error, after_s) in [(store::Error::Full, "60"), (store::Error::Panicked, "1")] {
+            let refused = Refused::Failed(auth::Error::Store(error));
+            let response = Problem::from(refused).answer();
+            assert_eq!(response.status(), 503);
+            assert_eq!(
+                response.headers().get(header::RETRY_AFTER).unwrap(),
+                after_s
+            );
+        }
+    }
 }
