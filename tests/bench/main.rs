@@ -620,19 +620,36 @@ impl Bench {
         ];
         if let Some((raw, storing)) = &baselines {
             let limit = Duration::from_secs_f64(self.options.seconds);
-            entrants.push(Entrant {
-                name: "SQLite alone, 50 creates a commit".to_owned(),
-                connections: 1,
-                slice: Box::new(move |_| raw.borrow_mut().measure(limit)),
-            });
+            // So many connections cannot bring more than one create each, and half of them are under way while the
+            // others' are committed.
+            for batch in [raw::BATCH, MANY, MANY / 2] {
+                entrants.push(Entrant {
+                    name: format!("SQLite alone, {batch} creates a commit"),
+                    connections: 1,
+                    slice: Box::new(move |_| raw.borrow_mut().measure(limit, batch)),
+                });
+            }
             entrants.push(self.created("bare server, the same rows stored", storing, people, MANY));
         }
         let figures = self.measure(entrants)?;
-        if let [many, _, raw, storing] = figures.as_slice() {
+        if let [many, _, raw, all, half, storing] = figures.as_slice() {
             println!(
-                "  a bare server that stores the same rows, beside SQLite alone: {}",
-                rate_ratio(storing, raw)
+                "  beside SQLite alone with {} creates a commit:",
+                raw::BATCH
             );
+            for (what, figures) in [
+                (
+                    format!("with {MANY}, all that {MANY} connections bring"),
+                    all,
+                ),
+                (format!("with {}, half of that", MANY / 2), half),
+                (
+                    "a bare server that stores the same rows".to_owned(),
+                    storing,
+                ),
+            ] {
+                println!("    {what}: {}", rate_ratio(figures, raw));
+            }
             let mut report = self.report.borrow_mut();
             report.at_least(
                 &format!("durable creates at {MANY} connections beside SQLite alone"),

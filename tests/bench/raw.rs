@@ -1,4 +1,4 @@
-//! The baseline for writes: what SQLite itself takes for the rows of one create, 50 of them in each commit.
+//! The baseline for writes: what SQLite itself takes for the rows of one create, so many of them in each commit.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use usher::scim::{Dialect, ResourceType, fold, resource};
 use crate::http::Sample;
 use crate::people;
 
-/// How many creates share a commit.
-const BATCH: usize = 50;
+/// How many creates share a commit in the baseline.
+pub(crate) const BATCH: usize = 50;
 
 diesel::table! {
     connection (id) {
@@ -79,17 +79,18 @@ impl Raw {
     /// Inserts until there are `count` users.
     pub(crate) fn fill_up(&mut self, count: usize) -> anyhow::Result<()> {
         while self.made < count {
-            let rows = self.prepare()?;
+            let rows = self.prepare(BATCH)?;
             self.insert(&rows)?;
         }
         Ok(())
     }
 
-    /// Inserts for so long. The time that the rows take to be made is left out: it is no work of SQLite.
-    pub(crate) fn measure(&mut self, limit: Duration) -> anyhow::Result<Sample> {
+    /// Inserts for so long, so many creates in each commit. The time that the rows take to be made is left out: it is
+    /// no work of SQLite.
+    pub(crate) fn measure(&mut self, limit: Duration, batch: usize) -> anyhow::Result<Sample> {
         let mut sample = Sample::default();
         while sample.elapsed < limit {
-            let rows = self.prepare()?;
+            let rows = self.prepare(batch)?;
             let started = Instant::now();
             self.insert(&rows)?;
             let taken = started.elapsed();
@@ -101,9 +102,9 @@ impl Raw {
         Ok(sample)
     }
 
-    fn prepare(&mut self) -> anyhow::Result<Vec<Rows>> {
+    fn prepare(&mut self, batch: usize) -> anyhow::Result<Vec<Rows>> {
         let first = self.made;
-        self.made += BATCH;
+        self.made += batch;
         (first..self.made)
             .map(|n| {
                 let name = format!("raw{n:06}@example.com");
