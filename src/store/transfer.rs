@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{DefaultLoadingMode, SimpleConnection};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
@@ -19,7 +19,7 @@ use crate::clock::Micros;
 use crate::config::server::DatabaseUrl;
 
 /// How many rows are carried over at a time.
-const ROWS: i64 = 1000;
+const ROWS: usize = 1000;
 /// The table in which diesel notes the migrations; both databases have their own.
 const MIGRATIONS: &str = "__diesel_schema_migrations";
 /// The first bytes of every SQLite file.
@@ -213,31 +213,34 @@ fn copy_table(source: &mut AnyConn, tx: &mut Tx<'_>, table: &str) -> Result<(), 
         .map(|column| format!("'{column}', \"{column}\""))
         .collect();
     let object = object.join(", ");
-    let mut last = i64::MIN;
-    loop {
-        let page = format!(
-            "SELECT coalesce(max(place), {last}) || ' ' || json_group_array(json(row)) AS line FROM (\
-                 SELECT rowid AS place, json_object({object}) AS row FROM \"{table}\" \
-                 WHERE rowid > {last} ORDER BY rowid LIMIT {ROWS})"
-        );
-        let answer = lines(source, &page)?;
-        let (place, rows) = answer
-            .first()
-            .and_then(|line| line.split_once(' '))
-            .ok_or_else(|| Error::Corrupt(format!("{table} cannot be read")))?;
-        if rows == "[]" {
-            return Ok(());
-        }
-        last = place
-            .parse()
-            .map_err(|_| Error::Corrupt(format!("{table} cannot be read")))?;
-        let insert = format!(
-            "INSERT INTO \"{table}\" SELECT * FROM json_populate_recordset(NULL::\"{table}\", $1::json)"
-        );
-        on_each!(tx.conn(), |c| diesel::sql_query(insert)
+    let select = format!("SELECT json_object({object}) AS line FROM \"{table}\"");
+    let insert = format!(
+        "INSERT INTO \"{table}\" SELECT * FROM json_populate_recordset(NULL::\"{table}\", $1::json)"
+    );
+    let mut put = |rows: &[String]| -> Result<(), Error> {
+        let rows = format!("[{}]", rows.join(","));
+        on_each!(tx.conn(), |c| diesel::sql_query(&insert)
             .bind::<Text, _>(rows)
             .execute(c))?;
+        Ok(())
+    };
+    let AnyConn::Sqlite(source) = source else {
+        return Err(Error::Open(
+            "only a SQLite database is carried over".to_owned(),
+        ));
+    };
+    let mut waiting = Vec::with_capacity(ROWS);
+    for row in diesel::sql_query(select).load_iter::<Line, DefaultLoadingMode>(source)? {
+        waiting.push(row?.line);
+        if waiting.len() == ROWS {
+            put(&waiting)?;
+            waiting.clear();
+        }
     }
+    if !waiting.is_empty() {
+        put(&waiting)?;
+    }
+    Ok(())
 }
 
 fn lines(conn: &mut AnyConn, sql: &str) -> Result<Vec<String>, Error> {
