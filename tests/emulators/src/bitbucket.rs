@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bitbucket::routes::Call;
 use crate::bitbucket::state::{State, User, fold};
+use crate::kept::{Events, read_state, write_state};
 use crate::server::{Answer, Emulated, Front, RateLimit, Request, Server, ServerOptions, lock};
 
 pub use state::Permission;
@@ -308,17 +309,17 @@ impl Bitbucket {
 
     /// Tells one line for people per change of state.
     pub fn on_event(&self, listener: Box<dyn Fn(&str) + Send + Sync>) {
-        *lock(&self.core.listener) = Some(Arc::from(listener));
+        self.core.events.listen(listener);
     }
 
     /// Writes everything it holds to a file.
     pub fn snapshot(&self, file: &Path) -> io::Result<()> {
-        std::fs::write(file, serde_json::to_vec(&*self.core.state())?)
+        write_state(file, &*self.core.state())
     }
 
     /// Takes everything from a file written by [`snapshot`](Self::snapshot).
     pub fn restore(&self, file: &Path) -> io::Result<()> {
-        *self.core.state() = serde_json::from_slice(&std::fs::read(file)?)?;
+        *self.core.state() = read_state(file)?;
         Ok(())
     }
 }
@@ -331,8 +332,6 @@ impl Deref for Bitbucket {
     }
 }
 
-type Listener = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// What stands behind the HTTP side.
 struct Core {
     state: Mutex<State>,
@@ -344,7 +343,7 @@ struct Core {
     lists_directories: bool,
     started: Instant,
     ahead: Mutex<Duration>,
-    listener: Mutex<Option<Listener>>,
+    events: Events,
 }
 
 impl Core {
@@ -378,7 +377,7 @@ impl Core {
             lists_directories: options.lists_directories,
             started: Instant::now(),
             ahead: Mutex::default(),
-            listener: Mutex::new(None),
+            events: Events::default(),
         }
     }
 
@@ -402,16 +401,9 @@ impl Core {
         let events = state.take_events();
         drop(state);
         if by_hand {
-            self.tell(events.iter().map(|event| format!("{event} (by hand)")));
+            self.events.tell_by_hand(&events);
         }
         result
-    }
-
-    fn tell(&self, events: impl Iterator<Item = String>) {
-        let listener = lock(&self.listener).clone();
-        if let Some(listener) = listener {
-            events.for_each(|event| listener(&event));
-        }
     }
 
     /// The calling account and whether its credential administers nothing; none for anonymous ones.
@@ -496,7 +488,7 @@ impl Emulated for Core {
             changed: !events.is_empty(),
             ..answer
         };
-        self.tell(events.into_iter());
+        self.events.tell(events);
         answer
     }
 

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::confluence::routes::{Call, Settings};
 use crate::confluence::state::{ADMIN_GROUP, NewUser, State, User, fold};
+use crate::kept::{Events, read_state, write_state};
 use crate::server::{Answer, Emulated, Front, RateLimit, Request, Server, ServerOptions, lock};
 
 /// How the emulated Confluence is set up.
@@ -339,17 +340,17 @@ impl Confluence {
 
     /// Tells one line for people per change of state.
     pub fn on_event(&self, listener: Box<dyn Fn(&str) + Send + Sync>) {
-        *lock(&self.core.listener) = Some(Arc::from(listener));
+        self.core.events.listen(listener);
     }
 
     /// Writes everything it holds to a file; deletions under way are left out.
     pub fn snapshot(&self, file: &Path) -> io::Result<()> {
-        std::fs::write(file, serde_json::to_vec(&*self.core.state())?)
+        write_state(file, &*self.core.state())
     }
 
     /// Takes everything from a file written by [`snapshot`](Self::snapshot).
     pub fn restore(&self, file: &Path) -> io::Result<()> {
-        *self.core.state() = serde_json::from_slice(&std::fs::read(file)?)?;
+        *self.core.state() = read_state(file)?;
         Ok(())
     }
 }
@@ -361,8 +362,6 @@ impl Deref for Confluence {
         &self.server
     }
 }
-
-type Listener = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What stands behind the HTTP side.
 struct Core {
@@ -376,7 +375,7 @@ struct Core {
     slashes_in_paths: bool,
     makes_before_it_counts: bool,
     started: Instant,
-    listener: Mutex<Option<Listener>>,
+    events: Events,
 }
 
 impl Core {
@@ -413,7 +412,7 @@ impl Core {
             slashes_in_paths: options.slashes_in_paths,
             makes_before_it_counts: options.makes_before_it_counts,
             started: Instant::now(),
-            listener: Mutex::new(None),
+            events: Events::default(),
         }
     }
 
@@ -439,16 +438,9 @@ impl Core {
         let events = state.take_events();
         drop(state);
         if by_hand {
-            self.tell(events.iter().map(|event| format!("{event} (by hand)")));
+            self.events.tell_by_hand(&events);
         }
         result
-    }
-
-    fn tell(&self, events: impl Iterator<Item = String>) {
-        let listener = lock(&self.listener).clone();
-        if let Some(listener) = listener {
-            events.for_each(|event| listener(&event));
-        }
     }
 
     /// Key of the calling account; none for anonymous ones.
@@ -535,7 +527,7 @@ impl Emulated for Core {
             changed: !events.is_empty(),
             ..answer
         };
-        self.tell(before.into_iter().chain(events));
+        self.events.tell(before.into_iter().chain(events));
         answer
     }
 

@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::crowd::entities::Builder;
 use crate::crowd::routes::{Call, Settings};
 use crate::crowd::state::{Profile, State, User, fold};
+use crate::kept::{Events, read_state, write_state};
 use crate::server::{Answer, Emulated, RateLimit, Request, Server, ServerOptions, lock};
 
 /// The header by which a client knows that Crowd itself answers.
@@ -327,12 +328,12 @@ impl Crowd {
 
     /// Tells one line for people per change of state.
     pub fn on_event(&self, listener: Box<dyn Fn(&str) + Send + Sync>) {
-        *lock(&self.core.listener) = Some(Arc::from(listener));
+        self.core.events.listen(listener);
     }
 
     /// Writes everything it holds to a file.
     pub fn snapshot(&self, file: &Path) -> io::Result<()> {
-        write_state(file, &self.core.state())
+        write_state(file, &*self.core.state())
     }
 
     /// Takes everything from a file written by [`snapshot`](Self::snapshot).
@@ -353,8 +354,6 @@ impl Deref for Crowd {
     }
 }
 
-type Listener = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// What can be changed while it runs.
 struct Switches {
     password: String,
@@ -374,7 +373,7 @@ struct Core {
     longest_password: usize,
     context_path: String,
     state_file: Option<PathBuf>,
-    listener: Mutex<Option<Listener>>,
+    events: Events,
 }
 
 impl Core {
@@ -406,7 +405,7 @@ impl Core {
                 path => format!("/{path}"),
             },
             state_file: options.state_file.clone(),
-            listener: Mutex::new(None),
+            events: Events::default(),
         })
     }
 
@@ -449,14 +448,7 @@ impl Core {
             panic!("emulated Crowd: {reason}");
         }
         if by_hand {
-            self.tell(events.iter().map(|event| format!("{event} (by hand)")));
-        }
-    }
-
-    fn tell(&self, events: impl Iterator<Item = String>) {
-        let listener = lock(&self.listener).clone();
-        if let Some(listener) = listener {
-            events.for_each(|event| listener(&event));
+            self.events.tell_by_hand(&events);
         }
     }
 
@@ -465,7 +457,7 @@ impl Core {
             && let Err(error) = write_state(file, state)
         {
             let line = format!("cannot write {}: {error}", file.display());
-            self.tell(std::iter::once(line));
+            self.events.tell(std::iter::once(line));
         }
     }
 
@@ -559,7 +551,7 @@ impl Emulated for Core {
             changed: !events.is_empty(),
             ..answer
         };
-        self.tell(events.into_iter());
+        self.events.tell(events);
         answer
     }
 
@@ -604,16 +596,4 @@ fn apply_edit(state: &mut State, name: &str, wanted: CrowdUser) -> Result<(), St
         seed_member(state, group, &wanted.name)?;
     }
     Ok(())
-}
-
-fn read_state(file: &Path) -> io::Result<State> {
-    Ok(serde_json::from_slice(&std::fs::read(file)?)?)
-}
-
-/// Through a second file, so that a killed process leaves the old state or the new one.
-fn write_state(file: &Path, state: &State) -> io::Result<()> {
-    let mut draft = file.as_os_str().to_owned();
-    draft.push(".new");
-    std::fs::write(&draft, serde_json::to_vec(state)?)?;
-    std::fs::rename(&draft, file)
 }

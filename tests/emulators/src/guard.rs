@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 use crate::guard::routes::{Call, Rules, error, gateway};
 use crate::guard::state::{State, User, fold};
+use crate::kept::Events;
 use crate::server::{Answer, Emulated, RateLimit, Request, Server, ServerOptions, lock};
 
 /// How the emulated directory is set up.
@@ -296,11 +297,9 @@ impl Guard {
 
     /// Tells one line for people per change of state.
     pub fn on_event(&self, listener: Box<dyn Fn(&str) + Send + Sync>) {
-        *lock(&self.core.listener) = Some(Arc::from(listener));
+        self.core.events.listen(listener);
     }
 }
-
-type Listener = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What can be changed while it runs.
 struct Switches {
@@ -315,7 +314,7 @@ struct Core {
     state: Mutex<State>,
     switches: Mutex<Switches>,
     directory: String,
-    listener: Mutex<Option<Listener>>,
+    events: Events,
 }
 
 impl Core {
@@ -344,7 +343,7 @@ impl Core {
                 },
             }),
             directory: options.directory.clone(),
-            listener: Mutex::new(None),
+            events: Events::default(),
         }
     }
 
@@ -364,18 +363,11 @@ impl Core {
         let events = state.take_events();
         drop(state);
         if by_hand {
-            self.tell(events.iter().map(|event| format!("{event} (by hand)")));
+            self.events.tell_by_hand(&events);
         }
         match result {
             Ok(value) => value,
             Err(reason) => panic!("emulated Guard: {reason}"),
-        }
-    }
-
-    fn tell(&self, events: impl Iterator<Item = String>) {
-        let listener = lock(&self.listener).clone();
-        if let Some(listener) = listener {
-            events.for_each(|event| listener(&event));
         }
     }
 
@@ -434,7 +426,7 @@ impl Emulated for Core {
             changed: !events.is_empty(),
             ..answer
         };
-        self.tell(events.into_iter());
+        self.events.tell(events);
         answer
     }
 }

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::jira::beans::refused;
 use crate::jira::routes::{Call, Settings};
 use crate::jira::state::{ADMIN_GROUP, NewUser, State, User, fold};
+use crate::kept::{Events, read_state, write_state};
 use crate::server::{Answer, Emulated, Front, RateLimit, Request, Server, ServerOptions, lock};
 
 /// How the emulated Jira is set up.
@@ -377,17 +378,17 @@ impl Jira {
 
     /// Tells one line for people per change of state.
     pub fn on_event(&self, listener: Box<dyn Fn(&str) + Send + Sync>) {
-        *lock(&self.core.listener) = Some(Arc::from(listener));
+        self.core.events.listen(listener);
     }
 
     /// Writes everything it holds to a file.
     pub fn snapshot(&self, file: &Path) -> io::Result<()> {
-        write_state(file, &self.core.state())
+        write_state(file, &*self.core.state())
     }
 
     /// Takes everything from a file written by [`snapshot`](Self::snapshot).
     pub fn restore(&self, file: &Path) -> io::Result<()> {
-        *self.core.state() = read_state(file)?;
+        *self.core.state() = indexed(file)?;
         Ok(())
     }
 
@@ -403,8 +404,6 @@ impl Deref for Jira {
     }
 }
 
-type Listener = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// What stands behind the HTTP side.
 struct Core {
     state: Mutex<State>,
@@ -416,14 +415,14 @@ struct Core {
     picker_cap: usize,
     keeps_old_case: bool,
     state_file: Option<PathBuf>,
-    listener: Mutex<Option<Listener>>,
+    events: Events,
 }
 
 impl Core {
     fn new(options: &JiraOptions) -> io::Result<Self> {
         let stored = options.state_file.as_deref().filter(|file| file.exists());
         let mut state = match stored {
-            Some(file) => read_state(file)?,
+            Some(file) => indexed(file)?,
             None => State::new(options.version, options.default_group.clone()),
         };
         state.version = options.version;
@@ -466,7 +465,7 @@ impl Core {
             picker_cap: options.picker_cap,
             keeps_old_case: options.keeps_old_case,
             state_file: options.state_file.clone(),
-            listener: Mutex::new(None),
+            events: Events::default(),
         })
     }
 
@@ -494,23 +493,16 @@ impl Core {
         self.save(&state);
         drop(state);
         if by_hand {
-            self.tell(events.iter().map(|event| format!("{event} (by hand)")));
+            self.events.tell_by_hand(&events);
         }
         Ok(result)
-    }
-
-    fn tell(&self, events: impl Iterator<Item = String>) {
-        let listener = lock(&self.listener).clone();
-        if let Some(listener) = listener {
-            events.for_each(|event| listener(&event));
-        }
     }
 
     fn save(&self, state: &State) {
         if let Some(file) = &self.state_file
             && let Err(error) = write_state(file, state)
         {
-            self.tell(std::iter::once(format!(
+            self.events.tell(std::iter::once(format!(
                 "cannot write {}: {error}",
                 file.display()
             )));
@@ -568,7 +560,7 @@ impl Emulated for Core {
             changed: !events.is_empty(),
             ..answer
         };
-        self.tell(events.into_iter());
+        self.events.tell(events);
         answer
     }
 
@@ -761,16 +753,8 @@ fn apply_edit(state: &mut State, name: &str, wanted: &JiraUser) -> Result<(), St
     Ok(())
 }
 
-fn read_state(file: &Path) -> io::Result<State> {
-    let mut state: State = serde_json::from_slice(&std::fs::read(file)?)?;
+fn indexed(file: &Path) -> io::Result<State> {
+    let mut state: State = read_state(file)?;
     state.index();
     Ok(state)
-}
-
-/// Through a second file, so that a killed process leaves the old state or the new one.
-fn write_state(file: &Path, state: &State) -> io::Result<()> {
-    let mut draft = file.as_os_str().to_owned();
-    draft.push(".new");
-    std::fs::write(&draft, serde_json::to_vec(state)?)?;
-    std::fs::rename(&draft, file)
 }

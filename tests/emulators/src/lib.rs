@@ -15,6 +15,7 @@ pub mod guard;
 pub mod idcs;
 pub mod idcs_domain;
 pub mod jira;
+mod kept;
 mod recorded;
 mod server;
 
