@@ -131,33 +131,41 @@ impl Drop for Server {
     }
 }
 
-/// What the child of [`Server::bare`] does: the cheapest thing that the same framework can do, with as many
-/// workers as the real server has.
+/// What the child of [`Server::bare`] does: the cheapest thing that the same framework can do.
 pub(crate) fn serve_bare(address: &str, body: &Path) -> anyhow::Result<ExitCode> {
     let body = web::Bytes::from(std::fs::read(body)?);
+    serve(address, move |config| {
+        let body = body.clone();
+        config.default_service(web::to(move || {
+            let body = body.clone();
+            async move {
+                HttpResponse::Ok()
+                    .insert_header((header::CONTENT_TYPE, "application/scim+json"))
+                    .insert_header((header::ETAG, "W/\"1\""))
+                    .body(body)
+            }
+        }));
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a server with as many workers as the real one has.
+pub(crate) fn serve(
+    address: &str,
+    routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async move {
-        HttpServer::new(move || {
-            let body = body.clone();
-            App::new().default_service(web::to(move || {
-                let body = body.clone();
-                async move {
-                    HttpResponse::Ok()
-                        .insert_header((header::CONTENT_TYPE, "application/scim+json"))
-                        .insert_header((header::ETAG, "W/\"1\""))
-                        .body(body)
-                }
-            }))
-        })
-        .disable_signals()
-        .listen(listener)?
-        .run()
-        .await
+        HttpServer::new(move || App::new().configure(routes.clone()))
+            .disable_signals()
+            .listen(listener)?
+            .run()
+            .await
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A SQLite URL for a file in `folder`.

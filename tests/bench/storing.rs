@@ -1,17 +1,17 @@
 //! The baseline for a server that writes: a bare actix-web server that takes the same pushes and stores the same rows,
 //! and does nothing else. It reads no JSON, knows no caller, marks no work and writes no log.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use actix_web::http::header;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{HttpResponse, web};
 use anyhow::Context;
 use tokio::sync::oneshot;
 use usher::domain::new_id;
 
+use crate::process;
 use crate::raw::{Raw, Rows};
 
 /// The first argument of a child that is to be this server.
@@ -23,25 +23,15 @@ struct Push {
     reply: oneshot::Sender<String>,
 }
 
-/// What the child does, with as many workers as the real server has. `database` is a file that `usher apply` has made.
+/// What the child does. `database` is a file that `usher apply` has made.
 pub(crate) fn serve(address: &str, database: &Path) -> anyhow::Result<ExitCode> {
     let raw = Raw::open(database)?;
-    let listener = TcpListener::bind(address)?;
     let (sender, queue) = channel();
     let writer = std::thread::spawn(move || write(raw, &queue));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async move {
-        HttpServer::new(move || {
-            App::new()
-                .app_data(web::Data::new(sender.clone()))
-                .default_service(web::to(take))
-        })
-        .disable_signals()
-        .listen(listener)?
-        .run()
-        .await
+    process::serve(address, move |config| {
+        config
+            .app_data(web::Data::new(sender.clone()))
+            .default_service(web::to(take));
     })?;
     writer.join().ok().context("the writer panicked")??;
     Ok(ExitCode::SUCCESS)
