@@ -1,6 +1,7 @@
 //! Hands out work: claims what is due, within each target's concurrency and breaker, and waits for more.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ pub struct Engine {
     live: Arc<Mutex<Arc<Live>>>,
     busy: Arc<Mutex<HashMap<TargetId, u32>>>,
     paused: Arc<Mutex<HashSet<TargetId>>>,
+    /// Until when nothing is begun, see [`Engine::rest`].
+    rests_until: Arc<AtomicI64>,
     pub(super) rosters: Arc<Rosters>,
     metrics: Metrics,
 }
@@ -115,6 +118,7 @@ impl Engine {
             }))),
             busy: Arc::default(),
             paused: Arc::default(),
+            rests_until: Arc::default(),
             rosters: Arc::default(),
             metrics: Metrics::default(),
         }
@@ -166,6 +170,15 @@ impl Engine {
         }
     }
 
+    /// Begins nothing for as long as the database is likely not to take what is done: of whatever is done at a target
+    /// and cannot be recorded, the outcome has to be found out again, of one item after the other.
+    pub(super) fn rest(&self, error: &store::Error) {
+        if let Some((_, seconds)) = error.passing() {
+            let until = self.clock.now() + Micros::from(seconds) * 1_000_000;
+            self.rests_until.fetch_max(until, Ordering::Relaxed);
+        }
+    }
+
     /// Claims what there is room for and starts it, all of it under the present configuration.
     async fn hand_out(
         &self,
@@ -173,6 +186,9 @@ impl Engine {
         known: &mut Known,
     ) -> Result<Started, store::Error> {
         let mut started = Started::default();
+        if self.clock.now() < self.rests_until.load(Ordering::Relaxed) {
+            return Ok(started);
+        }
         while !self.hand_out_known(tasks, known, &mut started).await? {
             known.configuration = Fresh::default();
         }

@@ -204,12 +204,14 @@ impl Engine {
             }
             Stop::Store(error) => {
                 tracing::error!(%error, "the database failed a work item");
+                self.rest(&error);
                 self.put_off(item, now + MOMENT, error.to_string()).await
             }
         };
         if let Err(error) = result {
             // The lease runs out by itself, and the item is claimed again.
             tracing::error!(%error, "the end of a work item could not be recorded");
+            self.rest(&error);
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use diesel::connection::SimpleConnection;
 use serde_json::json;
 use usher::domain::Failure;
-use usher::store::{users, work};
+use usher::store::{self, users, work};
 use usher::targets::memory::Memory;
 
 use super::{World, configuration, connected, databases, person, rejected, throttled, transient};
@@ -388,4 +389,52 @@ async fn a_target_that_was_replaced_is_held_and_said() {
         assert!(item.last_error.unwrap().contains("replaced"));
         replaced.stop().await;
     }
+}
+
+/// What is done and cannot be recorded has to be found out again: nothing more is begun until there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_nothing_more_is_begun() {
+    const SQLITE: [&str; 2] = [
+        "CREATE TRIGGER no_room BEFORE INSERT ON audit \
+         BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+        "DROP TRIGGER no_room",
+    ];
+    const POSTGRES: [&str; 2] = [
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         RAISE EXCEPTION 'could not extend file \"base/1/2\": No space left on device'; END $$; \
+         CREATE TRIGGER no_room BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION no_room()",
+        "DROP TRIGGER no_room ON audit",
+    ];
+    for database in databases() {
+        let world = World::new(&database).await;
+        let [fill, empty] = if world.app.store().is_shared() {
+            POSTGRES
+        } else {
+            SQLITE
+        };
+        for n in 0..20 {
+            world.create(person(&format!("p{n}"))).await;
+        }
+        run(&world, fill).await;
+        world.app.drain().await;
+        let begun = world.times("create_user");
+        assert!((1..=4).contains(&begun), "{}: {begun}", database.name);
+        world.after(30).await;
+        world.app.drain().await;
+        assert_eq!(world.times("create_user"), begun, "{}", database.name);
+        run(&world, empty).await;
+        world.after(30).await;
+        world.settle().await;
+        assert_eq!(world.times("create_user"), 20, "{}", database.name);
+        world.is_in_step("", "").await;
+    }
+}
+
+async fn run(world: &World, sql: &'static str) {
+    let done: Result<(), store::Error> = world
+        .app
+        .store()
+        .write(move |tx| Ok(tx.conn().batch_execute(sql)?))
+        .await;
+    done.unwrap();
 }
