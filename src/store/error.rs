@@ -60,6 +60,15 @@ pub(super) fn take_passing() -> bool {
     PASSING.with(Cell::take)
 }
 
+/// What the databases say of a full disk; diesel does not pass on that PostgreSQL has a number for it (53100).
+const FULL_SAYS: [&str; 3] = [
+    // SQLite.
+    "database or disk is full",
+    // PostgreSQL, and then what the system says; or, where there was room for half of a page, how much was written.
+    "could not extend file",
+    "No space left on device",
+];
+
 impl From<DieselError> for Error {
     fn from(error: DieselError) -> Self {
         match error {
@@ -94,10 +103,8 @@ impl From<DieselError> for Error {
             {
                 Self::Busy
             }
-            // SQLite ("SQLITE_FULL") and PostgreSQL (what the system says about a file).
             DieselError::DatabaseError(_, info)
-                if info.message().contains("database or disk is full")
-                    || info.message().contains("No space left on device") =>
+                if FULL_SAYS.iter().any(|said| info.message().contains(said)) =>
             {
                 FULL.with(|f| f.set(true));
                 Self::Full
@@ -132,6 +139,7 @@ mod tests {
         for said in [
             "database or disk is full",
             "could not extend file \"base/16384/16397\": No space left on device",
+            "could not extend file \"base/16384/16505\": wrote only 4096 of 8192 bytes at block 691",
             "could not write to file \"pg_wal/xlogtemp.29\": No space left on device",
         ] {
             let error =
