@@ -1,8 +1,8 @@
 //! The login hook over HTTP: `POST /hooks/login` for integrations, `GET /hooks/forward-auth` for nginx and Traefik.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -143,41 +143,38 @@ async fn person(
 }
 
 fn refused(error: &Error) -> HttpResponse {
-    let answer = |status: StatusCode, words: &str| {
-        HttpResponseBuilder::new(status).json(json!({"error": with_request_id(words)}))
-    };
-    let later = |words: &str, after_s: u32| {
-        let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, words);
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, after_s.into());
-        response
-    };
-    match error {
+    let (status, words, after_s) = match error {
         Error::Credential(auth::Error::Store(error))
         | Error::Store(error)
         | Error::Intake(intake::Error::Store(error)) => {
             let (words, after_s) = unanswered(error);
-            later(words, after_s)
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                words.to_owned(),
+                Some(after_s),
+            )
         }
         Error::Intake(intake::Error::Scim(error)) => {
             tracing::error!(
                 error = error.detail(),
                 "the mirror did not take who logs in"
             );
-            later(UNKNOWN, 1)
+            (StatusCode::SERVICE_UNAVAILABLE, UNKNOWN.to_owned(), Some(1))
         }
-        Error::NoKeys => later(&error.to_string(), 5),
-        Error::NoTarget(_) => answer(StatusCode::BAD_REQUEST, &error.to_string()),
+        Error::NoKeys => (StatusCode::SERVICE_UNAVAILABLE, error.to_string(), Some(5)),
+        Error::NoTarget(_) => (StatusCode::BAD_REQUEST, error.to_string(), None),
         Error::Token(_) | Error::Credential(_) => {
-            let mut response = answer(StatusCode::UNAUTHORIZED, &error.to_string());
-            response.headers_mut().insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer realm=\"usher\""),
-            );
-            response
+            (StatusCode::UNAUTHORIZED, error.to_string(), None)
         }
+    };
+    let mut response = HttpResponse::build(status);
+    if status == StatusCode::UNAUTHORIZED {
+        response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"usher\""));
     }
+    if let Some(seconds) = after_s {
+        response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    response.json(json!({"error": with_request_id(&words)}))
 }
 
 #[cfg(test)]

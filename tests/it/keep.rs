@@ -7,11 +7,11 @@ use std::process::Output;
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 use usher::domain::{Action, Observed, Role};
-use usher::store::{self, Store};
+use usher::store::Store;
 use usher::targets::memory::Memory;
 
 use super::harness::{App, Database, Process, databases, free_port, postgres, sqlite};
-use super::store::lines;
+use super::store::{execute, lines};
 
 const CONFIGURATION: &str = r#"
 [[connection]]
@@ -217,15 +217,8 @@ fn rusty(name: &str, folder: &Path, sql: &str) -> std::path::PathBuf {
 async fn a_database_that_is_newer_than_the_program_is_refused() {
     for database in databases() {
         let store = database.open();
-        store
-            .write(|tx| -> Result<(), store::Error> {
-                tx.conn().batch_execute(
-                    "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000000')",
-                )?;
-                Ok(())
-            })
-            .await
-            .unwrap();
+        let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000000')";
+        execute(&store, newer).await;
         drop(store);
         let error = Store::open(&database.url).unwrap_err().to_string();
         assert!(

@@ -457,7 +457,7 @@ impl Core {
             && let Err(error) = write_state(file, state)
         {
             let line = format!("cannot write {}: {error}", file.display());
-            self.events.tell(std::iter::once(line));
+            self.events.tell([line]);
         }
     }
 

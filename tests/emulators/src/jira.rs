@@ -502,10 +502,8 @@ impl Core {
         if let Some(file) = &self.state_file
             && let Err(error) = write_state(file, state)
         {
-            self.events.tell(std::iter::once(format!(
-                "cannot write {}: {error}",
-                file.display()
-            )));
+            let line = format!("cannot write {}: {error}", file.display());
+            self.events.tell([line]);
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use diesel::connection::SimpleConnection;
 use serde_json::json;
 use usher::domain::Failure;
-use usher::store::{self, users, work};
+use usher::store::{users, work};
 use usher::targets::memory::Memory;
 
 use super::{World, configuration, connected, databases, person, rejected, throttled, transient};
 use crate::harness::App;
+use crate::store::execute;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_looked_up_and_nothing_is_done_twice() {
@@ -415,26 +415,17 @@ async fn on_a_full_disk_nothing_more_is_begun() {
         for n in 0..20 {
             world.create(person(&format!("p{n}"))).await;
         }
-        run(&world, fill).await;
+        execute(world.app.store(), fill).await;
         world.app.drain().await;
         let begun = world.times("create_user");
         assert!((1..=4).contains(&begun), "{}: {begun}", database.name);
         world.after(30).await;
         world.app.drain().await;
         assert_eq!(world.times("create_user"), begun, "{}", database.name);
-        run(&world, empty).await;
+        execute(world.app.store(), empty).await;
         world.after(30).await;
         world.settle().await;
         assert_eq!(world.times("create_user"), 20, "{}", database.name);
         world.is_in_step("", "").await;
     }
-}
-
-async fn run(world: &World, sql: &'static str) {
-    let done: Result<(), store::Error> = world
-        .app
-        .store()
-        .write(move |tx| Ok(tx.conn().batch_execute(sql)?))
-        .await;
-    done.unwrap();
 }

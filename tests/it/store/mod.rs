@@ -46,16 +46,18 @@ pub(crate) async fn lines(store: &Store, sql: &str) -> Vec<String> {
         .unwrap()
 }
 
+/// Runs statements that give nothing.
+pub(crate) async fn execute(store: &Store, sql: &str) {
+    let sql = sql.to_owned();
+    store
+        .write(move |tx| -> Result<(), store::Error> { Ok(tx.conn().batch_execute(&sql)?) })
+        .await
+        .unwrap();
+}
+
 /// Lets a SQLite file have so many pages, or as many as it has if that is more: as if the disk were full.
 pub(crate) async fn limit(store: &Store, pages: u32) {
-    let pragma = format!("PRAGMA max_page_count = {pages}");
-    let set: Result<(), store::Error> = store
-        .write(move |tx| {
-            tx.conn().batch_execute(&pragma)?;
-            Ok(())
-        })
-        .await;
-    set.unwrap();
+    execute(store, &format!("PRAGMA max_page_count = {pages}")).await;
 }
 
 /// Makes a connection.
